@@ -1,0 +1,60 @@
+// Package failpoint lets tests stop a real process at a named step. In production a step costs one nil check.
+package failpoint
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"syscall"
+)
+
+// Env is the variable that arms failpoints: "name=kill,other=error".
+const Env = "PROVENDER_FAILPOINTS"
+
+// Names lists every step that a test may stop at.
+var Names = []string{
+	RunAfterWrite, RunBeforeWrite, RunBeforeCommit, RunAfterCommit, SwapBeforeCommit, SwapAfterCommit,
+	ApplyBeforeCommit, ApplyAfterCommit, ExportBeforeRename, ExportBeforeManifest,
+}
+
+// The steps.
+const (
+	RunBeforeWrite       = "run-before-write"       // rows decoded, none written
+	RunAfterWrite        = "run-after-write"        // one batch acknowledged
+	RunBeforeCommit      = "run-before-commit"      // every batch acknowledged, nothing recorded
+	RunAfterCommit       = "run-after-commit"       // ledger and run recorded
+	SwapBeforeCommit     = "swap-before-commit"     // the new generation is full, the old one serves
+	SwapAfterCommit      = "swap-after-commit"      // the new generation serves, the old one is not yet removed
+	ApplyBeforeCommit    = "apply-before-commit"    // the plan is written in a transaction, not committed
+	ApplyAfterCommit     = "apply-after-commit"     // the revision is committed
+	ExportBeforeRename   = "export-before-rename"   // the output is complete under its temporary name
+	ExportBeforeManifest = "export-before-manifest" // the output has its name, the manifest not yet
+)
+
+var armed = parse(os.Getenv(Env))
+
+func parse(s string) map[string]string {
+	if s == "" {
+		return nil
+	}
+	m := map[string]string{}
+	for _, one := range strings.Split(s, ",") {
+		name, action, _ := strings.Cut(one, "=")
+		m[name] = action
+	}
+	return m
+}
+
+// Hit does what the environment asks at the named step: nothing, an error, SIGKILL or SIGSTOP of this process.
+func Hit(name string) error {
+	switch armed[name] {
+	case "kill":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+		select {}
+	case "stop":
+		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	case "error":
+		return fmt.Errorf("failpoint %s", name)
+	}
+	return nil
+}

@@ -1,0 +1,130 @@
+// Package registry holds what users declare (entities, sources, views, services), its immutable revisions, and the
+// compiled form that both paths read. It reads no YAML (registry/definition) and no database (registry/store).
+package registry
+
+import (
+	"encoding/json"
+	"time"
+
+	"github.com/provender-dev/provender/internal/columnar"
+)
+
+// Definitions is one complete state of a project: what one revision holds. Every slice is sorted by name.
+// Its JSON is stored in the registry: fields may be added, never renamed.
+type Definitions struct {
+	Entities []*Entity         `json:"entities,omitempty"`
+	Sources  []*Source         `json:"sources,omitempty"`
+	Views    []*FeatureView    `json:"views,omitempty"`
+	Services []*FeatureService `json:"services,omitempty"`
+}
+
+// Meta is what every definition may carry besides its meaning.
+type Meta struct {
+	Description string            `json:"description,omitempty"`
+	Owner       string            `json:"owner,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+}
+
+// Entity is a thing that features describe.
+type Entity struct {
+	Name string `json:"name"`
+	Meta
+	JoinKeys []JoinKey `json:"join_keys"`
+}
+
+// JoinKey is a typed column that identifies an entity: int64 or string (R8).
+type JoinKey struct {
+	Name string        `json:"name"`
+	Type columnar.Type `json:"type"`
+}
+
+// Rewrites says what a changed or deleted file does to what is online (R12).
+type Rewrites string
+
+// The ways of R12.
+const (
+	RewritesRebuild Rewrites = "rebuild"
+	RewritesReplace Rewrites = "replace"
+)
+
+// Ambiguous says how a local time that does not exist, or exists twice, is read (R1).
+type Ambiguous string
+
+// The ways of R1.
+const (
+	AmbiguousError    Ambiguous = "error"
+	AmbiguousEarliest Ambiguous = "earliest"
+	AmbiguousLatest   Ambiguous = "latest"
+)
+
+// DayEnd says at which end of a day a DATE holds (R1); "" for columns that are instants.
+type DayEnd string
+
+// The ends of a day.
+const (
+	AtStart DayEnd = "start"
+	AtEnd   DayEnd = "end"
+)
+
+// TimeColumn names a source's time column.
+type TimeColumn struct {
+	Column string `json:"column"`
+	At     DayEnd `json:"at,omitempty"`
+}
+
+// Source is where rows come from. Defaults are filled in: Timezone "UTC", Ambiguous error, Rewrites rebuild.
+type Source struct {
+	Name string `json:"name"` // of an inline source: its view's name
+	Meta
+	Inline      bool       `json:"inline,omitempty"`
+	Parquet     []string   `json:"parquet"` // "root:path", path, folder or glob, as written
+	EventTime   TimeColumn `json:"event_time"`
+	CreatedTime string     `json:"created_time,omitempty"` // column, "" for none
+	Timezone    string     `json:"timezone"`
+	Ambiguous   Ambiguous  `json:"ambiguous"`
+	Rewrites    Rewrites   `json:"rewrites"`
+}
+
+// FeatureView is features of the same entities from one source.
+type FeatureView struct {
+	Name string `json:"name"`
+	Meta
+	Entities         []string          `json:"entities"` // empty: a global view
+	Source           string            `json:"source"`
+	Keys             map[string]string `json:"keys,omitempty"`     // join key -> column of the source, where names differ
+	TTL              time.Duration     `json:"ttl,omitempty"`      // 0: never expires
+	Schedule         string            `json:"schedule,omitempty"` // cron; "" for none
+	ScheduleTimezone string            `json:"schedule_timezone,omitempty"`
+	Online           bool              `json:"online"`
+	Features         []*Feature        `json:"features"`
+}
+
+// Feature is one column of a view.
+type Feature struct {
+	Name string `json:"name"`
+	Meta
+	Column  string          `json:"column,omitempty"` // "" means Name
+	Type    columnar.Type   `json:"type"`
+	Default json.RawMessage `json:"default,omitempty"` // read by columnar.ParseJSON; nil for none
+}
+
+// FeatureService is the named, ordered list of features that one model uses.
+type FeatureService struct {
+	Name string `json:"name"`
+	Meta
+	Features []ServiceView `json:"features"`
+}
+
+// ServiceView is one view's part of a service.
+type ServiceView struct {
+	View     string            `json:"view"`
+	Prefix   string            `json:"prefix,omitempty"`
+	Join     map[string]string `json:"join,omitempty"`     // join key -> spine column and request key
+	Features []ServiceFeature  `json:"features,omitempty"` // empty: all, in the view's order
+}
+
+// ServiceFeature selects one feature. In YAML a bare name is short for {name: …}.
+type ServiceFeature struct {
+	Name string `json:"name"`
+	As   string `json:"as,omitempty"` // the output's whole name; no prefix is added
+}
