@@ -44,7 +44,9 @@ func (s *Service) Runs(ctx context.Context, views []string, limit int) ([]Run, e
 }
 
 // Status tells the state of views (empty: all).
-func (s *Service) Status(ctx context.Context, views []string) ([]ViewStatus, error) { panic("unwritten") }
+func (s *Service) Status(ctx context.Context, views []string) ([]ViewStatus, error) {
+	panic("unwritten")
+}
 
 // Verify compares online with offline, cell by cell.
 func (s *Service) Verify(ctx context.Context, req VerifyRequest, progress func(Progress)) ([]VerifyReport, error) {
