@@ -1,0 +1,2 @@
+// Package archtest enforces which package may import which, and says why.
+package archtest
