@@ -3,8 +3,11 @@
 package row
 
 import (
+	"bytes"
+	"cmp"
 	"errors"
 	"math"
+	"slices"
 
 	"github.com/provender-dev/provender/internal/columnar"
 )
@@ -25,51 +28,101 @@ type Field struct {
 // fields are declared.
 type Layout struct {
 	fields []Field
+	order  []slot // canonical order: by class, then name
+
+	// Where the classes end in order; the last one ends with it.
+	bools, eights, fours, ints int
 }
 
-// NewLayout returns the layout of fields; their order here is the order of column arguments below.
-func NewLayout(fields []Field) *Layout { panic("unwritten") }
+// slot is one field in canonical order.
+type slot struct {
+	typ      columnar.Type
+	declared int // its index in Layout.fields
+}
+
+// class groups fields whose values are written alike.
+type class uint8
+
+const (
+	classBool   class = iota // one bit
+	classEight               // 8 bytes: float64, timestamp
+	classFour                // 4 bytes: float32
+	classInt                 // zigzag varint: int32, int64
+	classLength              // length first: string, bytes, lists
+)
+
+func classOf(t columnar.Type) class {
+	if t.List {
+		return classLength
+	}
+	switch t.Kind {
+	case columnar.Bool:
+		return classBool
+	case columnar.Float64, columnar.Timestamp:
+		return classEight
+	case columnar.Float32:
+		return classFour
+	case columnar.Int32, columnar.Int64:
+		return classInt
+	default:
+		return classLength
+	}
+}
+
+// NewLayout returns the layout of fields; their order here is the order of column arguments below. Names are unique.
+func NewLayout(fields []Field) *Layout {
+	l := &Layout{fields: slices.Clone(fields), order: make([]slot, len(fields))}
+	for i, f := range fields {
+		l.order[i] = slot{typ: f.Type, declared: i}
+	}
+	slices.SortStableFunc(l.order, func(a, b slot) int {
+		return cmp.Or(
+			cmp.Compare(classOf(a.typ), classOf(b.typ)),
+			cmp.Compare(fields[a.declared].Name, fields[b.declared].Name),
+		)
+	})
+	end := func(c class) int {
+		n, _ := slices.BinarySearchFunc(l.order, c+1, func(s slot, c class) int { return cmp.Compare(classOf(s.typ), c) })
+		return n
+	}
+	l.bools, l.eights, l.fours, l.ints = end(classBool), end(classEight), end(classFour), end(classInt)
+	return l
+}
 
 // Fields returns the fields in declared order; the caller must not change them.
 func (l *Layout) Fields() []Field { return l.fields }
 
-// AppendBody appends the canonical encoding (R4) of row i of cols, one vector per field.
-func (l *Layout) AppendBody(dst []byte, cols []*columnar.Vector, i int) []byte { panic("unwritten") }
-
-// AppendRow appends a stored row: times, canonical encoding, checksum.
+// AppendRow appends a stored row: times, canonical encoding, checksum. Both times must be ValidTime, created may be
+// NoCreated.
 func (l *Layout) AppendRow(dst []byte, event, created int64, cols []*columnar.Vector, i int) []byte {
-	panic("unwritten")
+	start := len(dst)
+	dst = appendTimes(dst, event, created)
+	dst = l.AppendBody(dst, cols, i)
+	return appendChecksum(dst, dst[start:])
 }
 
 // Times returns the event and created time of a stored row (NoCreated for none), checking the row's checksum.
-func Times(stored []byte) (event, created int64, err error) { panic("unwritten") }
+func Times(stored []byte) (event, created int64, err error) {
+	b, ok := unseal(stored)
+	if !ok {
+		return 0, 0, ErrDamaged
+	}
+	event, created, _, ok = parseTimes(b)
+	if !ok {
+		return 0, 0, ErrDamaged
+	}
+	return event, created, nil
+}
 
 // Compare orders two stored rows of one layout by R4: event time, created time, canonical encoding. Redis's script and
 // the embedded store order rows the same way: bytes.Compare of the rows less their checksums.
-func Compare(a, b []byte) int { panic("unwritten") }
-
-// Projection decodes some columns of a layout. Immutable.
-type Projection struct{ layout *Layout }
-
-// Project returns a projection to the fields at the given positions of the layout's declared order.
-func (l *Layout) Project(fields []int) *Projection { panic("unwritten") }
-
-// Append decodes stored and appends one value to each of dst, in the projection's order. On ErrDamaged nothing was
-// appended. It never panics, whatever the bytes.
-func (p *Projection) Append(dst []*columnar.Vector, stored []byte) (event, created int64, err error) {
-	panic("unwritten")
+func Compare(a, b []byte) int {
+	return bytes.Compare(a[:max(0, len(a)-checksumLen)], b[:max(0, len(b)-checksumLen)])
 }
 
-// AppendKey appends the entity key of row i of cols, the join keys in R8's order (int64 and string vectors), and
-// reports false, with dst as it was, where one of them is null. Length-prefixed and typed. No columns: the key of a
-// global view, empty.
-func AppendKey(dst []byte, cols []*columnar.Vector, i int) ([]byte, bool) { panic("unwritten") }
-
-// AppendInt64Key appends one int64 join key.
-func AppendInt64Key(dst []byte, x int64) []byte { panic("unwritten") }
-
-// AppendStringKey appends one string join key.
-func AppendStringKey(dst []byte, s []byte) []byte { panic("unwritten") }
-
-// ParseKey is the reverse of AppendKey, appending one value to each vector of cols; the kinds must match.
-func ParseKey(key []byte, cols []*columnar.Vector) error { panic("unwritten") }
+// SameTimes reports whether two stored rows have equal event and created times. A row too short to have times equals
+// none.
+func SameTimes(a, b []byte) bool {
+	n := timesLen(a)
+	return n > 0 && n <= len(b) && bytes.Equal(a[:n], b[:n])
+}
