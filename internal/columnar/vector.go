@@ -22,7 +22,8 @@ type Vector struct {
 	Data    []byte
 	Elem    *Vector
 
-	n int
+	n     int
+	spare Bitmap // memory for Valid, kept by Reset
 }
 
 // NewVector returns an empty vector with room for capacity values.
@@ -60,7 +61,9 @@ func (v *Vector) SetLen(n int) { v.n = n }
 // Reset empties the vector and keeps its memory.
 func (v *Vector) Reset() {
 	v.n = 0
-	v.Valid = nil
+	if v.Valid != nil {
+		v.Valid, v.spare = nil, v.Valid[:0]
+	}
 	v.Bools, v.Int32s, v.Int64s = v.Bools[:0], v.Int32s[:0], v.Int64s[:0]
 	v.Float32s, v.Float64s, v.Data = v.Float32s[:0], v.Float64s[:0], v.Data[:0]
 	if v.Offsets != nil {
@@ -87,7 +90,7 @@ func (v *Vector) grown(valid bool) {
 	if v.Valid != nil {
 		v.Valid = v.Valid.Append(v.n, valid)
 	} else if !valid {
-		v.Valid = v.Valid.ones(v.n).Append(v.n, false)
+		v.Valid = v.spare.ones(v.n).Append(v.n, false)
 	}
 	v.n++
 }
