@@ -1,0 +1,86 @@
+package asof
+
+import (
+	"context"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/provender-dev/provender/internal/columnar"
+)
+
+// Batch is some entities and their newest rows. Valid during the callback.
+type Batch struct {
+	Keys     []*columnar.Vector // in the view's KeyColumns order
+	Event    []int64
+	Created  []int64            // row.NoCreated for none
+	Features []*columnar.Vector // all of the view's
+}
+
+// Latest calls fn, from one goroutine, with the newest row (R4) of every entity that has one with event time in
+// [since, in.Cutoff]; each entity once, in no particular order. An error of fn ends it. An error of a file names it.
+func Latest(ctx context.Context, in Input, since int64, opts Options, fn func(*Batch) error) (Stats, error) {
+	k, err := newKernel(in, opts)
+	if err != nil {
+		return Stats{}, err
+	}
+	s := scan{kernel: k, entities: newEntities(in.View.KeyColumns), add: true, least: since, greatest: in.Cutoff, board: newBoard()}
+	s.slots = s.entities.size
+	s.place = func(_ int, b block, out *sink) {
+		for i, e := range b.ids {
+			if e >= 0 {
+				out.add(hit{e, b.event[i], b.created[i], b.pos + int64(i)})
+			}
+		}
+	}
+	stats, err := s.run(ctx)
+	if err != nil {
+		return Stats{}, err
+	}
+	var wants []want
+	for e := range int32(s.entities.size()) {
+		if c := s.board.at(e); c != nil {
+			wants = append(wants, want{c.pos, e})
+		}
+	}
+	return stats, k.deliver(ctx, wants, &s, fn)
+}
+
+// deliver gathers all features of the wanted rows in parallel and hands them to fn, batch by batch.
+func (k *kernel) deliver(ctx context.Context, wants []want, s *scan, fn func(*Batch) error) error {
+	batches := make(chan *Batch)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		defer close(batches)
+		return k.gather(ctx, wants, k.allFeatures(), func(ctx context.Context, _ int, c chunk) error {
+			select {
+			case batches <- s.batch(c):
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		})
+	})
+	g.Go(func() error {
+		for b := range batches {
+			if err := fn(b); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return g.Wait()
+}
+
+// batch adds keys and times to the features of a chunk whose wants go by entity.
+func (s *scan) batch(c chunk) *Batch {
+	b := &Batch{Features: c.features, Event: make([]int64, len(c.wants)), Created: make([]int64, len(c.wants))}
+	for _, key := range s.kernel.in.View.KeyColumns {
+		b.Keys = append(b.Keys, columnar.NewVector(columnar.Type{Kind: key.Kind}, len(c.wants)))
+	}
+	for i, w := range c.wants {
+		s.entities.appendKeys(b.Keys, w.id)
+		best := s.board.at(w.id)
+		b.Event[i], b.Created[i] = best.event, best.created
+	}
+	return b
+}

@@ -1,0 +1,273 @@
+package asof
+
+import (
+	"context"
+	"math"
+	"sync/atomic"
+
+	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/offline/parquet"
+)
+
+// block is the keys and times of one row group. An id is the row's entity, negative where the row takes no part.
+type block struct {
+	pos            int64 // of the first row
+	ids            []int32
+	event, created []int64
+}
+
+// scan is the keys pass: it decodes keys and times of every row group whose events may lie in [least, greatest],
+// numbers the entities, and lets place put the rows on the board.
+type scan struct {
+	kernel          *kernel
+	entities        *entities
+	add             bool  // number entities that are not known yet
+	least, greatest int64 // events outside take no part
+	board           *board
+	slots           func() int // how many there are so far
+	// place offers a block's rows to the sink; calls for one worker do not overlap.
+	place func(worker int, b block, out *sink)
+
+	workers []scanWorker
+	done    atomic.Int64 // rows read and skipped
+	skipped atomic.Int64
+	future  atomic.Int64 // in skipped row groups
+}
+
+// scanWorker is one worker's memory.
+type scanWorker struct {
+	ids, next, mapped []int32
+	pairs             []int64
+	event, created    *columnar.Vector
+	noCreated         []int64
+	sink              sink
+	stats             Stats
+	nullEvents        int64
+	_                 [64]byte // workers count apart, each in its own cache lines
+}
+
+// run reads every file, settling ties whenever they crowd the board and at the end, and returns what it saw.
+func (s *scan) run(ctx context.Context) (Stats, error) {
+	k := s.kernel
+	s.workers = make([]scanWorker, k.workers)
+	for i := range s.workers {
+		s.workers[i].sink.board = s.board
+		s.workers[i].stats.NewestEvent = math.MinInt64
+		s.workers[i].event = columnar.NewVector(columnar.Type{Kind: columnar.Timestamp}, 0)
+		s.workers[i].created = columnar.NewVector(columnar.Type{Kind: columnar.Timestamp}, 0)
+	}
+	files := make([]int, len(k.in.Files))
+	for i := range files {
+		files[i] = i
+	}
+	p := k.newPass(files, s.plan)
+	defer p.abandon()
+	for {
+		if err := p.run(ctx, s.board.crowded, s.read); err != nil {
+			return Stats{}, err
+		}
+		for i := range s.workers {
+			s.workers[i].sink.flush()
+		}
+		if err := k.settle(ctx, s.board); err != nil {
+			return Stats{}, err
+		}
+		if p.done() {
+			return s.stats(), nil
+		}
+	}
+}
+
+// plan leaves out the row groups that statistics rule out.
+func (s *scan) plan(f *openFile) []int {
+	groups := make([]int, 0, len(f.first))
+	for g := range f.first {
+		rows := int64(f.reader.Rows(g))
+		if rows == 0 {
+			continue
+		}
+		least, greatest, ok := f.reader.Bounds(g, s.kernel.eventColumn())
+		if !ok || least <= s.greatest && greatest >= s.least {
+			groups = append(groups, g)
+			continue
+		}
+		s.skipped.Add(rows)
+		if least > s.kernel.in.Cutoff {
+			s.future.Add(rows)
+		}
+		s.progress(rows)
+	}
+	return groups
+}
+
+func (s *scan) progress(rows int64) {
+	done := s.done.Add(rows)
+	if fn := s.kernel.opts.Progress; fn != nil {
+		fn(done)
+	}
+}
+
+// read decodes one row group and places its rows.
+func (s *scan) read(ctx context.Context, worker int, j job) error {
+	k, w := s.kernel, &s.workers[worker]
+	rows := j.file.reader.Rows(j.group)
+	if err := s.readKeys(ctx, w, j, rows); err != nil {
+		return err
+	}
+	w.event.Reset()
+	if err := j.file.reader.Read(ctx, j.group, k.eventColumn(), w.event); err != nil {
+		return err
+	}
+	w.stats.RowGroups++
+	w.stats.RowsRead += int64(rows)
+	if w.sift(s.least, s.greatest, k.in.Cutoff) {
+		created, err := s.readCreated(ctx, w, j, rows)
+		if err != nil {
+			return err
+		}
+		w.sink.reserve(s.slots())
+		s.place(worker, block{
+			pos: position(j.file.index, j.file.first[j.group]), ids: w.ids, event: w.event.Int64s, created: created,
+		}, &w.sink)
+	}
+	s.progress(int64(rows))
+	return nil
+}
+
+// readKeys leaves the entity of every row in w.ids.
+func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, rows int) error {
+	w.ids = resized(w.ids, rows)
+	clear(w.ids)
+	for c, t := range s.entities.columns {
+		ids := w.ids
+		if c > 0 {
+			w.next, w.pairs = resized(w.next, rows), resized(w.pairs, rows)
+			clear(w.next)
+			ids = w.next
+		}
+		if err := s.readKey(ctx, w, j, c, t, ids); err != nil {
+			return err
+		}
+		if c > 0 {
+			s.entities.fold(c-1, w.ids, w.next, w.pairs, s.add)
+		}
+	}
+	if s.add && s.entities.full() {
+		return problem.New(problem.Exhausted, "view %s has more than %d entities", s.kernel.in.View.Name, maxKeys)
+	}
+	return nil
+}
+
+// readKey leaves the numbers of one key column in ids.
+func (s *scan) readKey(ctx context.Context, w *scanWorker, j job, column int, t table, ids []int32) error {
+	resolve := t.find
+	if s.add {
+		resolve = t.number
+	}
+	var dictionary *columnar.Vector // whose numbers are in w.mapped
+	return j.file.reader.Pages(ctx, j.group, column, func(page parquet.Page) error {
+		out := ids[:page.Rows]
+		ids = ids[page.Rows:]
+		if page.Index == nil {
+			markNulls(page.Values, out)
+			resolve(page.Values, out)
+			return nil
+		}
+		if dictionary != page.Values {
+			dictionary = page.Values
+			w.mapped = resized(w.mapped, dictionary.Len())
+			clear(w.mapped)
+			markNulls(dictionary, w.mapped)
+			resolve(dictionary, w.mapped)
+		}
+		for i, x := range page.Index {
+			if x < 0 {
+				out[i] = nullKey
+			} else {
+				out[i] = w.mapped[x]
+			}
+		}
+		return nil
+	})
+}
+
+// sift counts rows, takes out those that take no part, and reports whether any is left.
+func (w *scanWorker) sift(least, greatest, cutoff int64) bool {
+	left := false
+	newest := w.stats.NewestEvent
+	for i, t := range w.event.Int64s {
+		switch {
+		case w.ids[i] == nullKey:
+			w.stats.NullKeys++
+			continue
+		case w.event.IsNull(i):
+			w.nullEvents++
+			w.ids[i] = unknown
+			continue
+		case t > cutoff:
+			w.stats.Future++
+			w.ids[i] = unknown
+			continue
+		}
+		newest = max(newest, t)
+		if t < least || t > greatest {
+			w.ids[i] = unknown
+		}
+		left = left || w.ids[i] >= 0
+	}
+	w.stats.NewestEvent = newest
+	return left
+}
+
+// readCreated returns the created time of every row, row.NoCreated for none.
+func (s *scan) readCreated(ctx context.Context, w *scanWorker, j job, rows int) ([]int64, error) {
+	if !s.kernel.hasCreated() {
+		for len(w.noCreated) < rows {
+			w.noCreated = append(w.noCreated, row.NoCreated)
+		}
+		return w.noCreated[:rows], nil
+	}
+	w.created.Reset()
+	if err := j.file.reader.Read(ctx, j.group, s.kernel.createdColumn(), w.created); err != nil {
+		return nil, err
+	}
+	if w.created.Valid != nil {
+		for i := range w.created.Int64s {
+			if !w.created.Valid.Get(i) {
+				w.created.Int64s[i] = row.NoCreated
+			}
+		}
+	}
+	return w.created.Int64s, nil
+}
+
+// stats adds up what the workers counted and tells of rejected rows.
+func (s *scan) stats() Stats {
+	total := Stats{
+		Files: int64(len(s.kernel.in.Files)), RowsSkipped: s.skipped.Load(), Future: s.future.Load(),
+		Ties: s.board.tied(), NewestEvent: math.MinInt64,
+	}
+	var nullEvents int64
+	for i := range s.workers {
+		w := &s.workers[i]
+		total.RowGroups += w.stats.RowGroups
+		total.RowsRead += w.stats.RowsRead
+		total.NullKeys += w.stats.NullKeys
+		total.Future += w.stats.Future
+		total.NewestEvent = max(total.NewestEvent, w.stats.NewestEvent)
+		nullEvents += w.nullEvents
+	}
+	s.kernel.reject("null key", total.NullKeys)
+	s.kernel.reject("null event time", nullEvents)
+	return total
+}
+
+// resized returns a slice of length n, in s's memory where it suffices.
+func resized[T any](s []T, n int) []T {
+	if cap(s) < n {
+		return make([]T, n)
+	}
+	return s[:n]
+}

@@ -1,0 +1,151 @@
+package asof
+
+import (
+	"cmp"
+	"context"
+	"math"
+	"slices"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/registry"
+)
+
+// timeline is the spine by entity. Slots are its rows with keys, ordered by entity and time: those of entity e are
+// [start[e], start[e+1]). A slot stands for the interval that ends at its time, inclusive, and begins after the time of
+// the slot before it.
+type timeline struct {
+	entities *entities
+	start    []int32
+	times    []int64 // per slot
+	rows     []int32 // per slot, the row of the spine
+}
+
+// entityChunk is how many entities a worker takes at a time.
+const entityChunk = 4096
+
+func newTimeline(ctx context.Context, spine Spine, view *registry.View, workers int) (*timeline, error) {
+	if err := checkSpine(spine, view); err != nil {
+		return nil, err
+	}
+	n := len(spine.Times)
+	t := &timeline{entities: newEntities(view.KeyColumns)}
+	ids := t.entities.number(spine.Keys, n)
+	t.start = make([]int32, t.entities.size()+1)
+	for _, id := range ids {
+		if id >= 0 {
+			t.start[id+1]++
+		}
+	}
+	for e := range t.entities.size() {
+		t.start[e+1] += t.start[e]
+	}
+	slots := t.start[len(t.start)-1]
+	type instant struct {
+		time int64
+		row  int32
+	}
+	order := make([]instant, slots)
+	next := slices.Clone(t.start)
+	for i, id := range ids {
+		if id >= 0 {
+			order[next[id]] = instant{spine.Times[i], int32(i)}
+			next[id]++
+		}
+	}
+	t.times, t.rows = make([]int64, slots), make([]int32, slots)
+	err := t.eachChunk(ctx, workers, func(from, to int) {
+		for e := from; e < to; e++ {
+			slices.SortFunc(order[t.start[e]:t.start[e+1]], func(a, b instant) int { return cmp.Compare(a.time, b.time) })
+		}
+		for i := t.start[from]; i < t.start[to]; i++ {
+			t.times[i], t.rows[i] = order[i].time, order[i].row
+		}
+	})
+	return t, err
+}
+
+func checkSpine(spine Spine, view *registry.View) error {
+	n := len(spine.Times)
+	if n > math.MaxInt32 {
+		return problem.New(problem.Exhausted, "a spine of %d rows; at most %d are joined at once", n, math.MaxInt32)
+	}
+	if len(spine.Keys) != len(view.KeyColumns) {
+		return problem.New(problem.Invalid, "view %s has %d join keys, the spine gives %d", view.Name, len(view.KeyColumns), len(spine.Keys))
+	}
+	for i, key := range view.KeyColumns {
+		v := spine.Keys[i]
+		if v.Type.Kind != key.Kind || v.Type.List {
+			return problem.New(problem.Invalid, "join key %s of view %s is %s, the spine's is %s", key.Name, view.Name, key.Kind, v.Type)
+		}
+		if v.Len() != n {
+			return problem.New(problem.Invalid, "join key %s: %d values for %d spine rows", key.Name, v.Len(), n)
+		}
+	}
+	return nil
+}
+
+// eachChunk calls fn for ranges of entities in parallel.
+func (t *timeline) eachChunk(ctx context.Context, workers int, fn func(from, to int)) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(workers)
+	entities := len(t.start) - 1
+	for from := 0; from < entities; from += entityChunk {
+		g.Go(func() error {
+			if ctx.Err() == nil {
+				fn(from, min(from+entityChunk, entities))
+			}
+			return ctx.Err()
+		})
+	}
+	return g.Wait()
+}
+
+// slots returns the number of slots.
+func (t *timeline) slots() int { return len(t.times) }
+
+// span returns the event times that can answer a slot; least > greatest for no slots.
+func (t *timeline) span(ttl int64) (least, greatest int64) {
+	if t.slots() == 0 {
+		return math.MaxInt64, math.MinInt64
+	}
+	least, greatest = slices.Min(t.times), slices.Max(t.times)
+	if ttl == 0 || least < math.MinInt64+2*ttl || ttl > math.MaxInt64/2 {
+		return math.MinInt64, greatest
+	}
+	return least - 2*ttl, greatest
+}
+
+// find returns the first slot of entity e whose time is not before event, start[e+1] for none. cursor[e] is where the
+// last search of a worker ended: files are roughly in the order of time.
+func (t *timeline) find(cursor []int32, e int32, event int64) int32 {
+	at, end := cursor[e], t.start[e+1]
+	times := t.times
+	var lo, hi int32
+	switch {
+	case at < end && times[at] < event:
+		// Gallop forward to a range that holds the answer.
+		step := int32(1)
+		lo = at + 1
+		for lo+step <= end && times[lo+step-1] < event {
+			lo += step
+			step *= 2
+		}
+		hi = min(lo+step-1, end)
+	case at > t.start[e] && times[at-1] >= event:
+		lo, hi = t.start[e], at-1
+	default:
+		return at
+	}
+	for lo < hi {
+		mid := int32(uint32(lo+hi) >> 1)
+		if times[mid] < event {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	cursor[e] = lo
+	return lo
+}
