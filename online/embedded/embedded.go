@@ -1,0 +1,290 @@
+// Package embedded is the online store in a folder of this machine, on Pebble. One process at a time holds it.
+// docs/format/embedded.md has the bytes.
+package embedded
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/online"
+)
+
+// Options are settings of a store. The zero value means the defaults.
+type Options struct {
+	CacheBytes int64        // memory for blocks of rows; default 64 MiB
+	DropRate   int          // rows per second that DropGeneration removes; default 200,000
+	Logger     *slog.Logger // default slog.Default
+	fs         vfs.FS       // tests inject faults
+}
+
+const (
+	defaultCacheBytes = 64 << 20
+	defaultDropRate   = 200_000
+	memTableBytes     = 32 << 20
+	bloomBits         = 10
+)
+
+// Store implements online.Store. Safe for concurrent use.
+type Store struct {
+	db   *pebble.DB
+	lock *pebble.Lock
+	opts Options
+
+	shards [shardCount]sync.Mutex // by key: a row is compared and replaced under its shard
+	marks  sync.RWMutex           // held exclusively while a generation's marker goes
+	failed atomic.Pointer[error]  // the first failed commit: nothing is written after it
+
+	mu     sync.RWMutex
+	closed bool
+	calls  sync.WaitGroup
+}
+
+var _ online.Store = (*Store)(nil)
+
+// Open opens the store in dir, creating it where there is none. Unavailable where another process holds it.
+func Open(dir string, opts Options) (*Store, error) {
+	if opts.CacheBytes <= 0 {
+		opts.CacheBytes = defaultCacheBytes
+	}
+	if opts.DropRate <= 0 {
+		opts.DropRate = defaultDropRate
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	if opts.fs == nil {
+		opts.fs = vfs.Default
+	}
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open online store: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open online store: %w", err)
+	}
+	lock, err := lockFolder(dir, opts.fs)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openDB(dir, lock, opts)
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &Store{db: db, lock: lock, opts: opts}, nil
+}
+
+func lockFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
+	lock, err := pebble.LockDirectory(dir, fs)
+	switch {
+	case err == nil:
+		return lock, nil
+	case errors.Is(err, syscall.EAGAIN):
+		return nil, &problem.Error{
+			Code:       problem.Unavailable,
+			Message:    fmt.Sprintf("another process holds the online store %s", dir),
+			Suggestion: "is a server running on this project? Talk to it with --server, or stop it",
+			Err:        err,
+		}
+	default:
+		return nil, fmt.Errorf("lock online store %s: %w", dir, err)
+	}
+}
+
+func openDB(dir string, lock *pebble.Lock, opts Options) (*pebble.DB, error) {
+	cache := pebble.NewCache(opts.CacheBytes)
+	defer cache.Unref() // the database keeps its own reference
+	o := &pebble.Options{
+		Cache:              cache,
+		FS:                 opts.fs,
+		Lock:               lock,
+		MemTableSize:       memTableBytes,
+		FormatMajorVersion: pebble.FormatNewest,
+		Logger:             logger{opts.Logger},
+	}
+	o.EnsureDefaults()
+	for i := range o.Levels {
+		o.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
+		o.Levels[i].FilterType = pebble.TableFilter
+	}
+	db, err := pebble.Open(dir, o)
+	if err != nil {
+		return nil, fmt.Errorf("open online store %s: %w", dir, err)
+	}
+	if err := checkFormat(db, dir); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return db, nil
+}
+
+func checkFormat(db *pebble.DB, dir string) error {
+	found, err := get(db, []byte{spaceFormat})
+	switch {
+	case err != nil:
+		return fmt.Errorf("open online store %s: %w", dir, err)
+	case found == nil:
+		return db.Set([]byte{spaceFormat}, []byte{formatVersion}, pebble.Sync)
+	case !bytes.Equal(found, []byte{formatVersion}):
+		return problem.New(problem.Precondition,
+			"the online store %s has format %d, this program reads %d: move the folder away and materialize again",
+			dir, found[0], formatVersion)
+	}
+	return nil
+}
+
+// begin counts a call in, or reports that the store is closed; end counts it out.
+func (s *Store) begin(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return online.ErrClosed
+	}
+	s.calls.Add(1)
+	return nil
+}
+
+func (s *Store) end() { s.calls.Done() }
+
+// Close waits for calls under way and closes the store. A second Close does nothing.
+func (s *Store) Close() error {
+	s.mu.Lock()
+	was := s.closed
+	s.closed = true
+	s.mu.Unlock()
+	if was {
+		return nil
+	}
+	s.calls.Wait()
+	if s.failed.Load() != nil {
+		// The write-ahead log is broken and closing would wait for it. What was acknowledged is on disk; the rest is
+		// not to be saved. The folder stays locked until the process ends, so that nobody opens it under this one.
+		return nil
+	}
+	err := s.db.Close()
+	return errors.Join(err, s.lock.Close())
+}
+
+// Ping reports whether the store answers.
+func (s *Store) Ping(ctx context.Context) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.end()
+	_, err := get(s.db, []byte{spaceFormat})
+	return err
+}
+
+// Claim writes or checks the store's marker. The prefix is of no use here: the folder is the registry's own.
+func (s *Store) Claim(ctx context.Context, registryID, _ string) (online.Identity, error) {
+	if err := s.begin(ctx); err != nil {
+		return online.Identity{}, err
+	}
+	defer s.end()
+	s.marks.Lock()
+	defer s.marks.Unlock()
+	owner, incarnation, err := s.readClaim()
+	switch {
+	case errors.Is(err, online.ErrGenerationLost):
+		incarnation = rand.Text()
+		return online.Identity{Incarnation: incarnation, Created: true},
+			s.set([]byte{spaceClaim}, appendClaim(nil, registryID, incarnation))
+	case err != nil:
+		return online.Identity{}, err
+	case owner != registryID:
+		return online.Identity{}, online.ErrForeignStore
+	}
+	return online.Identity{Incarnation: incarnation}, nil
+}
+
+// Identity reads the marker again: ErrGenerationLost where it is gone.
+func (s *Store) Identity(ctx context.Context) (online.Identity, error) {
+	if err := s.begin(ctx); err != nil {
+		return online.Identity{}, err
+	}
+	defer s.end()
+	_, incarnation, err := s.readClaim()
+	return online.Identity{Incarnation: incarnation}, err
+}
+
+func (s *Store) readClaim() (owner, incarnation string, err error) {
+	b, err := get(s.db, []byte{spaceClaim})
+	if err != nil {
+		return "", "", fmt.Errorf("read the online store's marker: %w", err)
+	}
+	if b == nil {
+		return "", "", online.ErrGenerationLost
+	}
+	n, w := binary.Uvarint(b)
+	if w <= 0 || n > uint64(len(b)-w) {
+		return "", "", fmt.Errorf("the online store's marker is damaged: %x", b)
+	}
+	return string(b[w : w+int(n)]), string(b[w+int(n):]), nil
+}
+
+// CreateGeneration writes a generation's marker.
+func (s *Store) CreateGeneration(ctx context.Context, gen online.Generation) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.end()
+	return s.set(appendMarker(nil, gen.ID), binary.AppendUvarint(nil, uint64(gen.Keyspace)))
+}
+
+// CheckGenerations returns those of ids whose marker is gone.
+func (s *Store) CheckGenerations(ctx context.Context, ids []online.GenerationID) (lost []online.GenerationID, err error) {
+	if err := s.begin(ctx); err != nil {
+		return nil, err
+	}
+	defer s.end()
+	for _, id := range ids {
+		switch err := s.checkMarker(id); {
+		case errors.Is(err, online.ErrGenerationLost):
+			lost = append(lost, id)
+		case err != nil:
+			return nil, err
+		}
+	}
+	return lost, nil
+}
+
+// checkMarker returns ErrGenerationLost where a generation has no marker.
+func (s *Store) checkMarker(id online.GenerationID) error {
+	var buf [16]byte
+	b, err := get(s.db, appendMarker(buf[:0], id))
+	if err != nil {
+		return fmt.Errorf("read the marker of generation %d: %w", id, err)
+	}
+	if b == nil {
+		return online.ErrGenerationLost
+	}
+	return nil
+}
+
+// get returns a copy of a value that is never empty, nil where there is none.
+func get(r pebble.Reader, key []byte) ([]byte, error) {
+	v, closer, err := r.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return bytes.Clone(v), closer.Close()
+}
