@@ -1,0 +1,214 @@
+package state
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/online"
+)
+
+// Phase is where a generation is in its life.
+type Phase string
+
+// The phases, in order.
+const (
+	Filling Phase = "filling"
+	Serving Phase = "serving"
+	Retired Phase = "retired"
+	Dropped Phase = "dropped"
+)
+
+// Generation is the record of one complete set of a view's rows in one incarnation of a store.
+type Generation struct {
+	online.Generation
+	View        string
+	Incarnation string
+	Store       string // the address under which the incarnation was seen last
+	Digest      string // registry.View.Digest when it was begun
+	Fields      []row.Field
+	Keys        []row.Field
+	TTL         int64 // least ttl that its runs read with, microseconds: older rows were left out; 0: none were
+	Phase       Phase
+	T           int64 // greatest T of its complete runs; NoTime for none
+	Reached     int64 // greatest T of runs that may have written, complete or not; NoTime for none
+	Newest      int64 // newest event time written; NoTime for none
+	Rows        int64 // stored by its runs
+	Diverged    int64 // since when rows of changed or deleted files may remain; NoTime: not
+	Begun       int64
+	Retired     int64 // NoTime until then
+}
+
+// Live returns what serving needs to know.
+func (g *Generation) Live() online.Live {
+	return online.Live{
+		View: g.View, Generation: g.Generation, Fields: g.Fields, Keys: g.Keys, Digest: g.Digest, T: g.T,
+	}
+}
+
+// Generations returns those of a view ("": of every view) that are not dropped, in every store, oldest first.
+func (s *Store) Generations(ctx context.Context, view string) ([]Generation, error) {
+	gens, err := list(ctx, s.db, scanGeneration, `SELECT g.id, g.keyspace, g.view_name, g.incarnation, i.store, g.digest,
+			g.fields, g.join_keys, g.ttl, g.state, g.t, g.reached, g.newest_event, g.row_count, g.diverged, g.begun, g.retired
+		FROM generation g JOIN incarnation i ON i.incarnation = g.incarnation
+		WHERE g.state <> 'dropped' AND (g.view_name = ? OR ? = '') ORDER BY g.id`, view, view)
+	return gens, failure("read generations from", err)
+}
+
+func scanGeneration(rows *sql.Rows) (Generation, error) {
+	var g Generation
+	var fields, keys string
+	var t, reached, newest, diverged, retired sql.NullInt64
+	err := rows.Scan(&g.ID, &g.Keyspace, &g.View, &g.Incarnation, &g.Store, &g.Digest,
+		&fields, &keys, &g.TTL, &g.Phase, &t, &reached, &newest, &g.Rows, &diverged, &g.Begun, &retired)
+	if err != nil {
+		return g, err
+	}
+	g.T, g.Reached, g.Newest, g.Diverged, g.Retired =
+		instant(t), instant(reached), instant(newest), instant(diverged), instant(retired)
+	if err := json.Unmarshal([]byte(fields), &g.Fields); err != nil {
+		return g, fmt.Errorf("fields of generation %d: %w", g.ID, err)
+	}
+	if err := json.Unmarshal([]byte(keys), &g.Keys); err != nil {
+		return g, fmt.Errorf("keys of generation %d: %w", g.ID, err)
+	}
+	return g, nil
+}
+
+// insertGeneration allocates g's id and records it as filling.
+func insertGeneration(ctx context.Context, tx *sql.Tx, g *Generation) error {
+	id, err := allocate(ctx, tx, "generation")
+	if err != nil {
+		return err
+	}
+	fields, err := json.Marshal(g.Fields)
+	if err != nil {
+		return err
+	}
+	keys, err := json.Marshal(g.Keys)
+	if err != nil {
+		return err
+	}
+	g.ID, g.Phase = online.GenerationID(id), Filling
+	g.T, g.Reached, g.Newest, g.Diverged, g.Retired = NoTime, NoTime, NoTime, NoTime, NoTime
+	_, err = tx.ExecContext(ctx, `INSERT INTO generation
+		(id, view_name, incarnation, keyspace, digest, fields, join_keys, ttl, state, begun)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		id, g.View, g.Incarnation, g.Keyspace, g.Digest, string(fields), string(keys), g.TTL, Filling, g.Begun)
+	return err
+}
+
+// MarkDropped records that a generation's rows are gone from its store.
+func (s *Store) MarkDropped(ctx context.Context, id online.GenerationID) error {
+	return s.write(ctx, "record dropped generation in", func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `UPDATE generation SET state = ? WHERE id = ?`, Dropped, id); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `DELETE FROM ledger WHERE generation = ?`, id)
+		return err
+	})
+}
+
+// LedgerFile is one file that a generation has consumed.
+type LedgerFile struct {
+	Path     string
+	Size     int64
+	Identity string
+	Run      int64 // that read it last
+	ReadAt   int64
+	Held     int64 // rows dated after that run's T
+	HeldFrom int64 // least event time of those; NoTime for none
+}
+
+// Ledger returns the files that a generation has consumed, by path.
+func (s *Store) Ledger(ctx context.Context, id online.GenerationID) ([]LedgerFile, error) {
+	files, err := list(ctx, s.db, func(rows *sql.Rows) (LedgerFile, error) {
+		var f LedgerFile
+		var from sql.NullInt64
+		err := rows.Scan(&f.Path, &f.Size, &f.Identity, &f.Run, &f.ReadAt, &f.Held, &from)
+		f.HeldFrom = instant(from)
+		return f, err
+	}, `SELECT path, size, identity, run, read_at, held, held_from FROM ledger WHERE generation = ? ORDER BY path`, id)
+	return files, failure("read ledger from", err)
+}
+
+// Commit is what a complete run changes, all at once.
+type Commit struct {
+	Run      *Run // with its counts; becomes succeeded
+	TTL      int64
+	Newest   int64        // newest event time written; NoTime for none
+	Files    []LedgerFile // read by this run
+	Gone     []string     // paths of the ledger that are no more
+	Diverged bool
+	Swap     bool // the run's generation serves from now on, and retires the one that does
+	Now      time.Time
+}
+
+// Commit records a complete run: its files, the generation's T, the swap, in one transaction; ErrLeaseLost, and
+// nothing done, where l is no longer the lease.
+func (s *Store) Commit(ctx context.Context, l Lease, c Commit) error {
+	done := *c.Run
+	done.State, done.Finished = RunSucceeded, c.Now
+	err := s.write(ctx, "commit run to", func(tx *sql.Tx) error {
+		if err := fence(ctx, tx, l); err != nil {
+			return err
+		}
+		if err := c.writeLedger(ctx, tx); err != nil {
+			return err
+		}
+		now := c.Now.UnixMicro()
+		if c.Swap {
+			if _, err := tx.ExecContext(ctx, `UPDATE generation SET state = ?, retired = ?
+				WHERE view_name = ? AND state = ? AND incarnation = (SELECT incarnation FROM generation WHERE id = ?)`,
+				Retired, now, done.View, Serving, done.Generation); err != nil {
+				return err
+			}
+		}
+		diverged := sql.NullInt64{Int64: now, Valid: c.Diverged}
+		if _, err := tx.ExecContext(ctx, `UPDATE generation SET state = ?, t = ?, row_count = row_count + ?,
+				ttl = CASE WHEN ttl = 0 THEN ? WHEN ? = 0 OR ttl < ? THEN ttl ELSE ? END,
+				newest_event = CASE WHEN newest_event > ? THEN newest_event ELSE coalesce(?, newest_event) END,
+				diverged = coalesce(diverged, ?)
+			WHERE id = ?`, Serving, done.T.UnixMicro(), done.Written,
+			c.TTL, c.TTL, c.TTL, c.TTL,
+			nullable(c.Newest), nullable(c.Newest), diverged, done.Generation); err != nil {
+			return err
+		}
+		return updateRun(ctx, tx, &done)
+	})
+	if err == nil {
+		*c.Run = done
+	}
+	return err
+}
+
+func (c *Commit) writeLedger(ctx context.Context, tx *sql.Tx) error {
+	del, err := tx.PrepareContext(ctx, `DELETE FROM ledger WHERE generation = ? AND path = ?`)
+	if err != nil {
+		return err
+	}
+	defer del.Close()
+	for _, path := range c.Gone {
+		if _, err := del.ExecContext(ctx, c.Run.Generation, path); err != nil {
+			return err
+		}
+	}
+	put, err := tx.PrepareContext(ctx, `INSERT INTO ledger
+		(generation, path, size, identity, run, read_at, held, held_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (generation, path) DO UPDATE SET size = excluded.size, identity = excluded.identity,
+			run = excluded.run, read_at = excluded.read_at, held = excluded.held, held_from = excluded.held_from`)
+	if err != nil {
+		return err
+	}
+	defer put.Close()
+	for _, f := range c.Files {
+		if _, err := put.ExecContext(ctx, c.Run.Generation, f.Path, f.Size, f.Identity, c.Run.ID, c.Now.UnixMicro(),
+			f.Held, nullable(f.HeldFrom)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
