@@ -1,0 +1,75 @@
+package offline
+
+import (
+	"context"
+
+	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/offline/source"
+	"github.com/provender-dev/provender/registry"
+)
+
+// Answer is cells by output column for some entities.
+type Answer struct {
+	Columns []*columnar.Vector  // per output of the service; defaults filled in (R6)
+	Status  [][]columnar.Status // per output, per row
+	Events  [][]int64           // per read of the service, per row; math.MinInt64 for none
+}
+
+// Lookup answers from history what was known of the given request keys (one vector per Service.RequestKeys) at an
+// instant: what an export with that spine would give. A service without request keys has one row.
+func Lookup(ctx context.Context, svc *registry.Service, files *source.Files, keys []*columnar.Vector, at int64) (*Answer, error) {
+	rows, err := lookupRows(svc, keys)
+	if err != nil {
+		return nil, err
+	}
+	times := make([]int64, rows)
+	for i := range times {
+		times[i] = at
+	}
+	joined, err := join(ctx, svc, files, times, keys, joinOptions{})
+	if err != nil {
+		return nil, err
+	}
+	out := &Answer{}
+	for i, o := range svc.Outputs {
+		t := outputType(svc, i)
+		result := joined.results[o.Read]
+		cells := columnar.NewVector(t, rows)
+		result.Cells(joined.columns[i], 0, rows, cells)
+		status := make([]columnar.Status, rows)
+		for row, s := range result.Status {
+			if s == columnar.Present && cells.IsNull(row) {
+				s = columnar.Null
+			}
+			status[row] = s
+		}
+		filled := joined.cells(i, 0, rows, columnar.NewVector(t, rows), columnar.NewVector(t, rows), &FeatureCounts{})
+		out.Columns = append(out.Columns, filled)
+		out.Status = append(out.Status, status)
+	}
+	for _, result := range joined.results {
+		out.Events = append(out.Events, result.Event)
+	}
+	return out, nil
+}
+
+// lookupRows checks the request keys and returns the number of rows they ask for.
+func lookupRows(svc *registry.Service, keys []*columnar.Vector) (int, error) {
+	if len(keys) != len(svc.RequestKeys) {
+		return 0, problem.New(problem.Invalid, "%d key columns where the service has %d", len(keys), len(svc.RequestKeys))
+	}
+	if len(keys) == 0 {
+		return 1, nil
+	}
+	for i, key := range svc.RequestKeys {
+		if (keys[i].Type != columnar.Type{Kind: key.Kind}) {
+			return 0, problem.New(problem.Invalid, "key %s is %s, and the service needs %s", key.Name, keys[i].Type, key.Kind)
+		}
+		if keys[i].Len() != keys[0].Len() {
+			return 0, problem.New(problem.Invalid, "key %s has %d rows where %s has %d",
+				key.Name, keys[i].Len(), svc.RequestKeys[0].Name, keys[0].Len())
+		}
+	}
+	return keys[0].Len(), nil
+}
