@@ -3,6 +3,7 @@ package serving
 import (
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize"
@@ -59,13 +60,11 @@ func unknownKey(service *registry.Service, name string) error {
 		names[i] = k.Name
 	}
 	err := &problem.Error{Code: problem.Invalid, Message: "unknown key " + quote(name) + forService(service), Field: keyField(name)}
-	switch best := diag.Suggest(name, names); {
-	case best != "":
-		err.Suggestion = "did you mean " + quote(best) + "?"
-	case len(names) == 0:
+	if err.Suggestion = diag.Suggest(name, names); err.Suggestion == "" {
 		err.Suggestion = "it takes no keys"
-	default:
-		err.Suggestion = "it takes " + joinQuoted(names)
+		if len(names) > 0 {
+			err.Suggestion = "it takes " + strings.Join(names, ", ")
+		}
 	}
 	return err
 }
@@ -88,17 +87,6 @@ func forService(service *registry.Service) string {
 		return ""
 	}
 	return " (service " + quote(service.Name) + ")"
-}
-
-func joinQuoted(names []string) string {
-	s := ""
-	for i, n := range names {
-		if i > 0 {
-			s += ", "
-		}
-		s += quote(n)
-	}
-	return s
 }
 
 func quote(s string) string { return strconv.Quote(s) }

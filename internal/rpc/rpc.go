@@ -1,0 +1,59 @@
+// Package rpc puts the domain on gRPC: messages to domain values and back, and the one table from domain errors to gRPC
+// codes. Generated types and codes stop here.
+package rpc
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+
+	"github.com/provender-dev/provender/materialize"
+	"github.com/provender-dev/provender/online/serving"
+	pb "github.com/provender-dev/provender/proto/provender/v1"
+	"github.com/provender-dev/provender/registry"
+)
+
+// Lookups answers GetFeatures; *serving.Server does.
+type Lookups interface {
+	Lookup(ctx context.Context, req *serving.Request) (*serving.Answer, error)
+}
+
+// Operations runs and checks materializations; *materialize.Service does.
+type Operations interface {
+	Run(ctx context.Context, req materialize.Request, progress func(materialize.Progress)) ([]materialize.Run, error)
+	Runs(ctx context.Context, views []string, limit int) ([]materialize.Run, error)
+	Status(ctx context.Context, views []string) ([]materialize.ViewStatus, error)
+	Verify(
+		ctx context.Context, req materialize.VerifyRequest, progress func(materialize.Progress),
+	) ([]materialize.VerifyReport, error)
+}
+
+// Revisions reads definitions and their history; a registry.Store does.
+type Revisions interface {
+	Current(ctx context.Context) (registry.Revision, *registry.Definitions, error)
+	At(ctx context.Context, number int64) (registry.Revision, *registry.Definitions, error)
+	History(ctx context.Context, limit int) ([]registry.Revision, error)
+}
+
+// Services is what a server offers. A service whose part is nil is not registered.
+type Services struct {
+	Lookups    Lookups
+	Operations Operations
+	Revisions  Revisions
+	// Snapshot returns the definitions that the server answers by, nil before the first. They are listed where the
+	// registry does not answer.
+	Snapshot func() *registry.Snapshot
+}
+
+// Register adds services to a server that was made with ServerOptions.
+func Register(server grpc.ServiceRegistrar, s Services) {
+	if s.Lookups != nil {
+		server.RegisterService(&onlineServiceDesc, &onlineService{lookups: s.Lookups})
+	}
+	if s.Operations != nil {
+		pb.RegisterOperationsServiceServer(server, &operationsService{operations: s.Operations})
+	}
+	if s.Revisions != nil {
+		pb.RegisterRegistryServiceServer(server, &registryService{revisions: s.Revisions, snapshot: s.Snapshot})
+	}
+}
