@@ -1,0 +1,180 @@
+package definition
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/diag"
+	"github.com/provender-dev/provender/registry"
+)
+
+// check finds the problems between definitions.
+func (r *reader) check() {
+	c := &checker{
+		set: &r.set, positions: r.positions, partial: r.partial,
+		entities: map[string]*registry.Entity{}, sources: map[string]*registry.Source{}, views: map[string]*registry.FeatureView{},
+	}
+	for _, e := range r.defs.Entities {
+		c.entities[e.Name] = e
+	}
+	for _, s := range r.defs.Sources {
+		c.sources[s.Name] = s
+	}
+	for _, v := range r.defs.Views {
+		c.views[v.Name] = v
+	}
+	for _, v := range r.defs.Views {
+		c.view(v)
+	}
+	for _, s := range r.defs.Services {
+		c.service(s)
+	}
+}
+
+type checker struct {
+	set       *diag.Set
+	positions *Positions
+	partial   bool
+	entities  map[string]*registry.Entity
+	sources   map[string]*registry.Source
+	views     map[string]*registry.FeatureView
+}
+
+// dangling reports a reference to nothing, unless it may be in what could not be read.
+func (c *checker) dangling(at diag.Position, code, message string, candidates []string, name string) {
+	if name != "" && !c.partial {
+		c.set.Add(at, code, "%s", message).Hint = diag.Suggest(name, candidates)
+	}
+}
+
+func (c *checker) view(v *registry.FeatureView) {
+	at := func(path ...string) diag.Position { return c.positions.At(KindFeatureView, v.Name, path...) }
+	if c.sources[v.Source] == nil {
+		c.dangling(at("source"), codeUnknownSource, fmt.Sprintf("no source is named %q", v.Source), sortedKeys(c.sources), v.Source)
+	}
+	owner := map[string]string{}
+	known := true
+	for i, name := range v.Entities {
+		e := c.entities[name]
+		if e == nil {
+			known = false
+			c.dangling(at("entities", index(i)), codeUnknownEntity, fmt.Sprintf("no entity is named %q", name), sortedKeys(c.entities), name)
+			continue
+		}
+		for _, k := range e.JoinKeys {
+			if other, ok := owner[k.Name]; ok {
+				c.set.Add(at("entities", index(i)), codeDuplicateJoinKey,
+					"the entities %q and %q both have a join key %q", other, name, k.Name)
+			}
+			owner[k.Name] = name
+		}
+	}
+	if !known {
+		return
+	}
+	for _, key := range sortedKeys(v.Keys) {
+		if _, ok := owner[key]; !ok {
+			c.set.Add(at("keys", "@"+key), codeUnknownJoinKey, "the view's entities have no join key %q", key).
+				Hint = diag.Suggest(key, sortedKeys(owner))
+		}
+	}
+}
+
+// keyTypes returns a view's join keys in R8's order, or false where a problem was reported that leaves them open.
+func (c *checker) keyTypes(v *registry.FeatureView) ([]registry.KeyColumn, bool) {
+	keys, err := registry.KeyColumns(v, func(name string) *registry.Entity { return c.entities[name] })
+	return keys, err == nil
+}
+
+func (c *checker) service(s *registry.FeatureService) {
+	at := func(path ...string) diag.Position { return c.positions.At(KindFeatureService, s.Name, path...) }
+	type bound struct {
+		kind columnar.Kind
+		view string
+	}
+	requestKeys := map[string]bound{}
+	outputs := map[string]diag.Position{}
+	for i, part := range s.Features {
+		v := c.views[part.View]
+		if v == nil {
+			c.dangling(at("features", index(i), "view"), codeUnknownView,
+				fmt.Sprintf("no feature view is named %q", part.View), sortedKeys(c.views), part.View)
+			continue
+		}
+		keys, ok := c.keyTypes(v)
+		var keyNames []string
+		for _, k := range keys {
+			keyNames = append(keyNames, k.Name)
+			name, where := k.Name, at("features", index(i))
+			if part.Join[k.Name] != "" {
+				name, where = part.Join[k.Name], at("features", index(i), "join", k.Name)
+			}
+			first, taken := requestKeys[name]
+			if taken && first.kind != k.Kind {
+				c.set.Add(where, codeKeyTypeConflict, "request key %q would be %s for view %q and %s for view %q",
+					name, first.kind, first.view, k.Kind, v.Name).Hint = "bind one of them to another key with join"
+			} else {
+				requestKeys[name] = bound{k.Kind, v.Name}
+			}
+		}
+		for _, key := range sortedKeys(part.Join) {
+			if ok && !slices.Contains(keyNames, key) {
+				c.set.Add(at("features", index(i), "join", "@"+key), codeUnknownJoinKey, "view %q has no join key %q", v.Name, key).
+					Hint = diag.Suggest(key, keyNames)
+			}
+		}
+		features := make([]string, len(v.Features))
+		for j, f := range v.Features {
+			features[j] = f.Name
+		}
+		for j, out := range part.Outputs(v) {
+			where := at("features", index(i))
+			if len(part.Features) > 0 {
+				where = at("features", index(i), "features", index(j))
+			}
+			if !slices.Contains(features, out.Feature) {
+				if out.Feature != "" {
+					c.set.Add(where, codeUnknownFeature, "view %q has no feature %q", v.Name, out.Feature).
+						Hint = diag.Suggest(out.Feature, features)
+				}
+				continue
+			}
+			if slices.Contains(reserved, out.Name) {
+				c.set.Add(where, codeReservedName, "output %q is the name of a row's own time", out.Name).Hint = "give it an as"
+			}
+			if first, taken := outputs[out.Name]; taken {
+				c.set.Add(where, codeDuplicateOutput, "another output is named %q, at %s", out.Name, first).
+					Hint = "give one a prefix or an as"
+				continue
+			}
+			outputs[out.Name] = where
+		}
+	}
+	for _, name := range sortedKeys(outputs) {
+		if key, taken := requestKeys[name]; taken {
+			c.set.Add(outputs[name], codeOutputIsKey, "output %q has the name of a request key of view %q", name, key.view).
+				Hint = "give the output a prefix or an as"
+		}
+	}
+}
+
+// checkRoots reports paths that begin with a root that the project does not have.
+func checkRoots(set *diag.Set, cfg *Config, defs *registry.Definitions, positions *Positions) {
+	for _, s := range defs.Sources {
+		for i, path := range s.Parquet {
+			root, _, ok := strings.Cut(path, ":")
+			if !ok || strings.ContainsAny(root, "/*?[{") {
+				continue
+			}
+			if _, known := cfg.Roots[root]; !known {
+				set.Add(positions.At(KindSource, s.Name, "parquet", index(i)), codeUnknownRoot, "no root is named %q in %s", root, ConfigName).
+					Hint = diag.Suggest(root, sortedKeys(cfg.Roots))
+			}
+		}
+	}
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,292 @@
+package definition
+
+import (
+	"errors"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/provender-dev/provender/internal/diag"
+	"github.com/provender-dev/provender/internal/problem"
+)
+
+// EnvironmentVariable chooses the environment where the caller does not.
+const EnvironmentVariable = "PROVENDER_ENV"
+
+// Config is provender.yaml with an environment's overrides, variables expanded and defaults filled in.
+type Config struct {
+	Version     int
+	Project     string
+	Environment string            // the one chosen, "" for none
+	Roots       map[string]string // named storage roots as written; relative ones are relative to the project's folder
+	Registry    string            // URL; may hold a password
+	Online      string            // URL; may hold a password
+	Server      Server
+}
+
+// Server is where `provender serve` listens.
+type Server struct {
+	GRPC string // host:port
+	HTTP string // host:port
+}
+
+var (
+	overrideKeys    = []string{"project", "roots", "registry", "online", "server"}
+	configKeys      = slices.Concat([]string{"version"}, overrideKeys, []string{"environments"})
+	serverKeys      = []string{"grpc", "http"}
+	registrySchemes = []string{"sqlite", "postgres", "postgresql"}
+	onlineSchemes   = []string{"embedded", "redis", "rediss", "redis-cluster", "redis-sentinel"}
+)
+
+// setting is one value as written, with its place. It is never part of a message: it may hold a secret.
+type setting struct {
+	text string
+	node *yaml.Node // nil for a default
+}
+
+// settings is provender.yaml, or one environment's part of it.
+type settings struct {
+	project, registry, online, grpc, http setting
+	roots                                 map[string]setting
+}
+
+// LoadConfig reads provender.yaml in dir for an environment, "" for the one that PROVENDER_ENV names, if any. Only
+// what that environment uses of variables must be set. The error is a *problem.Error where there is no such file, else a
+// diag.Set with every problem found.
+func LoadConfig(dir, env string, getenv func(string) string) (*Config, error) {
+	path := filepath.Join(dir, ConfigName)
+	content, err := readConfig(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, &problem.Error{
+			Code: problem.NotFound, Message: "no " + ConfigName + " in " + filepath.Clean(dir), Err: err,
+			Suggestion: "provender init makes a project; -C DIR names its folder",
+		}
+	}
+	var set diag.Set
+	if err != nil {
+		set.Add(diag.Position{File: path}, codeUnreadableFile, "%v", cause(err))
+		return nil, set.Err()
+	}
+	if env == "" {
+		env = getenv(EnvironmentVariable)
+	}
+	cfg := parseConfig(&decoder{file: path, set: &set}, content, env, getenv)
+	if err := set.Err(); err != nil {
+		return nil, err
+	}
+	return cfg, nil
+}
+
+// readConfig reads a little more than is allowed of a file that is too large.
+func readConfig(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
+	if info.Size() > maxFileBytes {
+		return make([]byte, maxFileBytes+1), nil
+	}
+	return os.ReadFile(path)
+}
+
+func parseConfig(d *decoder, content []byte, env string, getenv func(string) string) *Config {
+	roots, whole := d.documents(content)
+	if !whole {
+		return nil
+	}
+	if len(roots) == 0 {
+		d.set.Add(diag.Position{File: d.file, Line: 1, Col: 1}, codeMissingKey, "the project needs the keys %q and %q", "version", "project")
+		return nil
+	}
+	for _, more := range roots[1:] {
+		d.add(more, codeWrongType, "%s is one document, this is another", ConfigName)
+	}
+	m := d.mapping(roots[0], "the project", configKeys)
+	if m == nil {
+		return nil
+	}
+	if n := m.need("version", "version: 1"); n != nil && (n.Kind != yaml.ScalarNode || n.ShortTag() != "!!int" || n.Value != "1") {
+		d.add(n, codeBadVersion, "version must be 1, the number").Hint = "a newer Provender may know others"
+	}
+	s := settings{
+		registry: setting{text: "sqlite://.provender/registry.db"},
+		online:   setting{text: "embedded://.provender/online"},
+		grpc:     setting{text: "127.0.0.1:6565"},
+		http:     setting{text: "127.0.0.1:6566"},
+		roots:    map[string]setting{},
+	}
+	m.need("project", "a name for the project")
+	m.settings(&s)
+	m.environment(&s, env)
+
+	e := &expander{decoder: d, getenv: getenv}
+	cfg := &Config{
+		Version: 1, Environment: env,
+		Project:  e.project(s.project),
+		Registry: e.url(s.registry, "registry", registrySchemes),
+		Online:   e.url(s.online, "online", onlineSchemes),
+		Server:   Server{GRPC: e.address(s.grpc, "server.grpc"), HTTP: e.address(s.http, "server.http")},
+		Roots:    make(map[string]string, len(s.roots)),
+	}
+	for name, root := range s.roots {
+		text, ok := e.expand(root)
+		if ok && strings.TrimSpace(text) == "" {
+			d.add(root.node, codeBadPath, "root %q is empty", name)
+		}
+		cfg.Roots[name] = text
+	}
+	return cfg
+}
+
+// settings overrides s with what m says.
+func (m *mapping) settings(s *settings) {
+	m.setting("project", &s.project)
+	m.setting("registry", &s.registry)
+	m.setting("online", &s.online)
+	if n := m.get("server"); n != nil {
+		server := m.mapping(n, "server", serverKeys)
+		server.setting("grpc", &s.grpc)
+		server.setting("http", &s.http)
+	}
+	if n := m.get("roots"); n != nil {
+		roots := m.mapping(n, "roots", nil)
+		if roots == nil {
+			return
+		}
+		for name := range roots.values {
+			m.checkName(roots.keys[name], "root", name, false)
+			var root setting
+			if roots.setting(name, &root); root.node != nil {
+				s.roots[name] = root
+			}
+		}
+	}
+}
+
+func (m *mapping) setting(key string, s *setting) {
+	if n := m.get(key); n != nil {
+		if text, ok := m.scalar(n, key); ok {
+			*s = setting{text, n}
+		}
+	}
+}
+
+// environment overrides s with the environment chosen; the others are read for their problems alone.
+func (m *mapping) environment(s *settings, env string) {
+	at := m.node
+	var all *mapping
+	if n := m.get("environments"); n != nil {
+		at = n
+		all = m.mapping(n, "environments", nil)
+	}
+	var names []string
+	if all != nil {
+		names = sortedKeys(all.values)
+	}
+	for _, name := range names {
+		m.checkName(all.keys[name], "environment", name, false)
+		one := m.mapping(all.values[name], "an environment", overrideKeys)
+		if name == env {
+			one.settings(s)
+		} else {
+			one.settings(&settings{roots: map[string]setting{}})
+		}
+	}
+	if env != "" && !slices.Contains(names, env) {
+		m.add(at, codeUnknownEnvironment, "no environment is named %q", env).Hint = diag.Suggest(env, names)
+	}
+}
+
+// expander replaces ${VAR} by the environment's values and checks what comes out. Values are never part of a message.
+type expander struct {
+	*decoder
+	getenv func(string) string
+}
+
+// expand returns the value of s, or reports why there is none.
+func (e *expander) expand(s setting) (string, bool) {
+	if s.node == nil {
+		return s.text, true
+	}
+	var b strings.Builder
+	set := true
+	for rest := s.text; ; {
+		before, after, found := strings.Cut(rest, "${")
+		b.WriteString(before)
+		if !found {
+			return b.String(), set
+		}
+		name, behind, closed := strings.Cut(after, "}")
+		if !closed || !variable(name) {
+			e.add(s.node, codeBadVariable, "${ does not begin a variable").Hint = "write ${NAME}"
+			return "", false
+		}
+		value := e.getenv(name)
+		if value == "" {
+			e.add(s.node, codeUnsetVariable, "the environment variable %s is not set", name)
+			set = false
+		}
+		b.WriteString(value)
+		rest = behind
+	}
+}
+
+func variable(name string) bool {
+	for i, c := range name {
+		if c != '_' && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return name != ""
+}
+
+func (e *expander) project(s setting) string {
+	text, ok := e.expand(s)
+	if ok && s.node != nil {
+		e.checkName(s.node, "project", text, false)
+	}
+	return text
+}
+
+func (e *expander) url(s setting, what string, schemes []string) string {
+	text, ok := e.expand(s)
+	if !ok {
+		return ""
+	}
+	scheme, rest, hasScheme := strings.Cut(text, "://")
+	switch {
+	case !hasScheme:
+		e.add(s.node, codeBadURL, "%s: want a URL", what).Hint = "it begins with one of " + strings.Join(schemes, "://, ") + "://"
+	case !slices.Contains(schemes, scheme):
+		// Whatever stands before :// could be a secret too, if the URL is garbled.
+		p := e.add(s.node, codeBadURL, "%s: the URL's scheme is not one of %s", what, strings.Join(schemes, ", "))
+		p.Hint = diag.Suggest(scheme, schemes)
+	case rest == "":
+		e.add(s.node, codeBadURL, "%s: nothing stands behind %s://", what, scheme)
+	}
+	return text
+}
+
+func (e *expander) address(s setting, what string) string {
+	text, ok := e.expand(s)
+	if !ok {
+		return ""
+	}
+	_, port, err := net.SplitHostPort(text)
+	if err == nil {
+		_, err = strconv.ParseUint(port, 10, 16)
+	}
+	if err != nil {
+		e.add(s.node, codeBadAddress, "%s: %q is not host:port", what, s.text).Hint = "write 127.0.0.1:6565"
+	}
+	return text
+}

@@ -1,0 +1,202 @@
+// Package definition reads a project's YAML files: provender.yaml, and the definitions of entities, sources, views and
+// services beside it. Every problem of every file is found in one pass and has a position.
+package definition
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/provender-dev/provender/internal/diag"
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/registry"
+)
+
+// ConfigName is the file that makes a folder a project.
+const ConfigName = "provender.yaml"
+
+// File is one definition file.
+type File struct {
+	Name    string // as positions show it
+	Content []byte
+}
+
+// Project is everything that a project's files say.
+type Project struct {
+	Config      *Config
+	Definitions *registry.Definitions
+	Positions   *Positions
+}
+
+// LoadProject reads provender.yaml and the definitions, and checks that paths begin with roots that exist. The error
+// is a *problem.Error where there is no project, else a diag.Set. Arguments are those of LoadConfig.
+func LoadProject(dir, env string, getenv func(string) string) (*Project, error) {
+	var set diag.Set
+	cfg, err := LoadConfig(dir, env, getenv)
+	var missing *problem.Error
+	if errors.As(err, &missing) {
+		return nil, err
+	}
+	collect(&set, err)
+	defs, positions, err := Load(dir)
+	collect(&set, err)
+	if cfg != nil && defs != nil {
+		checkRoots(&set, cfg, defs, positions)
+	}
+	if err := set.Err(); err != nil {
+		return nil, err
+	}
+	return &Project{Config: cfg, Definitions: defs, Positions: positions}, nil
+}
+
+// collect adds the problems that err is made of.
+func collect(set *diag.Set, err error) {
+	var more diag.Set
+	if errors.As(err, &more) {
+		*set = append(*set, more...)
+	}
+}
+
+// Load reads every *.yaml and *.yml below dir, except provender.yaml and what begins with a dot. The error is a
+// diag.Set with every problem found.
+func Load(dir string) (*registry.Definitions, *Positions, error) {
+	var set diag.Set
+	var files []File
+	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
+		unreadable := func(err error) error {
+			set.Add(diag.Position{File: path}, codeUnreadableFile, "%v", cause(err))
+			return nil
+		}
+		if err != nil {
+			return unreadable(err)
+		}
+		name := entry.Name()
+		if strings.HasPrefix(name, ".") && path != dir {
+			if entry.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if ext := filepath.Ext(name); entry.IsDir() || ext != ".yaml" && ext != ".yml" {
+			return nil
+		}
+		if name == ConfigName {
+			if filepath.Dir(path) != filepath.Clean(dir) {
+				set.Add(diag.Position{File: path}, codeNestedProject, "a project within the project in %s", filepath.Clean(dir)).
+					Hint = "move one of them"
+			}
+			return nil
+		}
+		info, err := os.Stat(path) // a link counts as what it leads to
+		if err != nil {
+			return unreadable(err)
+		}
+		if info.IsDir() {
+			return nil
+		}
+		if !info.Mode().IsRegular() {
+			return unreadable(errors.New("not a regular file"))
+		}
+		if info.Size() > maxFileBytes {
+			set.Add(diag.Position{File: path}, codeFileTooLarge, "the file has %d bytes, at most %d are read", info.Size(), maxFileBytes).
+				Hint = "split it"
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		if err != nil {
+			return unreadable(err)
+		}
+		files = append(files, File{Name: path, Content: content})
+		return nil
+	})
+	if err != nil { // the function above returns none
+		return nil, nil, err
+	}
+	return parse(files, set)
+}
+
+// cause strips the path, which the position has already.
+func cause(err error) error {
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return path.Err
+	}
+	return err
+}
+
+// Parse reads definition files that are in memory. The error is a diag.Set with every problem found.
+func Parse(files []File) (*registry.Definitions, *Positions, error) { return parse(files, nil) }
+
+func parse(files []File, set diag.Set) (*registry.Definitions, *Positions, error) {
+	r := &reader{
+		set: set, partial: len(set) > 0,
+		defs: &registry.Definitions{}, positions: &Positions{at: map[string]diag.Position{}},
+	}
+	for _, f := range files {
+		r.file(f)
+	}
+	sortByName(r.defs)
+	r.check()
+	if err := r.set.Err(); err != nil {
+		return nil, nil, err
+	}
+	return r.defs, r.positions, nil
+}
+
+func sortByName(d *registry.Definitions) {
+	slices.SortFunc(d.Entities, func(a, b *registry.Entity) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(d.Sources, func(a, b *registry.Source) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(d.Views, func(a, b *registry.FeatureView) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(d.Services, func(a, b *registry.FeatureService) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// reader gathers the definitions of all files.
+type reader struct {
+	set       diag.Set
+	defs      *registry.Definitions
+	positions *Positions
+	// partial: something could not be read, so that a name that is missing may yet be declared.
+	partial bool
+}
+
+// Positions tells where definitions and their parts stand. Immutable.
+type Positions struct{ at map[string]diag.Position }
+
+// At returns the position of a part of a definition: At("FeatureView", "airport_hourly", "features", "2", "type"), list
+// elements by index from 0. A part that is not written has the position of what holds it. A last element "@key" asks for
+// the position of that key instead of its value.
+func (p *Positions) At(kind, name string, path ...string) diag.Position {
+	for n := len(path); n >= 0; n-- {
+		if at, ok := p.at[positionKey(append([]string{kind, name}, path[:n]...))]; ok {
+			return at
+		}
+	}
+	return diag.Position{}
+}
+
+func positionKey(path []string) string { return strings.Join(path, "\x00") }
+
+// record remembers the positions of n and everything below it.
+func (p *Positions) record(d *decoder, n *yaml.Node, path []string) {
+	n = target(n)
+	p.at[positionKey(path)] = d.at(n)
+	switch n.Kind {
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			k := target(n.Content[i])
+			p.at[positionKey(append(path, "@"+k.Value))] = d.at(k)
+			p.record(d, n.Content[i+1], append(path, k.Value))
+		}
+	case yaml.SequenceNode:
+		for i, c := range n.Content {
+			p.record(d, c, append(path, strconv.Itoa(i)))
+		}
+	}
+}
