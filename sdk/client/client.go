@@ -1,0 +1,137 @@
+// Package client talks to a Provender server: it looks features up, materializes, verifies, and reads definitions. Its
+// types are its own; a Client is safe for concurrent use.
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/credentials/insecure"
+
+	pb "github.com/provender-dev/provender/proto/provender/v1"
+)
+
+// maxAnswer bounds what a client receives in one message; servers bound what they send by their own limits.
+const maxAnswer = 1 << 30
+
+// Client calls one server.
+type Client struct {
+	online     pb.OnlineServiceClient
+	operations pb.OperationsServiceClient
+	registry   pb.RegistryServiceClient
+	closer     io.Closer // nil where the connection is the caller's
+}
+
+// Option changes how Dial connects.
+type Option func(*options)
+
+type options struct{ grpc []grpc.DialOption }
+
+// WithGRPC adds options of the gRPC connection, transport credentials among them; without these the connection is not
+// encrypted.
+func WithGRPC(opts ...grpc.DialOption) Option {
+	return func(o *options) { o.grpc = append(o.grpc, opts...) }
+}
+
+// Dial connects to a server at "host:port" or "unix:path", until ctx ends. The error is an *Error with CodeUnavailable
+// where nobody answers there. Later losses of the connection are mended by themselves.
+func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	d := dialer{addr: addr}
+	conn, err := grpc.NewClient("passthrough:///"+authority(addr), append([]grpc.DialOption{
+		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithContextDialer(d.dial),
+	}, o.grpc...)...)
+	if err != nil {
+		return nil, &Error{Code: CodeInvalid, Message: "connect to " + addr + ": " + err.Error(), err: err}
+	}
+	if err := d.wait(ctx, conn); err != nil {
+		_ = conn.Close() // nothing was sent
+		return nil, err
+	}
+	c := New(conn)
+	c.closer = conn
+	return c, nil
+}
+
+// New returns a client on a connection that the caller keeps and closes.
+func New(conn grpc.ClientConnInterface) *Client {
+	return &Client{
+		online:     pb.NewOnlineServiceClient(conn),
+		operations: pb.NewOperationsServiceClient(conn),
+		registry:   pb.NewRegistryServiceClient(conn),
+	}
+}
+
+// Close closes the connection that Dial made.
+func (c *Client) Close() error {
+	if c.closer == nil {
+		return nil
+	}
+	return c.closer.Close()
+}
+
+// authority is the server's name for TLS and in requests.
+func authority(addr string) string {
+	if strings.HasPrefix(addr, "unix:") {
+		return "localhost"
+	}
+	return addr
+}
+
+// dialer connects to one address and remembers why it could not.
+type dialer struct {
+	addr string
+	mu   sync.Mutex
+	last error
+}
+
+func (d *dialer) dial(ctx context.Context, _ string) (net.Conn, error) {
+	network, addr := "tcp", d.addr
+	if path, ok := strings.CutPrefix(addr, "unix:"); ok {
+		network, addr = "unix", strings.TrimPrefix(path, "//")
+	}
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, network, addr)
+	d.mu.Lock()
+	d.last = err
+	d.mu.Unlock()
+	return conn, err
+}
+
+// wait returns when the connection is ready, was refused, or ctx ended.
+func (d *dialer) wait(ctx context.Context, conn *grpc.ClientConn) error {
+	conn.Connect()
+	for {
+		switch state := conn.GetState(); state {
+		case connectivity.Ready:
+			return nil
+		case connectivity.TransientFailure, connectivity.Shutdown:
+			d.mu.Lock()
+			err := d.last
+			d.mu.Unlock()
+			if err == nil {
+				err = errors.New("no Provender server answers there")
+			}
+			return &Error{Code: CodeUnavailable, Message: "connect to " + d.addr + ": " + err.Error(), err: err}
+		default:
+			if !conn.WaitForStateChange(ctx, state) {
+				return &Error{Code: codeOfContext(ctx.Err()), Message: "connect to " + d.addr + ": " + ctx.Err().Error(), err: ctx.Err()}
+			}
+		}
+	}
+}
+
+// callOptions are those of every call.
+func callOptions() []grpc.CallOption {
+	return []grpc.CallOption{grpc.MaxCallRecvMsgSize(maxAnswer)}
+}

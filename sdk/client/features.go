@@ -1,0 +1,167 @@
+package client
+
+import (
+	"context"
+	"math"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	pb "github.com/provender-dev/provender/proto/provender/v1"
+)
+
+// Request is one lookup: of a Service, or of Features, for the entities that Keys name.
+type Request struct {
+	Service  string
+	Features []string // "view:feature"
+	// Keys has one column per request key, all of one length: one row per entity. None where all views are global; then
+	// the answer has one row.
+	Keys       []Key
+	EventTimes bool // ask for View.EventTimes
+	// ReadTime is an instant to read at in place of the server's clock, for rehearsals on old data; zero for none.
+	ReadTime time.Time
+}
+
+// Key is the values of one request key: integers or strings.
+type Key struct {
+	Name    string
+	Int64s  []int64
+	Strings []string
+	Nulls   []bool // empty for none, else one per value
+}
+
+// Int64s returns an integer key column. It keeps values.
+func Int64s(name string, values ...int64) Key { return Key{Name: name, Int64s: values} }
+
+// Strings returns a string key column. It keeps values.
+func Strings(name string, values ...string) Key { return Key{Name: name, Strings: values} }
+
+// Null returns the column with null at the given positions. A row with a null key is NotFound in its views.
+func (k Key) Null(rows ...int) Key {
+	nulls := make([]bool, max(len(k.Int64s), len(k.Strings)))
+	copy(nulls, k.Nulls)
+	for _, i := range rows {
+		nulls[i] = true
+	}
+	k.Nulls = nulls
+	return k
+}
+
+// Status says why a cell has the value it has.
+type Status uint8
+
+// The statuses.
+const (
+	StatusInvalid Status = iota
+	Present              // a row alive at the read time, its value not null
+	Null                 // a row alive at the read time, its value null
+	Expired              // the newest row is older than the view's ttl, not than twice that; the value is the default or null
+	NotFound             // no row, a null key, or an older row; the value is the default or null
+	Damaged              // the stored bytes are damaged; the value is null
+)
+
+var statusNames = [...]string{"INVALID", "PRESENT", "NULL", "EXPIRED", "NOT_FOUND", "ERROR"}
+
+// String returns the status as every output of Provender writes it: "NOT_FOUND", and "ERROR" for Damaged.
+func (s Status) String() string {
+	if int(s) < len(statusNames) {
+		return statusNames[s]
+	}
+	return statusNames[StatusInvalid]
+}
+
+// Response is one column per feature, with one value per row of the request, in its order.
+type Response struct {
+	ReadTime time.Time // the instant that ttl was judged at
+	Fixed    bool      // the read time was fixed, by the server's --now or by the request
+	Revision int64     // of the definitions that answered
+	Rows     int
+	Columns  []Column
+	Views    []View
+}
+
+// Column is the values of one feature, and their statuses.
+type Column struct {
+	Name string // in the service, or of the feature
+	View int    // index into Response.Views
+	Values
+	statuses []byte
+}
+
+// Status returns the status of a row's cell.
+func (c *Column) Status(row int) Status { return Status(c.statuses[row]) }
+
+// View tells which data answered for one view under one binding of its keys.
+type View struct {
+	Name       string
+	Generation uint64
+	T          time.Time // the generation holds the newest rows up to this instant
+	// EventTimes has the event time of the row read, the zero time for none; nil unless asked for.
+	EventTimes []time.Time
+}
+
+// Column returns the column of a name, nil if there is none.
+func (r *Response) Column(name string) *Column {
+	i := slices.IndexFunc(r.Columns, func(c Column) bool { return c.Name == name })
+	if i < 0 {
+		return nil
+	}
+	return &r.Columns[i]
+}
+
+// GetFeatures looks features up. The error is an *Error.
+func (c *Client) GetFeatures(ctx context.Context, req Request) (*Response, error) {
+	in := &pb.GetFeaturesRequest{Service: req.Service, Features: req.Features, EventTimes: req.EventTimes}
+	if !req.ReadTime.IsZero() {
+		t := req.ReadTime.UnixMicro()
+		in.ReadTime = &t
+	}
+	for _, k := range req.Keys {
+		for _, s := range k.Strings {
+			if !utf8.ValidString(s) {
+				return nil, &Error{Code: CodeInvalid, Message: "key " + k.Name + " has a value that is not UTF-8", Field: "keys." + k.Name}
+			}
+		}
+		in.Keys = append(in.Keys, &pb.KeyColumn{Name: k.Name, Int64S: k.Int64s, Strings: k.Strings, Nulls: k.Nulls})
+	}
+	out, err := c.online.GetFeatures(ctx, in, callOptions()...)
+	if err != nil {
+		return nil, errorOf(err)
+	}
+	return responseOf(out)
+}
+
+func responseOf(m *pb.GetFeaturesResponse) (*Response, error) {
+	r := &Response{
+		ReadTime: time.UnixMicro(m.ReadTime).UTC(), Fixed: m.FixedReadTime, Revision: m.Revision, Rows: int(m.Rows),
+		Columns: make([]Column, len(m.Columns)), Views: make([]View, len(m.Views)),
+	}
+	for i, c := range m.Columns {
+		values, err := valuesOf(c.Values, false)
+		switch {
+		case err != nil:
+			return nil, err
+		case values.n != r.Rows || len(c.Statuses) != r.Rows:
+			return nil, malformed("column " + c.Name + " has not one value and status per row")
+		case int(c.View) >= len(m.Views):
+			return nil, malformed("column " + c.Name + " is of no view")
+		}
+		r.Columns[i] = Column{Name: c.Name, View: int(c.View), Values: *values, statuses: c.Statuses}
+	}
+	for i, v := range m.Views {
+		r.Views[i] = View{Name: v.View, Generation: v.Generation, T: time.UnixMicro(v.T).UTC()}
+		if len(v.EventTimes) == 0 {
+			continue
+		}
+		if len(v.EventTimes) != r.Rows {
+			return nil, malformed("view " + v.View + " has not one event time per row")
+		}
+		r.Views[i].EventTimes = make([]time.Time, r.Rows)
+		for k, t := range v.EventTimes {
+			if t != math.MinInt64 {
+				r.Views[i].EventTimes[k] = time.UnixMicro(t).UTC()
+			}
+		}
+	}
+	return r, nil
+}

@@ -1,0 +1,229 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"io"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	pb "github.com/provender-dev/provender/proto/provender/v1"
+)
+
+// MaterializeRequest asks for runs.
+type MaterializeRequest struct {
+	Views       []string  // empty: every view that is online
+	To          time.Time // zero: now less the server's allowed clock skew
+	Full        bool      // fill a new generation from all files and swap it in
+	AllowFuture bool      // accept an instant in the future
+}
+
+// Progress is how far the work on one view is.
+type Progress struct {
+	View       string
+	Stage      string // "list", "read", "write", "swap"
+	Done, Size int64  // rows; Size is 0 where it is not known
+}
+
+// Run is the record of one materialization of one view up to an instant.
+type Run struct {
+	ID         int64
+	View       string
+	Revision   int64
+	Generation uint64
+	Trigger    string // "command" or "schedule"
+	By         string // user@host:pid
+	State      string // "running", "succeeded", "failed"
+	Full       bool   // filled a new generation
+	Reason     string // why full
+	T          time.Time
+	Started    time.Time
+	Finished   time.Time // zero while running
+	Files      int64     // files read
+	RowsRead   int64
+	Written    int64 // rows stored
+	Older      int64 // rows not newer than what was there
+	Held       int64 // rows dated after T, kept for a run that covers them
+	NullKeys   int64 // rows dropped for a null key
+	Ties       int64 // rows that tied in event and created time
+	Error      string
+}
+
+// ViewStatus is the truth about one view.
+type ViewStatus struct {
+	View         string
+	State        string // "ok", "never", "running", "failed", "stale", "diverged", "lost", "offline"
+	Generation   uint64
+	Rows         int64
+	T            time.Time     // the serving generation covers rows up to it; zero where there is none
+	NewestEvent  time.Time     // the newest event time online; zero for none
+	Lag          time.Duration // now less NewestEvent
+	LastRun      *Run          // nil for none
+	NextRun      time.Time     // by the schedule; zero for none
+	Held         int64
+	PendingFiles int64 // new, changed or deleted since the last run
+	Error        string
+}
+
+// VerifyRequest asks to compare online with offline.
+type VerifyRequest struct {
+	Views  []string  // empty: every view that is online
+	Sample int       // entities per view; 0: 1,000
+	Full   bool      // every entity, and every stored row
+	Now    time.Time // the read time; zero: now
+}
+
+// VerifyReport is what a comparison of one view found.
+type VerifyReport struct {
+	View     string
+	T        time.Time
+	ReadTime time.Time
+	Entities int64
+	Cells    int64
+	Equal    int64
+	Wrong    int64
+	Missing  int64        // offline has a value, online has none
+	Extra    int64        // online has a value, offline has none
+	Diffs    []Difference // the first of them
+	Note     string
+}
+
+// Difference is one cell that is not the same.
+type Difference struct {
+	Entity          string // "airport=JFK"
+	Feature         string
+	Online, Offline string // "12.5 PRESENT", "NOT_FOUND"
+}
+
+// Materialize runs views one after another and returns the record of each, also of those that ran before an error.
+// progress, unless nil, is called between, in this goroutine.
+func (c *Client) Materialize(ctx context.Context, req MaterializeRequest, progress func(Progress)) ([]Run, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel() // ends the stream where progress panics
+	stream, err := c.operations.Materialize(ctx, &pb.MaterializeRequest{
+		Views: req.Views, To: timestamp(req.To), Full: req.Full, AllowFuture: req.AllowFuture,
+	}, callOptions()...)
+	if err != nil {
+		return nil, errorOf(err)
+	}
+	var runs []Run
+	for {
+		m, err := stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			return runs, nil
+		case err != nil:
+			return runs, errorOf(err)
+		case m.GetRun() != nil:
+			runs = append(runs, runOf(m.GetRun()))
+		case m.GetProgress() != nil && progress != nil:
+			progress(progressOf(m.GetProgress()))
+		}
+	}
+}
+
+// Verify compares online with offline, cell by cell, and returns a report per view. progress, unless nil, is called
+// between, in this goroutine.
+func (c *Client) Verify(ctx context.Context, req VerifyRequest, progress func(Progress)) ([]VerifyReport, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.operations.Verify(ctx, &pb.VerifyRequest{
+		Views: req.Views, Sample: int32(min(req.Sample, maxInt32)), Full: req.Full, Now: timestamp(req.Now),
+	}, callOptions()...)
+	if err != nil {
+		return nil, errorOf(err)
+	}
+	var reports []VerifyReport
+	for {
+		m, err := stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			return reports, nil
+		case err != nil:
+			return reports, errorOf(err)
+		case m.GetReport() != nil:
+			reports = append(reports, reportOf(m.GetReport()))
+		case m.GetProgress() != nil && progress != nil:
+			progress(progressOf(m.GetProgress()))
+		}
+	}
+}
+
+const maxInt32 = 1<<31 - 1
+
+// Runs lists the runs of views (none: all), newest first, at most limit (0: all).
+func (c *Client) Runs(ctx context.Context, views []string, limit int) ([]Run, error) {
+	out, err := c.operations.ListRuns(ctx, &pb.ListRunsRequest{Views: views, Limit: int32(min(limit, maxInt32))}, callOptions()...)
+	if err != nil {
+		return nil, errorOf(err)
+	}
+	runs := make([]Run, 0, len(out.Runs))
+	for _, r := range out.Runs {
+		runs = append(runs, runOf(r))
+	}
+	return runs, nil
+}
+
+// Status tells the state of views (none: all).
+func (c *Client) Status(ctx context.Context, views []string) ([]ViewStatus, error) {
+	out, err := c.operations.GetStatus(ctx, &pb.GetStatusRequest{Views: views}, callOptions()...)
+	if err != nil {
+		return nil, errorOf(err)
+	}
+	statuses := make([]ViewStatus, 0, len(out.Views))
+	for _, v := range out.Views {
+		s := ViewStatus{
+			View: v.View, State: v.State, Generation: v.Generation, Rows: v.Rows, T: timeOf(v.T),
+			NewestEvent: timeOf(v.NewestEvent), Lag: v.Lag.AsDuration(), NextRun: timeOf(v.NextRun),
+			Held: v.Held, PendingFiles: v.PendingFiles, Error: v.Error,
+		}
+		if v.LastRun != nil {
+			run := runOf(v.LastRun)
+			s.LastRun = &run
+		}
+		statuses = append(statuses, s)
+	}
+	return statuses, nil
+}
+
+func progressOf(m *pb.Progress) Progress {
+	return Progress{View: m.View, Stage: m.Stage, Done: m.Done, Size: m.Size}
+}
+
+func runOf(m *pb.Run) Run {
+	return Run{
+		ID: m.Id, View: m.View, Revision: m.Revision, Generation: m.Generation, Trigger: m.Trigger, By: m.By,
+		State: m.State, Full: m.Full, Reason: m.Reason,
+		T: timeOf(m.T), Started: timeOf(m.Started), Finished: timeOf(m.Finished),
+		Files: m.Files, RowsRead: m.RowsRead, Written: m.Written, Older: m.Older, Held: m.Held,
+		NullKeys: m.NullKeys, Ties: m.Ties, Error: m.Error,
+	}
+}
+
+func reportOf(m *pb.VerifyReport) VerifyReport {
+	r := VerifyReport{
+		View: m.View, T: timeOf(m.T), ReadTime: timeOf(m.ReadTime), Entities: m.Entities, Cells: m.Cells,
+		Equal: m.Equal, Wrong: m.Wrong, Missing: m.Missing, Extra: m.Extra, Note: m.Note,
+	}
+	for _, d := range m.Differences {
+		r.Diffs = append(r.Diffs, Difference{Entity: d.Entity, Feature: d.Feature, Online: d.Online, Offline: d.Offline})
+	}
+	return r
+}
+
+// timestamp returns a message for t, nil for the zero time.
+func timestamp(t time.Time) *timestamppb.Timestamp {
+	if t.IsZero() {
+		return nil
+	}
+	return timestamppb.New(t)
+}
+
+// timeOf is the reverse of timestamp.
+func timeOf(m *timestamppb.Timestamp) time.Time {
+	if m == nil {
+		return time.Time{}
+	}
+	return m.AsTime()
+}
