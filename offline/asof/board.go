@@ -72,8 +72,8 @@ type segment struct {
 	compactAt int // length of ties
 }
 
-// tieRoom is how many ties may pile up before a scan pauses to settle them: 48 MiB of entries.
-const tieRoom = 1 << 20
+// tieRoom is how many ties may pile up before a scan pauses to settle them: 40 MiB of entries. A variable for tests.
+var tieRoom int64 = 1 << 20
 
 func newBoard() *board { return &board{limit: tieRoom} }
 

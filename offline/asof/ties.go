@@ -8,8 +8,8 @@ import (
 	"sync"
 )
 
-// encodingRoom bounds, by estimate, the encodings that settle holds at once.
-const encodingRoom = 64 << 20
+// encodingRoom bounds, by estimate, the bytes of encodings that settle holds at once. A variable for tests.
+var encodingRoom = 64 << 20
 
 // settle decides every tie by the canonical encoding of all the view's features (R4), the least position among equal
 // ones, and leaves one entry per tied slot that only counts. No worker may be running.
