@@ -5,48 +5,28 @@ package materialize
 import (
 	"time"
 
+	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/online"
 )
 
+// Run is the record of one materialization of one view up to an instant.
+type Run = state.Run
+
 // RunState is where a run is.
-type RunState string
+type RunState = state.RunState
 
 // The states of a run.
 const (
-	RunRunning   RunState = "running"
-	RunSucceeded RunState = "succeeded"
-	RunFailed    RunState = "failed"
+	RunRunning   = state.RunRunning
+	RunSucceeded = state.RunSucceeded
+	RunFailed    = state.RunFailed
 )
 
-// Run is the record of one materialization of one view up to an instant.
-type Run struct {
-	ID         int64
-	View       string
-	Revision   int64
-	Generation online.GenerationID
-	Trigger    string // "command" or "schedule"
-	By         string // user@host:pid
-	State      RunState
-	Full       bool   // filled a new generation
-	Reason     string // why full: "first run", "--full", "source files changed", "definition changed", "store lost its data"
-	T          time.Time
-	Started    time.Time
-	Finished   time.Time // zero while running
-	Files      int64     // files read
-	RowsRead   int64
-	Written    int64
-	Older      int64
-	Held       int64 // rows dated after T
-	NullKeys   int64 // rows dropped for a null key
-	Ties       int64
-	Error      string
-}
-
-// Progress is how far a run is.
+// Progress is how far a run or a comparison is.
 type Progress struct {
 	View       string
-	Stage      string // "list", "read", "write", "swap"
-	Done, Size int64  // rows
+	Stage      string // "list", "read", "write", "swap"; "compare"
+	Done, Size int64  // rows, entities for "compare"; Size 0: not known
 }
 
 // Request asks for runs.
@@ -58,10 +38,23 @@ type Request struct {
 	Trigger     string
 }
 
+// The states of a view: a status has the first that holds.
+const (
+	ViewOffline  = "offline"  // online: false
+	ViewUnknown  = "unknown"  // the online store does not answer
+	ViewLost     = "lost"     // the online store has lost the rows; the next run writes them again
+	ViewRunning  = "running"  // a run is under way
+	ViewFailed   = "failed"   // the last run failed
+	ViewNever    = "never"    // nothing was materialized yet
+	ViewStale    = "stale"    // the definition changed; the next run fills a new generation
+	ViewDiverged = "diverged" // rows of files that changed or went may remain until a run with --full (R12)
+	ViewOK       = "ok"
+)
+
 // ViewStatus is the truth about one view for whoever is on call.
 type ViewStatus struct {
 	View         string
-	State        string // "ok", "never", "running", "failed", "stale" (definition changed), "diverged", "lost", "offline" (online: false)
+	State        string // one of the constants above
 	Generation   online.GenerationID
 	Rows         int64         // stored by the serving generation's runs: first writes of an entity are not told from updates
 	T            time.Time     // of the serving generation

@@ -2,56 +2,267 @@ package materialize
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
+	"sync"
 	"time"
 
+	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/registry"
 )
 
-// Config is what a Service works with.
+// expiryGrace is how much longer than it can be part of an answer a row stays in the store, and how far behind now a T
+// may lie for its rows to expire at all: rows of a rehearsal on old data must stay.
+const expiryGrace = 24 * time.Hour
+
+// Config is what a Service works with. For durations and numbers zero means the default.
 type Config struct {
-	State    *state.Store
-	Online   online.Store
-	Files    *source.Files
-	Snapshot func() *registry.Snapshot // the current revision
-	Now      func() time.Time          // default time.Now
-	// MaxClockSkew is how far behind now a default T stays; default 1 s.
+	State      *state.Store
+	Online     online.Store
+	RegistryID string // registry.Store.ID
+	// StoreName is the online store's address without secrets. Leases and runs are kept by it, and a store of this name
+	// with another incarnation is one that lost its data.
+	StoreName string
+	Files     *source.Files
+	Snapshot  func() *registry.Snapshot // the current revision
+	Now       func() time.Time          // default time.Now
+	// MaxClockSkew is how far behind now a default T stays; default 1 s, negative: none.
 	MaxClockSkew time.Duration
 	By           string // user@host:pid, for records and leases
 	Logger       *slog.Logger
 	// Changed is called after a generation began to serve or its T moved; may be nil.
 	Changed func()
+	// NextRun tells when the schedule runs a view next, zero for never; may be nil.
+	NextRun func(view string) time.Time
+
+	Workers   int           // that decode files; default GOMAXPROCS
+	Writers   int           // batches on their way to the store at once; default 3
+	BatchRows int           // rows of a batch; default 4,096
+	LeaseTTL  time.Duration // without a heartbeat; default 30 s
+	DropAfter time.Duration // from a generation's retirement until a run drops it; default 1 min, negative: at once
+}
+
+func (c *Config) setDefaults() {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Changed == nil {
+		c.Changed = func() {}
+	}
+	if c.NextRun == nil {
+		c.NextRun = func(string) time.Time { return time.Time{} }
+	}
+	c.MaxClockSkew = orDefault(c.MaxClockSkew, time.Second)
+	c.DropAfter = orDefault(c.DropAfter, time.Minute)
+	c.Writers = max(1, orDefault(c.Writers, 3))
+	c.BatchRows = max(1, orDefault(c.BatchRows, 4096))
+	if c.LeaseTTL <= 0 {
+		c.LeaseTTL = 30 * time.Second
+	}
+}
+
+// orDefault returns d for zero, and zero for what is negative.
+func orDefault[T int | time.Duration](v, d T) T {
+	if v == 0 {
+		return d
+	}
+	return max(v, 0)
 }
 
 // Service runs, records and checks materializations. Safe for concurrent use.
-type Service struct{}
+type Service struct {
+	cfg Config
+
+	mu      sync.Mutex
+	claimed bool // the store was claimed by this service
+}
 
 // New returns a service; it touches nothing yet.
-func New(cfg Config) *Service { panic("unwritten") }
+func New(cfg Config) *Service {
+	cfg.setDefaults()
+	return &Service{cfg: cfg}
+}
 
 // Run materializes views one after another, each under its lease, and returns the record of each; the error joins
 // those of the views that failed.
 func (s *Service) Run(ctx context.Context, req Request, progress func(Progress)) ([]Run, error) {
-	panic("unwritten")
+	snap := s.cfg.Snapshot()
+	views, err := pick(snap, req.Views)
+	if err != nil {
+		return nil, err
+	}
+	if len(req.Views) == 0 {
+		views = slices.DeleteFunc(views, func(v *registry.View) bool { return !v.Online })
+	}
+	for _, v := range views {
+		if !v.Online {
+			return nil, &problem.Error{
+				Code:       problem.Invalid,
+				Field:      "views",
+				Message:    fmt.Sprintf("view %s is for training only: it says online: false", v.Name),
+				Suggestion: "remove that line from its definition and apply it",
+			}
+		}
+	}
+	if now := s.cfg.Now(); req.To.After(now) && !req.AllowFuture {
+		return nil, &problem.Error{
+			Code:  problem.Invalid,
+			Field: "to",
+			Message: fmt.Sprintf("T %s is in the future: rows dated until then would be served before their time; now is %s",
+				stamp(req.To), stamp(now)),
+			Suggestion: "leave --to out, or add --allow-future if that is meant",
+		}
+	}
+	if progress == nil {
+		progress = func(Progress) {}
+	}
+	var runs []Run
+	var errs []error
+	for _, v := range views {
+		if ctx.Err() != nil {
+			errs = append(errs, problem.New(problem.Canceled, "view %s: not begun: %w", v.Name, context.Cause(ctx)))
+			break
+		}
+		run, err := s.runView(ctx, snap, v, req, progress)
+		if run.ID != 0 {
+			runs = append(runs, run)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("view %s: %w", v.Name, err))
+		}
+	}
+	return runs, errors.Join(errs...)
 }
 
 // Runs lists runs, newest first, at most limit (0: all).
 func (s *Service) Runs(ctx context.Context, views []string, limit int) ([]Run, error) {
-	panic("unwritten")
+	return s.cfg.State.Runs(ctx, s.cfg.StoreName, views, limit, s.cfg.Now())
 }
 
-// Status tells the state of views (empty: all).
-func (s *Service) Status(ctx context.Context, views []string) ([]ViewStatus, error) {
-	panic("unwritten")
+// Live returns the generations that serve in this service's store. Where the store has lost a view's generation, or
+// does not answer, that generation is returned all the same: lookups then say that its rows are gone, not that there
+// are none.
+func (s *Service) Live(ctx context.Context) ([]online.Live, error) {
+	gens, err := s.cfg.State.Generations(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	incarnation, err := s.identify(ctx)
+	if err != nil {
+		s.cfg.Logger.Warn("identify the online store", "error", err)
+	}
+	serving := s.serving(gens, incarnation)
+	live := make([]online.Live, 0, len(serving))
+	for _, name := range slices.Sorted(maps.Keys(serving)) {
+		live = append(live, serving[name].Live())
+	}
+	return live, nil
 }
 
-// Verify compares online with offline, cell by cell.
-func (s *Service) Verify(ctx context.Context, req VerifyRequest, progress func(Progress)) ([]VerifyReport, error) {
-	panic("unwritten")
+// serving returns by view the generation that serves in an incarnation of this store, or else the one that served in
+// the store until it lost its data.
+func (s *Service) serving(gens []state.Generation, incarnation string) map[string]*state.Generation {
+	serving := map[string]*state.Generation{}
+	for i := range gens {
+		g := &gens[i]
+		if g.Phase != state.Serving || g.Store != s.cfg.StoreName && g.Incarnation != incarnation {
+			continue
+		}
+		// gens are sorted by id: the later one is the newer one.
+		if have := serving[g.View]; have == nil || have.Incarnation != incarnation {
+			serving[g.View] = g
+		}
+	}
+	return serving
 }
 
-// Live returns the generations that serve in this service's store.
-func (s *Service) Live(ctx context.Context) ([]online.Live, error) { panic("unwritten") }
+// claim makes the store ours and returns its incarnation.
+func (s *Service) claim(ctx context.Context) (string, error) {
+	prefix, err := s.cfg.State.Prefix(ctx)
+	if err != nil {
+		return "", err
+	}
+	id, err := s.cfg.Online.Claim(ctx, s.cfg.RegistryID, prefix)
+	if err != nil {
+		return "", storeFailure("claim", err)
+	}
+	s.mu.Lock()
+	s.claimed = true
+	s.mu.Unlock()
+	return id.Incarnation, s.cfg.State.Saw(ctx, s.cfg.StoreName, id.Incarnation, s.cfg.Now())
+}
+
+// identify returns the store's incarnation without writing to a store that lost its marker.
+func (s *Service) identify(ctx context.Context) (string, error) {
+	s.mu.Lock()
+	claimed := s.claimed
+	s.mu.Unlock()
+	if !claimed {
+		return s.claim(ctx)
+	}
+	id, err := s.cfg.Online.Identity(ctx)
+	switch {
+	case errors.Is(err, online.ErrGenerationLost):
+		return "", nil // no incarnation: nothing that we wrote is there
+	case err != nil:
+		return "", storeFailure("identify", err)
+	}
+	return id.Incarnation, nil
+}
+
+// storeFailure gives an error of the online store its class.
+func storeFailure(operation string, err error) error {
+	var known *problem.Error
+	switch {
+	case errors.As(err, &known):
+		return err
+	case errors.Is(err, online.ErrForeignStore):
+		return &problem.Error{
+			Code: problem.Precondition, Err: err,
+			Message:    "the online store's prefix belongs to another registry",
+			Suggestion: "give this registry a store, or a database of it, of its own",
+		}
+	case errors.Is(err, online.ErrGenerationLost):
+		return &problem.Error{
+			Code: problem.Unavailable, Err: err,
+			Message:    "the online store has lost its data",
+			Suggestion: "run provender materialize: it writes everything again",
+		}
+	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+		return problem.New(problem.Canceled, "%s online store: %w", operation, err)
+	}
+	e := problem.New(problem.Unavailable, "%s online store: %w", operation, err)
+	e.RetryAfter = time.Second
+	return e
+}
+
+// pick resolves names of views; none means all, by name.
+func pick(snap *registry.Snapshot, wanted []string) ([]*registry.View, error) {
+	if len(wanted) == 0 {
+		wanted = slices.Sorted(maps.Keys(snap.Views))
+	}
+	views := make([]*registry.View, 0, len(wanted))
+	for _, name := range wanted {
+		v := snap.Views[name]
+		if v == nil {
+			_, err := snap.FeatureView(name)
+			return nil, err
+		}
+		if !slices.Contains(views, v) {
+			views = append(views, v)
+		}
+	}
+	return views, nil
+}
+
+// stamp is an instant as messages have it.
+func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

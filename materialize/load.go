@@ -1,0 +1,246 @@
+package materialize
+
+import (
+	"context"
+	"math"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/failpoint"
+	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/materialize/state"
+	"github.com/provender-dev/provender/offline/asof"
+	"github.com/provender-dev/provender/offline/parquet"
+	"github.com/provender-dev/provender/offline/source"
+	"github.com/provender-dev/provender/online"
+)
+
+// batchBytes bounds a batch of long rows.
+const batchBytes = 4 << 20
+
+// batch is entries on their way to the store; their bytes lie in arena.
+type batch struct {
+	arena   []byte
+	entries []online.Entry
+}
+
+func (b *batch) reset() { b.arena, b.entries = b.arena[:0], b.entries[:0] }
+
+// load writes the newest row of every entity in files, and returns when every batch is acknowledged.
+func (j *job) load(ctx context.Context, files []source.File, win online.Win) (asof.Stats, error) {
+	var stats asof.Stats
+	var mu sync.Mutex // of the run's counts, which the writers share
+	full := make(chan *batch)
+	free := make(chan *batch, j.cfg.Writers+1)
+	for range cap(free) {
+		free <- &batch{}
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	for range j.cfg.Writers {
+		g.Go(func() error {
+			for b := range full {
+				res, err := j.cfg.Online.Write(ctx, j.gen, b.entries, win)
+				if err != nil {
+					return storeFailure("write to", err)
+				}
+				mu.Lock()
+				j.run.Written += res.Written
+				j.run.Older += res.Older
+				j.report("write", j.run.Written+j.run.Older, 0)
+				mu.Unlock()
+				if err := failpoint.Hit(failpoint.RunAfterWrite); err != nil {
+					return err
+				}
+				b.reset()
+				free <- b
+			}
+			return nil
+		})
+	}
+	g.Go(func() (err error) {
+		defer close(full)
+		e := &encoder{job: j, full: full, free: free, expire: j.expiry()}
+		stats, err = asof.Latest(ctx, j.input(files), j.since(), asof.Options{
+			Workers: j.cfg.Workers, Progress: j.reading(&mu),
+		}, func(rows *asof.Batch) error { return e.add(ctx, rows) })
+		if err != nil {
+			return err
+		}
+		return e.flush(ctx)
+	})
+	err := g.Wait()
+	return stats, err
+}
+
+// encoder turns rows into batches.
+type encoder struct {
+	job        *job
+	full, free chan *batch
+	expire     int64 // from a row's event time; 0: never
+	current    *batch
+}
+
+func (e *encoder) add(ctx context.Context, rows *asof.Batch) error {
+	layout := e.job.view.Layout
+	for i, event := range rows.Event {
+		if e.current == nil {
+			select {
+			case e.current = <-e.free:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		b := e.current
+		start := len(b.arena)
+		arena, ok := row.AppendKey(b.arena, rows.Keys, i)
+		if !ok {
+			continue // a null key: no entity
+		}
+		middle := len(arena)
+		b.arena = layout.AppendRow(arena, event, rows.Created[i], rows.Features, i)
+		entry := online.Entry{Key: b.arena[start:middle:middle], Row: b.arena[middle:len(b.arena):len(b.arena)]}
+		if e.expire != 0 {
+			entry.Expire = event + e.expire
+		}
+		b.entries = append(b.entries, entry)
+		e.job.newest = max(e.job.newest, event)
+		if len(b.entries) >= e.job.cfg.BatchRows || len(b.arena) >= batchBytes {
+			if err := e.flush(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (e *encoder) flush(ctx context.Context) error {
+	if e.current == nil || len(e.current.entries) == 0 {
+		return nil
+	}
+	if err := e.job.beforeWrite(); err != nil {
+		return err
+	}
+	select {
+	case e.full <- e.current:
+		e.current = nil
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// beforeWrite is the step between the first row decoded, or none, and the first row written.
+func (j *job) beforeWrite() error {
+	if j.decoded {
+		return nil
+	}
+	j.decoded = true
+	return failpoint.Hit(failpoint.RunBeforeWrite)
+}
+
+// reading reports rows read; the kernel calls it from several goroutines.
+func (j *job) reading(mu *sync.Mutex) func(int64) {
+	var most atomic.Int64
+	return func(rows int64) {
+		for seen := most.Load(); rows > seen; seen = most.Load() {
+			if most.CompareAndSwap(seen, rows) {
+				mu.Lock()
+				j.report("read", most.Load(), 0)
+				mu.Unlock()
+				return
+			}
+		}
+	}
+}
+
+func (j *job) input(files []source.File) asof.Input {
+	return asof.Input{View: j.view, Source: j.cfg.Files, Files: files, Cutoff: j.run.T.UnixMicro()}
+}
+
+// since is the least event time that can still be part of an answer at T or later.
+func (j *job) since() int64 {
+	if j.view.TTLMicros == 0 {
+		return math.MinInt64
+	}
+	return j.run.T.UnixMicro() - 2*j.view.TTLMicros
+}
+
+// expiry is how long after its event time a row may leave the store, 0 for never.
+func (j *job) expiry() int64 {
+	if j.view.TTLMicros == 0 || j.cfg.Now().Sub(j.run.T) > expiryGrace {
+		return 0
+	}
+	return 2*j.view.TTLMicros + expiryGrace.Microseconds()
+}
+
+// entries returns what the ledger shall say of files that were read; held tells that there are rows dated after T.
+func (j *job) entries(ctx context.Context, files []source.File, held bool) ([]state.LedgerFile, error) {
+	entries := make([]state.LedgerFile, len(files))
+	for i, f := range files {
+		entries[i] = state.LedgerFile{Path: f.Path, Size: f.Size, Identity: f.Identity, HeldFrom: state.NoTime}
+	}
+	if !held {
+		return entries, nil
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(max(1, j.cfg.Workers))
+	for i := range entries {
+		g.Go(func() (err error) {
+			entries[i].Held, entries[i].HeldFrom, err = j.heldRows(ctx, files[i])
+			return err
+		})
+	}
+	return entries, g.Wait()
+}
+
+// heldRows counts a file's rows dated after T, and tells the least event time of those.
+func (j *job) heldRows(ctx context.Context, file source.File) (held, from int64, err error) {
+	h, err := j.cfg.Files.Open(ctx, file)
+	if err != nil {
+		return 0, state.NoTime, err
+	}
+	defer h.Close()
+	f, err := parquet.Open(ctx, h, file, parquet.Limits{})
+	if err != nil {
+		return 0, state.NoTime, err
+	}
+	instant := columnar.Type{Kind: columnar.Timestamp}
+	src := j.view.Source
+	r, err := f.Bind([]parquet.Column{{
+		Name: src.EventTime.Column, Type: instant,
+		Location: j.view.Location, Ambiguous: src.Ambiguous, At: src.EventTime.At, Round: parquet.RoundUp,
+	}})
+	if err != nil {
+		return 0, state.NoTime, err
+	}
+	t := j.run.T.UnixMicro()
+	from = math.MaxInt64
+	times := columnar.NewVector(instant, 0)
+	for group := range r.RowGroups() {
+		if least, greatest, ok := r.Bounds(group, 0); ok {
+			if greatest <= t {
+				continue
+			}
+			if least > t {
+				held, from = held+int64(r.Rows(group)), min(from, least)
+				continue
+			}
+		}
+		times.Reset()
+		if err := r.Read(ctx, group, 0, times); err != nil {
+			return 0, state.NoTime, err
+		}
+		for i, event := range times.Int64s {
+			if event > t && !times.IsNull(i) {
+				held, from = held+1, min(from, event)
+			}
+		}
+	}
+	if held == 0 {
+		from = state.NoTime
+	}
+	return held, from, h.Check()
+}

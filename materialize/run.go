@@ -1,0 +1,407 @@
+package materialize
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/provender-dev/provender/internal/failpoint"
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/materialize/state"
+	"github.com/provender-dev/provender/offline/source"
+	"github.com/provender-dev/provender/online"
+	"github.com/provender-dev/provender/registry"
+)
+
+// recordFor bounds how long a run that was interrupted still takes to record that.
+const recordFor = 5 * time.Second
+
+// job is one run of one view, under its lease.
+type job struct {
+	*Service
+	view     *registry.View
+	req      Request
+	progress func(Progress)
+	lease    state.Lease
+
+	incarnation string
+	current     *state.Generation // that serves in this incarnation; nil: none, or its rows are lost
+	plan        plan
+	gen         online.Generation // that the run writes to
+	run         Run
+	newest      int64 // event time written
+	decoded     bool  // rows have been decoded
+}
+
+func (s *Service) runView(ctx context.Context, snap *registry.Snapshot, v *registry.View, req Request, progress func(Progress)) (Run, error) {
+	lease, err := s.cfg.State.Acquire(ctx, v.Name, s.cfg.StoreName, s.cfg.By, s.cfg.Now(), s.cfg.LeaseTTL)
+	if err != nil {
+		return Run{}, err
+	}
+	ctx, release := s.hold(ctx, lease)
+	defer release()
+	if req.Trigger == "" {
+		req.Trigger = "command"
+	}
+	j := &job{
+		Service: s, view: v, req: req, progress: progress, lease: lease, newest: state.NoTime,
+		run: Run{
+			View: v.Name, Revision: snap.Revision, Trigger: req.Trigger, By: s.cfg.By, Started: s.cfg.Now().UTC(),
+		},
+	}
+	if err := j.do(ctx); err != nil {
+		err = j.failed(ctx, err)
+		if problem.CodeOf(err) != problem.Unavailable {
+			j.sweep(ctx)
+		}
+		return j.run, err
+	}
+	s.cfg.Changed()
+	j.sweep(ctx)
+	return j.run, nil
+}
+
+// hold keeps a lease alive until release is called; ctx ends when the lease is lost.
+func (s *Service) hold(parent context.Context, lease state.Lease) (ctx context.Context, release func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	// What the run still records after it was interrupted needs the lease.
+	own, stop := context.WithCancel(context.WithoutCancel(parent))
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(s.cfg.LeaseTTL / 3)
+		defer ticker.Stop()
+		renewed := time.Now()
+		for {
+			select {
+			case <-own.Done():
+				return
+			case <-ticker.C:
+			}
+			err := s.cfg.State.Renew(own, lease, s.cfg.Now(), s.cfg.LeaseTTL)
+			switch {
+			case err == nil:
+				renewed = time.Now()
+			case errors.Is(err, state.ErrLeaseLost), time.Since(renewed) > s.cfg.LeaseTTL:
+				cancel(err)
+				return
+			}
+		}
+	}()
+	return ctx, func() {
+		stop()
+		<-done
+		cancel(nil)
+		brief, end := context.WithTimeout(context.WithoutCancel(parent), recordFor)
+		defer end()
+		if err := s.cfg.State.Release(brief, lease); err != nil {
+			s.cfg.Logger.Warn("release lease", "view", lease.View, "error", err)
+		}
+	}
+}
+
+// do runs the steps up to and including the commit.
+func (j *job) do(ctx context.Context) error {
+	if err := j.survey(ctx); err != nil {
+		return err
+	}
+	if err := j.begin(ctx); err != nil {
+		return err
+	}
+	files, err := j.consume(ctx)
+	if err != nil {
+		return err
+	}
+	// Acknowledged writes may have been lost since, by a failover or a restart: then nothing is recorded.
+	if err := j.checkStore(ctx); err != nil {
+		return err
+	}
+	return j.commit(ctx, files)
+}
+
+// survey finds out what there is: store, generations, T, files, and what must be read.
+func (j *job) survey(ctx context.Context) (err error) {
+	j.report("list", 0, 0)
+	if j.incarnation, err = j.claim(ctx); err != nil {
+		return err
+	}
+	gens, err := j.cfg.State.Generations(ctx, j.view.Name)
+	if err != nil {
+		return err
+	}
+	reason, err := j.findCurrent(ctx, gens)
+	if err != nil {
+		return err
+	}
+	files, err := j.cfg.Files.List(ctx, j.view.Source.Parquet)
+	if err != nil {
+		return err
+	}
+	var ledger []state.LedgerFile
+	if j.current != nil {
+		if ledger, err = j.cfg.State.Ledger(ctx, j.current.ID); err != nil {
+			return err
+		}
+	}
+	t, err := j.instant()
+	if err != nil {
+		return err
+	}
+	j.plan = planRun(j.view, j.current, ledger, files, t)
+	switch {
+	case reason != "":
+		j.plan.refill(reason, files)
+	case j.req.Full:
+		j.plan.refill("--full", files)
+	}
+	if !j.plan.full && t < j.current.Reached {
+		return &problem.Error{
+			Code:  problem.Invalid,
+			Field: "to",
+			Message: fmt.Sprintf("T %s is before %s, up to which a run that did not end well may have written rows",
+				stamp(time.UnixMicro(t)), stamp(time.UnixMicro(j.current.Reached))),
+			Suggestion: "leave --to out, or fill a new generation with --full",
+		}
+	}
+	j.run.T, j.run.Full, j.run.Reason = time.UnixMicro(t).UTC(), j.plan.full, j.plan.reason
+	return nil
+}
+
+// findCurrent sets the generation to continue; without one it tells why.
+func (j *job) findCurrent(ctx context.Context, gens []state.Generation) (reason string, err error) {
+	reason = "first run"
+	for i := range gens {
+		g := &gens[i]
+		switch {
+		case g.Phase != state.Serving:
+		case g.Incarnation == j.incarnation:
+			j.current = g
+		case g.Store == j.cfg.StoreName:
+			reason = "store lost its data"
+		case reason == "first run":
+			reason = "another store"
+		}
+	}
+	if j.current == nil {
+		return reason, nil
+	}
+	lost, err := j.cfg.Online.CheckGenerations(ctx, []online.GenerationID{j.current.ID})
+	if err != nil {
+		return "", storeFailure("check generations of", err)
+	}
+	if len(lost) > 0 {
+		j.current = nil
+		return "store lost its data", nil
+	}
+	return "", nil
+}
+
+// instant returns the run's T. A default T never lies before what was reached already, so that a clock set back, or a
+// T that was allowed to lie in the future, stops no later run.
+func (j *job) instant() (int64, error) {
+	if j.req.To.IsZero() {
+		t := j.run.Started.Add(-j.cfg.MaxClockSkew).UnixMicro()
+		if j.current != nil {
+			t = max(t, j.current.T)
+			if !j.req.Full {
+				t = max(t, j.current.Reached)
+			}
+		}
+		return t, nil
+	}
+	t := j.req.To.UnixMicro()
+	if j.current != nil && t < j.current.T {
+		return 0, &problem.Error{
+			Code:  problem.Invalid,
+			Field: "to",
+			Message: fmt.Sprintf("T %s is before the last one, %s: what is served never goes back in time",
+				stamp(j.req.To), stamp(time.UnixMicro(j.current.T))),
+			Suggestion: "leave --to out; provender get --at shows what history says of an earlier instant",
+		}
+	}
+	return t, nil
+}
+
+// begin records the run, and what it may write, before it writes.
+func (j *job) begin(ctx context.Context) error {
+	var fresh *state.Generation
+	if j.plan.full {
+		keyspace, err := j.cfg.State.Keyspace(ctx, j.view.Entities)
+		if err != nil {
+			return err
+		}
+		fresh = &state.Generation{
+			Generation: online.Generation{Keyspace: keyspace},
+			View:       j.view.Name, Incarnation: j.incarnation, Digest: j.view.Digest,
+			Fields: j.view.Layout.Fields(), Keys: keyFields(j.view), TTL: j.view.TTLMicros,
+			Begun: j.run.Started.UnixMicro(),
+		}
+	} else {
+		j.gen = j.current.Generation
+		j.run.Generation = j.gen.ID
+	}
+	if err := j.cfg.State.Begin(ctx, j.lease, &j.run, fresh); err != nil {
+		return err
+	}
+	if fresh == nil {
+		return nil
+	}
+	j.gen = fresh.Generation
+	j.cfg.Logger.Info("fill a new generation", "view", j.view.Name, "generation", j.gen.ID, "reason", j.run.Reason)
+	if err := j.cfg.Online.CreateGeneration(ctx, j.gen); err != nil {
+		return storeFailure("create a generation in", err)
+	}
+	return nil
+}
+
+func keyFields(v *registry.View) []row.Field {
+	keys := make([]row.Field, 0, len(v.KeyColumns))
+	for _, k := range v.KeyColumns {
+		f := row.Field{Name: k.Name}
+		f.Type.Kind = k.Kind
+		keys = append(keys, f)
+	}
+	return keys
+}
+
+// consume reads the planned files, writes their newest rows, and returns what the ledger shall say of the files.
+func (j *job) consume(ctx context.Context) ([]state.LedgerFile, error) {
+	var ledger []state.LedgerFile
+	// Changed files first: where one ties with a row of another file read now, the newest still wins.
+	for _, part := range []struct {
+		files []source.File
+		win   online.Win
+	}{{j.plan.replace, online.WinEqual}, {j.plan.read, online.WinNewest}} {
+		if len(part.files) == 0 {
+			continue
+		}
+		stats, err := j.load(ctx, part.files, part.win)
+		if err != nil {
+			return nil, err
+		}
+		j.run.Files += int64(len(part.files))
+		j.run.RowsRead += stats.RowsRead
+		j.run.Held += stats.Future
+		j.run.NullKeys += stats.NullKeys
+		j.run.Ties += stats.Ties
+		entries, err := j.entries(ctx, part.files, stats.Future > 0)
+		if err != nil {
+			return nil, err
+		}
+		ledger = append(ledger, entries...)
+	}
+	return ledger, j.beforeWrite()
+}
+
+// checkStore fails where the store is no longer the one that the rows were written to.
+func (j *job) checkStore(ctx context.Context) error {
+	id, err := j.cfg.Online.Identity(ctx)
+	if err != nil {
+		return storeFailure("identify", err)
+	}
+	lost, err := j.cfg.Online.CheckGenerations(ctx, []online.GenerationID{j.gen.ID})
+	if err != nil {
+		return storeFailure("check generations of", err)
+	}
+	if id.Incarnation != j.incarnation || len(lost) > 0 {
+		return storeFailure("write to", online.ErrGenerationLost)
+	}
+	return nil
+}
+
+func (j *job) commit(ctx context.Context, files []state.LedgerFile) error {
+	points := []string{failpoint.RunBeforeCommit}
+	after := []string{failpoint.RunAfterCommit}
+	if j.plan.full {
+		j.report("swap", j.run.Written, j.run.Written)
+		points, after = append(points, failpoint.SwapBeforeCommit), append(after, failpoint.SwapAfterCommit)
+	}
+	for _, p := range points {
+		if err := failpoint.Hit(p); err != nil {
+			return err
+		}
+	}
+	// A commit is not cut off half-way by an interrupt: its outcome must be known.
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	err := j.cfg.State.Commit(context.WithoutCancel(ctx), j.lease, state.Commit{
+		Run: &j.run, TTL: j.view.TTLMicros, Newest: j.newest, Files: files, Gone: j.plan.gone,
+		Diverged: j.plan.diverged, Swap: j.plan.full, Now: j.cfg.Now(),
+	})
+	if err != nil {
+		return err
+	}
+	for _, p := range after {
+		if err := failpoint.Hit(p); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// failed records a run that ended with err, and returns the error to tell. A refused T is the caller's mistake and no
+// failure of the view.
+func (j *job) failed(ctx context.Context, err error) error {
+	if j.run.State == RunSucceeded {
+		return err // committed: what failed came afterwards
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		switch {
+		case errors.Is(cause, state.ErrLeaseLost):
+			err = cause
+		case errors.Is(err, context.Canceled):
+			err = problem.New(problem.Canceled, "interrupted: %w", cause)
+		}
+	}
+	if errors.Is(err, state.ErrLeaseLost) {
+		err = &problem.Error{
+			Code: problem.Conflict, Err: err,
+			Message: "another run has taken over, because this one gave no sign of life; nothing was recorded",
+		}
+	}
+	var told *problem.Error
+	if j.run.ID == 0 && errors.As(err, &told) && told.Code == problem.Invalid && told.Field == "to" {
+		return err
+	}
+	j.run.Finished, j.run.Error = j.cfg.Now().UTC(), err.Error()
+	brief, end := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
+	defer end()
+	if failure := j.cfg.State.Fail(brief, j.lease, &j.run); failure != nil {
+		return errors.Join(err, failure)
+	}
+	return err
+}
+
+// sweep drops generations of the view that nothing needs any more. What it can't drop now, the next run will.
+func (j *job) sweep(ctx context.Context) {
+	if j.incarnation == "" || ctx.Err() != nil {
+		return
+	}
+	gens, err := j.cfg.State.Generations(ctx, j.view.Name)
+	if err != nil {
+		j.cfg.Logger.Warn("list generations to drop", "view", j.view.Name, "error", err)
+		return
+	}
+	before := j.cfg.Now().Add(-j.cfg.DropAfter).UnixMicro()
+	for _, g := range gens {
+		// Under the lease no other run fills a generation of this view: one that is filling was left behind.
+		due := g.Phase == state.Filling || g.Phase == state.Retired && g.Retired <= before
+		if g.Incarnation != j.incarnation || !due {
+			continue
+		}
+		err := j.cfg.Online.DropGeneration(ctx, g.Generation)
+		if err == nil {
+			err = j.cfg.State.MarkDropped(ctx, g.ID)
+		}
+		if err != nil {
+			j.cfg.Logger.Warn("drop generation", "view", j.view.Name, "generation", g.ID, "error", err)
+		}
+	}
+}
+
+func (j *job) report(stage string, done, size int64) {
+	j.progress(Progress{View: j.view.Name, Stage: stage, Done: done, Size: size})
+}

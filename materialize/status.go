@@ -1,0 +1,125 @@
+package materialize
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/provender-dev/provender/materialize/state"
+	"github.com/provender-dev/provender/online"
+	"github.com/provender-dev/provender/registry"
+)
+
+// Status tells the state of views (empty: all). What can't be found out of one view, because its source or the store
+// does not answer, is in its Error and stops nothing else.
+func (s *Service) Status(ctx context.Context, views []string) ([]ViewStatus, error) {
+	picked, err := pick(s.cfg.Snapshot(), views)
+	if err != nil {
+		return nil, err
+	}
+	gens, err := s.cfg.State.Generations(ctx, "")
+	if err != nil {
+		return nil, err
+	}
+	now := s.cfg.Now()
+	last, err := s.cfg.State.LastRuns(ctx, s.cfg.StoreName, now)
+	if err != nil {
+		return nil, err
+	}
+	incarnation, storeErr := s.identify(ctx)
+	serving := s.serving(gens, incarnation)
+	lost, err := s.lost(ctx, serving)
+	if storeErr == nil {
+		storeErr = err
+	}
+	statuses := make([]ViewStatus, 0, len(picked))
+	for _, v := range picked {
+		st := ViewStatus{View: v.Name, State: ViewOffline}
+		if v.Online {
+			g := serving[v.Name]
+			st.LastRun, st.NextRun = last[v.Name], s.cfg.NextRun(v.Name)
+			st.describe(g, now)
+			if err := s.files(ctx, v, g, now, &st); err != nil {
+				st.Error = err.Error()
+			}
+			st.State = stateOf(v, g, st.LastRun, storeErr != nil, g != nil && slices.Contains(lost, g.ID))
+			switch {
+			case st.State == ViewUnknown:
+				st.Error = storeErr.Error()
+			case st.State == ViewFailed:
+				st.Error = st.LastRun.Error
+			}
+		}
+		statuses = append(statuses, st)
+	}
+	return statuses, nil
+}
+
+// lost returns those of the serving generations whose rows are gone.
+func (s *Service) lost(ctx context.Context, serving map[string]*state.Generation) ([]online.GenerationID, error) {
+	ids := make([]online.GenerationID, 0, len(serving))
+	for _, g := range serving {
+		ids = append(ids, g.ID)
+	}
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	lost, err := s.cfg.Online.CheckGenerations(ctx, ids)
+	if err != nil {
+		return nil, storeFailure("check generations of", err)
+	}
+	return lost, nil
+}
+
+func stateOf(v *registry.View, g *state.Generation, last *Run, unknown, lost bool) string {
+	switch {
+	case unknown:
+		return ViewUnknown
+	case lost:
+		return ViewLost
+	case last != nil && last.State == RunRunning:
+		return ViewRunning
+	case last != nil && last.State == RunFailed:
+		return ViewFailed
+	case g == nil:
+		return ViewNever
+	case outdated(v, g) != "":
+		return ViewStale
+	case g.Diverged != state.NoTime:
+		return ViewDiverged
+	}
+	return ViewOK
+}
+
+// describe tells what is known of the serving generation.
+func (st *ViewStatus) describe(g *state.Generation, now time.Time) {
+	if g == nil {
+		return
+	}
+	st.Generation, st.Rows, st.T = g.ID, g.Rows, time.UnixMicro(g.T).UTC()
+	if g.Newest != state.NoTime {
+		st.NewestEvent = time.UnixMicro(g.Newest).UTC()
+		st.Lag = now.Sub(st.NewestEvent)
+	}
+}
+
+// files tells what the source has that the generation has not.
+func (s *Service) files(ctx context.Context, v *registry.View, g *state.Generation, now time.Time, st *ViewStatus) error {
+	var ledger []state.LedgerFile
+	if g != nil {
+		var err error
+		if ledger, err = s.cfg.State.Ledger(ctx, g.ID); err != nil {
+			return err
+		}
+	}
+	for _, f := range ledger {
+		st.Held += f.Held
+	}
+	files, err := s.cfg.Files.List(ctx, v.Source.Parquet)
+	if err != nil {
+		return err
+	}
+	d := compare(ledger, files, now.UnixMicro())
+	st.PendingFiles = d.pending()
+	return nil
+}
