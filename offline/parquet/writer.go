@@ -85,7 +85,7 @@ func (w *Writer) Close() error {
 		Schema:           w.schema.withRoot(),
 		NumRows:          w.rows,
 		RowGroups:        w.groups,
-		KeyValueMetadata: w.schema.metadata,
+		KeyValueMetadata: w.schema.keyValues(),
 		CreatedBy:        createdBy,
 	}
 	for range w.schema.leaves {

@@ -9,10 +9,6 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 )
 
-// arrowSchemaKey is the metadata in which Arrow's writers repeat the schema. It describes exactly the columns of its file,
-// so a file with more columns must not carry it.
-const arrowSchemaKey = "ARROW:schema"
-
 // Passthrough reads the columns of a file as Parquet has them, whatever their types, so that a Writer can repeat them
 // bit for bit: decimals, nested fields, INT96 and types that Provender does not know.
 type Passthrough struct {
@@ -64,11 +60,7 @@ func copySchema(meta *format.FileMetaData) (*Schema, error) {
 		rootName: meta.Schema[0].Name,
 		elements: append([]format.SchemaElement(nil), meta.Schema[1:]...),
 		fields:   meta.Schema[0].NumChildren.V,
-	}
-	for _, kv := range meta.KeyValueMetadata {
-		if kv.Key != arrowSchemaKey {
-			s.metadata = append(s.metadata, kv)
-		}
+		metadata: meta.KeyValueMetadata,
 	}
 	next := 0
 	var walk func(children int32, path []string, rep, def byte) error
@@ -117,7 +109,6 @@ func (p *Passthrough) Schema() *Schema {
 	s := *p.schema
 	s.elements = s.elements[:len(s.elements):len(s.elements)]
 	s.leaves = s.leaves[:len(s.leaves):len(s.leaves)]
-	s.metadata = s.metadata[:len(s.metadata):len(s.metadata)]
 	return &s
 }
 

@@ -17,7 +17,14 @@ type Schema struct {
 	elements []format.SchemaElement // depth first, without the root
 	fields   int32                  // children of the root
 	leaves   []*Leaf
-	metadata []format.KeyValue
+	metadata []format.KeyValue // of the other file
+	added    []addedColumn
+}
+
+// addedColumn is what Add added.
+type addedColumn struct {
+	name string
+	typ  columnar.Type
 }
 
 // Leaf is a leaf column of a Schema.
@@ -39,9 +46,25 @@ func (s *Schema) withRoot() []format.SchemaElement {
 	return append([]format.SchemaElement{root}, s.elements...)
 }
 
+// keyValues returns the metadata of the file, that of the other file with Arrow's schema brought up to date.
+func (s *Schema) keyValues() []format.KeyValue {
+	var out []format.KeyValue
+	for _, kv := range s.metadata {
+		if kv.Key == arrowSchemaKey {
+			var ok bool
+			if kv.Value, ok = extendArrowSchema(kv.Value, int(s.fields)-len(s.added), s.added); !ok {
+				continue
+			}
+		}
+		out = append(out, kv)
+	}
+	return out
+}
+
 // Add adds an optional column: a list as the three-level LIST with optional elements, a timestamp as microseconds UTC.
 func (s *Schema) Add(name string, t columnar.Type) {
 	s.fields++
+	s.added = append(s.added, addedColumn{name, t})
 	leaf := &Leaf{path: []string{name}, maxDef: 1}
 	element := scalarElement(t.Kind)
 	element.Name = name
