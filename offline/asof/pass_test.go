@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -182,29 +183,57 @@ func TestErrorsNameTheFile(t *testing.T) {
 // TestFileReplacedMeanwhile: what was read of a file that is another by now is not an answer.
 func TestFileReplacedMeanwhile(t *testing.T) {
 	s := shape{keys: ints, features: oneFloat}
-	for _, c := range []string{"before the first read", "after it"} {
-		t.Run(c, func(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		rows     int64 // read before the third of three files of five rows is replaced
+		features []int
+	}{
+		{"before the first read", 0, []int{0}},
+		{"between reads", 12, []int{0}},
+		{"after the last read", 15, nil},
+		{"before its winners are gathered", 15, []int{0}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
-			in := s.inputIn(t, dir, manyTies(3, 5), 2)
+			var files [][]fact
+			for i := range 3 {
+				files = append(files, nil)
+				for j := range 5 {
+					files[i] = append(files[i], at(k(1), int64(5*i+j), 1.5))
+				}
+			}
+			in := s.inputIn(t, dir, files, 2)
 			path := in.Files[2].Path
 			replace := func() { s.write(t, filepath.Join(dir, path), []fact{at(k(1), 1, 9.5)}, 1, false) }
-			var opts Options
-			if c == "after it" {
-				var once atomic.Bool
-				opts.Progress = func(done int64) {
-					if done > 12 && once.CompareAndSwap(false, true) {
-						replace()
-					}
-				}
-			} else {
+			if c.rows == 0 {
 				replace()
 			}
-			opts.Workers = 1
-			_, err := Join(t.Context(), s.spine([]question{{k(1), 5}}), in, []int{0}, opts)
+			progress := func(done int64) {
+				if done == c.rows {
+					replace()
+				}
+			}
+			_, err := Join(t.Context(), s.spine([]question{{k(1), 99}}), in, c.features, Options{Workers: 1, Progress: progress})
 			if err == nil || !strings.Contains(err.Error(), path) {
 				t.Errorf("%v; want it to name %s", err, path)
 			}
 		})
+	}
+}
+
+// TestRowGroupsInParallel: two workers share the row groups of one file. It hangs where they do not.
+func TestRowGroupsInParallel(t *testing.T) {
+	s := shape{keys: ints, features: oneFloat}
+	in := s.input(t, [][]fact{{at(k(1), 0, 1.5), at(k(1), 1, 2.5)}}, 1)
+	var both sync.WaitGroup
+	both.Add(2)
+	meet := func(int64) {
+		both.Done()
+		both.Wait()
+	}
+	_, err := Join(t.Context(), s.spine([]question{{k(1), 5}}), in, nil, Options{Workers: 2, Progress: meet})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

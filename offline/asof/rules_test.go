@@ -73,6 +73,13 @@ func TestRules(t *testing.T) {
 			want:  []string{"PRESENT @0 1.5", "EXPIRED @0 null", "EXPIRED @0 null", "NOT_FOUND null"},
 		},
 		{
+			name:  "R6: 2 × ttl before the only spine row",
+			shape: shape{keys: ints, features: oneFloat, ttl: ttl},
+			files: [][]fact{{at(k(1), 0, 1.5)}, {at(k(1), -1, 2.5)}},
+			spine: []question{{k(1), 2 * ttl}},
+			want:  []string{"EXPIRED @0 null"},
+		},
+		{
 			name:  "R3: a row a microsecond past 2 × ttl does not hide, nor is hidden by, a later one",
 			shape: shape{keys: ints, features: oneFloat, ttl: ttl},
 			files: [][]fact{{at(k(1), 0, 1.5), at(k(1), 5*ttl, 2.5)}},
