@@ -72,7 +72,9 @@ func (r *Rows) Reset(groups []Group) {
 // Reader answers lookups. Safe for concurrent use.
 type Reader interface {
 	// Read fills out in one round trip. Where a cell is absent, the marker of its generation has been seen since the
-	// call began, or the answer is ErrGenerationLost: an absent row always means that no row was written.
+	// call began, or the answer is ErrGenerationLost: an absent row always means that no row was written. Where
+	// something that is not ours has taken a key's place, its cells are bytes that no row has, so they decode as
+	// row.ErrDamaged and the other keys answer.
 	Read(ctx context.Context, groups []Group, out *Rows) error
 }
 
@@ -135,8 +137,9 @@ type Store interface {
 	CheckGenerations(ctx context.Context, ids []GenerationID) (lost []GenerationID, err error)
 	// DropGeneration removes marker first, then rows, at a bounded rate. Only rows of this generation are touched.
 	DropGeneration(ctx context.Context, gen Generation) error
-	// Scan calls fn with every key and row of a generation, in no order, stopping at fn's error. The slices are valid
-	// during the call only.
+	// Scan calls fn with every key and row of a generation, in no order, a key perhaps more than once, stopping at fn's
+	// error. The slices are valid during the call only. ErrGenerationLost, after the rows that are left, where the marker
+	// is gone.
 	Scan(ctx context.Context, gen Generation, fn func(key, stored []byte) error) error
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error

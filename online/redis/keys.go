@@ -1,0 +1,43 @@
+package redis
+
+import (
+	"strconv"
+
+	"github.com/provender-dev/provender/online"
+)
+
+// claimLead begins the keys that say whose a prefix is; it is no prefix itself.
+const claimLead = "provender"
+
+const maxPrefix = 32
+
+// validPrefix reports whether a prefix means itself in keys and patterns.
+func validPrefix(prefix string) bool {
+	if prefix == "" || len(prefix) > maxPrefix || prefix == claimLead {
+		return false
+	}
+	for _, c := range []byte(prefix) {
+		switch {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// claimKey holds who owns the prefix.
+func (o *owner) claimKey() string { return claimLead + ":" + o.prefix }
+
+func (o *owner) claimValue(incarnation string) string { return o.registryID + "\n" + incarnation }
+
+// markerKey holds the owner of a generation that exists. Keyspaces are digits, so it is no entity's key.
+func (o *owner) markerKey(id online.GenerationID) string { return o.prefix + ":g:" + field(id) }
+
+// keyspace is what the keys of a keyspace's entities begin with; the entity key follows.
+func (o *owner) keyspace(space online.KeyspaceID) string {
+	return o.prefix + ":" + strconv.FormatUint(uint64(space), 10) + ":"
+}
+
+// field names a generation in an entity's hash.
+func field(id online.GenerationID) string { return strconv.FormatUint(uint64(id), 36) }
