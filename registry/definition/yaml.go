@@ -284,7 +284,7 @@ func (m *mapping) list(key, what string) []*yaml.Node {
 		return nil
 	}
 	if len(n.Content) == 0 {
-		m.add(n, codeEmptyList, "%s: want at least one of %s", key, what)
+		m.add(n, codeEmptyList, "%s: want %s, got an empty list", key, what)
 	}
 	return n.Content
 }

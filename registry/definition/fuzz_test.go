@@ -1,0 +1,57 @@
+package definition
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/provender-dev/provender/internal/diag"
+	"github.com/provender-dev/provender/registry"
+)
+
+// FuzzDefinitions: no text makes the reader panic, every problem has a known code and a position within the file, and
+// what has no problem compiles.
+func FuzzDefinitions(f *testing.F) {
+	for _, pattern := range []string{"testdata/bad/*.yaml", "testdata/good/*.yaml", "testdata/good/features/*"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(content)
+		}
+	}
+	known := map[string]bool{}
+	for _, c := range Codes {
+		known[c.Name] = true
+	}
+	check := func(t *testing.T, err error) {
+		var set diag.Set
+		if !errors.As(err, &set) || len(set) == 0 {
+			t.Fatalf("%T: %v", err, err)
+		}
+		for _, d := range set {
+			if !known[d.Code] || d.File == "" || d.Code != codeFileTooLarge && (d.Line < 1 || d.Col < 0) {
+				t.Errorf("%+v", d)
+			}
+		}
+	}
+	f.Fuzz(func(t *testing.T, content []byte) {
+		defs, _, err := Parse([]File{{Name: "f.yaml", Content: content}})
+		if err != nil {
+			check(t, err)
+		} else if _, err := registry.Compile(1, defs); err != nil {
+			t.Errorf("accepted, but does not compile: %v", err)
+		}
+		var set diag.Set
+		parseConfig(&decoder{file: "provender.yaml", set: &set}, content, "", func(string) string { return "x" })
+		if err := set.Err(); err != nil {
+			check(t, err)
+		}
+	})
+}
