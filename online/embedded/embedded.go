@@ -10,7 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -26,16 +25,16 @@ import (
 
 // Options are settings of a store. The zero value means the defaults.
 type Options struct {
-	CacheBytes int64        // memory for blocks of rows; default 64 MiB
+	CacheBytes int64        // memory for blocks of rows; default 128 MiB, of which some holds what is not yet in files
 	DropRate   int          // rows per second that DropGeneration removes; default 200,000
 	Logger     *slog.Logger // default slog.Default
 	fs         vfs.FS       // tests inject faults
 }
 
 const (
-	defaultCacheBytes = 64 << 20
+	defaultCacheBytes = 128 << 20
 	defaultDropRate   = 200_000
-	memTableBytes     = 32 << 20
+	memTableBytes     = 16 << 20 // Pebble takes memtables out of the cache
 	bloomBits         = 10
 )
 
@@ -74,7 +73,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open online store: %w", err)
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := opts.fs.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open online store: %w", err)
 	}
 	lock, err := lockFolder(dir, opts.fs)

@@ -18,7 +18,7 @@ import (
 const (
 	shardCount = 64
 	// commitBytes bounds a batch: one of more than half a memtable takes a slower way.
-	commitBytes = 8 << 20
+	commitBytes = 4 << 20
 )
 
 // Write stores the entries that win, in one synced commit (in several where they are many).

@@ -1,0 +1,129 @@
+package embedded
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/online"
+	"github.com/provender-dev/provender/online/onlinetest"
+)
+
+const (
+	benchEntities = 100_000
+	benchViews    = 5
+)
+
+// benchRows returns one entry per entity, in random order, with rows of 64 bytes.
+func benchRows(event int64) []online.Entry {
+	entries := make([]online.Entry, benchEntities)
+	for i, k := range rand.Perm(benchEntities) {
+		stored := onlinetest.At(event, int64(k)).Row()
+		entries[i] = online.Entry{Key: onlinetest.Key(int64(k) * 7919), Row: append(stored, bytes.Repeat([]byte{byte(k)}, 64-len(stored))...)}
+	}
+	return entries
+}
+
+func benchStore(b *testing.B) *Store {
+	s, err := Open(b.TempDir(), Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = s.Close() })
+	for id := range online.GenerationID(benchViews) {
+		if err := s.CreateGeneration(b.Context(), online.Generation{ID: id, Keyspace: 1}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return s
+}
+
+func writeAll(b *testing.B, s *Store, id online.GenerationID, entries []online.Entry) {
+	for rest := entries; len(rest) > 0; {
+		n := min(len(rest), 10_000)
+		if _, err := s.Write(b.Context(), online.Generation{ID: id, Keyspace: 1}, rest[:n], online.WinNewest); err != nil {
+			b.Fatal(err)
+		}
+		rest = rest[n:]
+	}
+}
+
+// BenchmarkRead reads 100 random entities, of 1 and of 5 views.
+func BenchmarkRead(b *testing.B) {
+	s := benchStore(b)
+	for id := range online.GenerationID(benchViews) {
+		writeAll(b, s, id, benchRows(1))
+	}
+	for _, bench := range []struct {
+		name string
+		ids  []online.GenerationID
+	}{{"100x1", []online.GenerationID{2}}, {"100x5", []online.GenerationID{0, 1, 2, 3, 4}}} {
+		b.Run(bench.name, func(b *testing.B) {
+			group := []online.Group{{Keyspace: 1, Generations: bench.ids, Keys: make([][]byte, 100)}}
+			var rows online.Rows
+			b.ReportAllocs()
+			for b.Loop() {
+				for i := range group[0].Keys {
+					group[0].Keys[i] = row.AppendInt64Key(group[0].Keys[i][:0], rand.Int64N(benchEntities)*7919)
+				}
+				if err := s.Read(b.Context(), group, &rows); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkWrite loads 100,000 rows; Bare is the same without anything around it.
+func BenchmarkWrite(b *testing.B) {
+	report := func(b *testing.B) {
+		b.ReportMetric(float64(b.N)*benchEntities/b.Elapsed().Seconds(), "rows/s")
+	}
+	b.Run("Store", func(b *testing.B) {
+		s := benchStore(b)
+		entries := [...][]online.Entry{benchRows(1), benchRows(2)}
+		writeAll(b, s, 0, benchRows(0))
+		for i := 0; b.Loop(); i++ {
+			writeAll(b, s, online.GenerationID(i%benchViews), entries[i/benchViews%2])
+		}
+		report(b)
+	})
+	b.Run("Bare", func(b *testing.B) {
+		s := benchStore(b)
+		entries := [...][]online.Entry{benchRows(1), benchRows(2)}
+		writeAll(b, s, 0, benchRows(0))
+		for i := 0; b.Loop(); i++ {
+			bareLoad(b, s.db, online.GenerationID(i%benchViews), entries[i/benchViews%2])
+		}
+		report(b)
+	})
+}
+
+func bareLoad(b *testing.B, db *pebble.DB, id online.GenerationID, entries []online.Entry) {
+	var key []byte
+	for rest := entries; len(rest) > 0; {
+		n := min(len(rest), 10_000)
+		batch := db.NewBatch()
+		for _, e := range rest[:n] {
+			key = appendOrdered(appendEntity(appendKeyspace(key[:0], 1), e.Key), uint64(id))
+			stored, closer, err := db.Get(key)
+			wins := errors.Is(err, pebble.ErrNotFound) || err == nil && row.Compare(e.Row, stored) > 0
+			if err == nil {
+				_ = closer.Close()
+			}
+			if wins {
+				if err := batch.Set(key, e.Row, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+		if err := batch.Commit(pebble.Sync); err != nil {
+			b.Fatal(err)
+		}
+		rest = rest[n:]
+	}
+}
