@@ -1,0 +1,399 @@
+package parquet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/provender-dev/provender/internal/columnar"
+)
+
+// chunk reads one column of one row group, page by page.
+type chunk struct {
+	limits Limits
+	leaf   *leaf
+	meta   *chunkMeta
+	elem   columnar.Type // of the values: the wanted type, of a list that of its elements
+	times  instants
+	rows   int // of the row group
+
+	win    window
+	values int64 // of the pages so far, nulls and empty lists included
+	row    int   // of the pages so far
+
+	dict    *columnar.Vector // converted; nil before the dictionary page
+	flawed  []flaw           // of the dictionary: harmless unless used
+	inDict  bool             // what is converted is the dictionary
+	flaw    flaw             // of the page, the first
+	page    []byte           // scratch from here on
+	defs    []uint8
+	reps    []uint8
+	index   []int32
+	picked  []int32
+	wanted  []int32
+	dense   *columnar.Vector // of the page, nulls left out
+	spread  *columnar.Vector // of the page, nulls in their places
+	int32s  []int32
+	int64s  []int64
+	float32 []float32
+	arrays  byteArrays
+}
+
+// flaw is a value that can't be converted, by its position among the values that are not null.
+type flaw struct {
+	at  int
+	err error
+}
+
+// data is one data page, decoded.
+type data struct {
+	entries int     // values, nulls and empty lists included
+	defs    []uint8 // nil: all values are there
+	reps    []uint8 // nil: not a list
+	present int     // values that are there
+	dict    bool
+	index   []int32 // where dict: of the values that are there
+
+	encoding format.Encoding
+	body     []byte // of the values
+}
+
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
+
+// maxKept is the most scratch memory that is kept between chunks, per buffer.
+const maxKept = 16 << 20
+
+// release gives a chunk's scratch memory back.
+func (c *chunk) release() {
+	if cap(c.win.buf) > maxKept || cap(c.page) > maxKept || cap(c.arrays.data) > maxKept || cap(c.int64s) > maxKept {
+		return
+	}
+	*c = chunk{
+		win:  window{buf: c.win.buf[:0]},
+		page: c.page[:0], defs: c.defs[:0], reps: c.reps[:0], index: c.index[:0], picked: c.picked[:0], wanted: c.wanted[:0],
+		int32s: c.int32s[:0], int64s: c.int64s[:0], float32: c.float32[:0], flawed: c.flawed[:0],
+		arrays: byteArrays{
+			data: c.arrays.data[:0], offsets: c.arrays.offsets[:0],
+			lengths: c.arrays.lengths[:0], prefix: c.arrays.prefix[:0],
+		},
+	}
+	chunks.Put(c)
+}
+
+// next returns the header of the next data page, having read dictionaries before it; ok is false after the last.
+func (c *chunk) next(ctx context.Context) (h pageHeader, ok bool, err error) {
+	for c.values < c.meta.values {
+		if c.win.left() == 0 {
+			return h, false, fmt.Errorf("the column chunk ends after %d of %d values", c.values, c.meta.values)
+		}
+		if h, err = c.header(ctx); err != nil {
+			return h, false, err
+		}
+		switch h.kind {
+		case format.DictionaryPage:
+			if err := c.dictionary(&h); err != nil {
+				return h, false, fmt.Errorf("dictionary: %w", err)
+			}
+		case format.DataPage, format.DataPageV2:
+			c.values += int64(h.values)
+			return h, true, nil
+		default:
+			c.win.discard(int64(h.compressed))
+		}
+	}
+	return h, false, nil
+}
+
+// skip passes over the page of a header.
+func (c *chunk) skip(h *pageHeader) { c.win.discard(int64(h.compressed)) }
+
+// finish checks that no row is missing.
+func (c *chunk) finish() error {
+	if c.row != c.rows {
+		return fmt.Errorf("its pages hold %d rows, the row group %d", c.row, c.rows)
+	}
+	if c.leaf.maxRep > 0 && c.win.left() > 0 {
+		// Of lists, only this tells that elements are missing at the end.
+		return fmt.Errorf("%d bytes follow its last page", c.win.left())
+	}
+	return nil
+}
+
+func (c *chunk) dictionary(h *pageHeader) error {
+	if c.dict != nil {
+		return errors.New("a second one")
+	}
+	if h.encoding != format.Plain && h.encoding != format.PlainDictionary {
+		return errEncoding(h.encoding, "dictionaries")
+	}
+	body, err := c.body(h)
+	if err != nil {
+		return err
+	}
+	c.dict = columnar.NewVector(c.elem, 0)
+	c.inDict = true
+	err = c.convert(c.dict, int(h.values), format.Plain, body)
+	c.inDict = false
+	return err
+}
+
+// decode reads the page of a header up to its values: levels, and positions in the dictionary if it has such.
+// What it returns is valid until the next page.
+func (c *chunk) decode(h *pageHeader) (data, error) {
+	d := data{entries: int(h.values), present: int(h.values), encoding: h.encoding}
+	var err error
+	if d.body, err = c.body(h); err != nil {
+		return d, err
+	}
+	if h.kind == format.DataPageV2 {
+		err = c.levelsV2(&d, h)
+	} else {
+		err = c.levelsV1(&d, h)
+	}
+	if err != nil {
+		return d, fmt.Errorf("levels: %w", err)
+	}
+	if d.defs != nil {
+		d.present = 0
+		for _, l := range d.defs {
+			if l == c.leaf.maxDef {
+				d.present++
+			}
+		}
+	}
+	if h.kind == format.DataPageV2 && d.entries-d.present != int(h.nulls) && c.leaf.maxRep == 0 {
+		return d, fmt.Errorf("the page header says %d nulls, its levels say %d", h.nulls, d.entries-d.present)
+	}
+	if h.encoding == format.RLEDictionary || h.encoding == format.PlainDictionary {
+		if c.dict == nil {
+			return d, errors.New("the page refers to a dictionary that is not there")
+		}
+		d.dict = true
+		if c.index, err = appendIndexes(c.index[:0], d.present, c.dict.Len(), d.body); err != nil {
+			return d, err
+		}
+		d.index = c.index
+	}
+	return d, nil
+}
+
+func (c *chunk) levelsV1(d *data, h *pageHeader) (err error) {
+	var levels []byte
+	if c.leaf.maxRep > 0 {
+		if h.reps != format.RLE {
+			return errEncoding(h.reps, "repetition levels")
+		}
+		if levels, d.body, err = prefixed(d.body); err != nil {
+			return err
+		}
+		if c.reps, err = appendLevels(c.reps[:0], d.entries, c.leaf.maxRep, levels); err != nil {
+			return err
+		}
+		d.reps = c.reps
+	}
+	if c.leaf.maxDef > 0 {
+		if h.defs != format.RLE {
+			return errEncoding(h.defs, "definition levels")
+		}
+		if levels, d.body, err = prefixed(d.body); err != nil {
+			return err
+		}
+		return c.definitions(d, levels)
+	}
+	return nil
+}
+
+func (c *chunk) levelsV2(d *data, h *pageHeader) (err error) {
+	reps := d.body[:h.repBytes]
+	defs := d.body[h.repBytes : h.repBytes+h.defBytes]
+	d.body = d.body[h.repBytes+h.defBytes:]
+	if c.leaf.maxRep > 0 {
+		if c.reps, err = appendLevels(c.reps[:0], d.entries, c.leaf.maxRep, reps); err != nil {
+			return err
+		}
+		d.reps = c.reps
+	}
+	if c.leaf.maxDef > 0 {
+		return c.definitions(d, defs)
+	}
+	return nil
+}
+
+func (c *chunk) definitions(d *data, src []byte) (err error) {
+	if c.leaf.maxRep == 0 && allEqual(d.entries, c.leaf.maxDef, src) {
+		return nil
+	}
+	if c.defs, err = appendLevels(c.defs[:0], d.entries, c.leaf.maxDef, src); err != nil {
+		return err
+	}
+	d.defs = c.defs
+	return nil
+}
+
+// source returns the values that positions of a page refer to: the dictionary's, or the page's own, converted.
+func (c *chunk) source(d *data) (*columnar.Vector, error) {
+	if d.dict {
+		return c.dict, c.checkUse(d)
+	}
+	if c.dense == nil || c.dense.Type != c.elem {
+		c.dense = columnar.NewVector(c.elem, d.present)
+	}
+	c.dense.Reset()
+	return c.dense, c.plain(c.dense, d)
+}
+
+// plain appends the values of a page that does not refer to a dictionary.
+func (c *chunk) plain(dst *columnar.Vector, d *data) error {
+	c.flaw = flaw{}
+	if err := c.convert(dst, d.present, d.encoding, d.body); err != nil {
+		return err
+	}
+	if c.flaw.err != nil {
+		return c.flawError(d, c.flaw.at, c.flaw.err)
+	}
+	return nil
+}
+
+// checkUse fails where a page uses a value of the dictionary that can't be converted.
+func (c *chunk) checkUse(d *data) error {
+	for _, f := range c.flawed {
+		if at := slices.Index(d.index, int32(f.at)); at >= 0 {
+			return c.flawError(d, at, f.err)
+		}
+	}
+	return nil
+}
+
+// flawError names the row of the value at a position among those that are not null.
+func (c *chunk) flawError(d *data, at int, err error) error {
+	row := c.row
+	if d.reps != nil {
+		row--
+	}
+	seen := 0
+	for i := range d.entries {
+		if d.reps != nil && d.reps[i] == 0 {
+			row++
+		}
+		if d.defs != nil && d.defs[i] != c.leaf.maxDef {
+			continue
+		}
+		if seen == at {
+			if d.reps == nil {
+				row += i
+			}
+			break
+		}
+		seen++
+	}
+	return fmt.Errorf("row %d: %w", row, err)
+}
+
+// positions returns, per row of a page of a flat column, where its value is in what source returns, -1 for a null;
+// nil means 0, 1, 2, …
+func (c *chunk) positions(d *data) []int32 {
+	if d.defs == nil {
+		return d.index
+	}
+	c.picked = c.picked[:0]
+	k := int32(0)
+	for _, l := range d.defs {
+		switch {
+		case l != c.leaf.maxDef:
+			c.picked = append(c.picked, -1)
+			continue
+		case d.dict:
+			c.picked = append(c.picked, d.index[k])
+		default:
+			c.picked = append(c.picked, k)
+		}
+		k++
+	}
+	return c.picked
+}
+
+// take appends the values of src at positions, -1 standing for a null.
+func take(dst, src *columnar.Vector, positions []int32) error {
+	at := dst.Len()
+	switch dst.Type.Kind {
+	case columnar.Bool:
+		dst.Bools = pick(dst.Bools, src.Bools, positions)
+	case columnar.Int32:
+		dst.Int32s = pick(dst.Int32s, src.Int32s, positions)
+	case columnar.Int64, columnar.Timestamp:
+		dst.Int64s = pick(dst.Int64s, src.Int64s, positions)
+	case columnar.Float32:
+		dst.Float32s = pick(dst.Float32s, src.Float32s, positions)
+	case columnar.Float64:
+		dst.Float64s = pick(dst.Float64s, src.Float64s, positions)
+	case columnar.String, columnar.Bytes:
+		size := uint64(len(dst.Data))
+		for _, p := range positions {
+			if p >= 0 {
+				size += uint64(src.Offsets[p+1] - src.Offsets[p])
+			}
+		}
+		if size > math.MaxUint32 {
+			return tooMuchData()
+		}
+		dst.Data = slices.Grow(dst.Data, int(size)-len(dst.Data))
+		dst.Offsets = slices.Grow(dst.Offsets, len(positions))
+		for _, p := range positions {
+			if p >= 0 {
+				dst.Data = append(dst.Data, src.Data[src.Offsets[p]:src.Offsets[p+1]]...)
+			}
+			dst.Offsets = append(dst.Offsets, uint32(len(dst.Data)))
+		}
+	}
+	markTaken(dst, at, positions)
+	return nil
+}
+
+func pick[T any](dst, src []T, positions []int32) []T {
+	at := len(dst)
+	dst = append(dst, make([]T, len(positions))...)
+	out := dst[at:]
+	for i, p := range positions {
+		if p >= 0 {
+			out[i] = src[p]
+		}
+	}
+	return dst
+}
+
+// markTaken extends the validity and length of a vector whose slices have grown from at by positions.
+func markTaken(v *columnar.Vector, at int, positions []int32) {
+	null := slices.Contains(positions, -1)
+	if !null {
+		markPresent(v, at, len(positions))
+		return
+	}
+	if v.Valid == nil {
+		for i := range at {
+			v.Valid = v.Valid.Append(i, true)
+		}
+	}
+	for i, p := range positions {
+		v.Valid = v.Valid.Append(at+i, p >= 0)
+	}
+	v.SetLen(at + len(positions))
+}
+
+// markPresent does so for n values of which none is null.
+func markPresent(v *columnar.Vector, at, n int) {
+	if v.Valid != nil {
+		for i := at; i < at+n; i++ {
+			v.Valid = v.Valid.Append(i, true)
+		}
+	}
+	v.SetLen(at + n)
+}
+
+func tooMuchData() error {
+	return &limitError{fmt.Sprintf("more than %d bytes of values in one row group; write smaller row groups", uint32(math.MaxUint32))}
+}

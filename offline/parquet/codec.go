@@ -1,0 +1,128 @@
+package parquet
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"github.com/andybalholm/brotli"
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/snappy"
+	"github.com/klauspost/compress/zstd"
+	"github.com/parquet-go/parquet-go/format"
+	"github.com/pierrec/lz4/v4"
+)
+
+// readable returns why a codec is not read, "" if it is.
+func readable(codec format.CompressionCodec) string {
+	switch codec {
+	case format.Uncompressed, format.Snappy, format.Gzip, format.Brotli, format.Zstd, format.Lz4Raw:
+		return ""
+	}
+	return fmt.Sprintf("compression %s is not read; rewrite the file with zstd or snappy", codec)
+}
+
+var errPageSize = errors.New("the page does not decompress to the size its header declares")
+
+// Decoders are costly to make. Theirs is the only state here, and none of it outlives a call.
+var (
+	zstdDecoders = sync.Pool{New: func() any {
+		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecodeAllCapLimit(true))
+		if err != nil {
+			return err
+		}
+		return d
+	}}
+	gzipReaders   = sync.Pool{New: func() any { return new(gzip.Reader) }}
+	brotliReaders = sync.Pool{New: func() any { return brotli.NewReader(nil) }}
+)
+
+// decompress fills dst, whose length is the declared size, and fails where src holds more or less. It never writes or
+// allocates beyond dst, whatever src promises.
+func decompress(codec format.CompressionCodec, dst, src []byte) error {
+	switch codec {
+	case format.Uncompressed:
+		if len(dst) != len(src) {
+			return errPageSize
+		}
+		copy(dst, src)
+	case format.Snappy:
+		if n, err := snappy.DecodedLen(src); err != nil {
+			return fmt.Errorf("snappy: %w", err)
+		} else if n != len(dst) {
+			return errPageSize
+		}
+		if _, err := snappy.Decode(dst, src); err != nil {
+			return fmt.Errorf("snappy: %w", err)
+		}
+	case format.Zstd:
+		return decompressZstd(dst, src)
+	case format.Gzip:
+		r := gzipReaders.Get().(*gzip.Reader)
+		defer gzipReaders.Put(r)
+		if err := r.Reset(bytes.NewReader(src)); err != nil {
+			return fmt.Errorf("gzip: %w", err)
+		}
+		return fill("gzip", dst, r)
+	case format.Brotli:
+		r := brotliReaders.Get().(*brotli.Reader)
+		defer brotliReaders.Put(r)
+		if err := r.Reset(bytes.NewReader(src)); err != nil {
+			return fmt.Errorf("brotli: %w", err)
+		}
+		return fill("brotli", dst, r)
+	case format.Lz4Raw:
+		n, err := lz4.UncompressBlock(src, dst)
+		if err != nil {
+			return fmt.Errorf("lz4: %w", err)
+		}
+		if n != len(dst) {
+			return errPageSize
+		}
+	default:
+		return errors.New(readable(codec))
+	}
+	return nil
+}
+
+func decompressZstd(dst, src []byte) error {
+	d, ok := zstdDecoders.Get().(*zstd.Decoder)
+	if !ok {
+		return errors.New("zstd: no decoder")
+	}
+	defer zstdDecoders.Put(d)
+	out, err := d.DecodeAll(src, dst[:0:len(dst)])
+	switch {
+	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return errPageSize
+	case err != nil:
+		return fmt.Errorf("zstd: %w", err)
+	case len(out) != len(dst):
+		return errPageSize
+	}
+	return nil
+}
+
+// fill reads dst from r, which must end there; reaching the end makes r check its checksum.
+func fill(name string, dst []byte, r io.Reader) error {
+	if _, err := io.ReadFull(r, dst); err != nil {
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+			return errPageSize
+		}
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	var one [1]byte
+	n, err := r.Read(one[:])
+	for n == 0 && err == nil {
+		n, err = r.Read(one[:])
+	}
+	switch {
+	case n > 0:
+		return errPageSize
+	case !errors.Is(err, io.EOF):
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return nil
+}

@@ -1,0 +1,352 @@
+package parquet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/provender-dev/provender/internal/columnar"
+)
+
+// Reader reads bound columns, by their index in Bind's argument. Safe for concurrent use.
+type Reader struct {
+	file    *File
+	columns []binding
+}
+
+// RowGroups returns the number of row groups.
+func (r *Reader) RowGroups() int { return len(r.file.footer.groups) }
+
+// Rows returns the rows of a row group.
+func (r *Reader) Rows(group int) int { return int(r.file.footer.groups[group].rows) }
+
+// Page is a run of rows. Valid until the callback returns, except that Values of a dictionary stays the same vector
+// from page to page of one row group, so that a caller can map it once.
+type Page struct {
+	Rows   int
+	Values *columnar.Vector // with Index: the dictionary; without: Rows values
+	Index  []int32          // per row the position in Values, -1 for a null; nil: not a dictionary page
+}
+
+// Read appends all values of a row group to dst. On an error dst is of no use.
+func (r *Reader) Read(ctx context.Context, group, column int, dst *columnar.Vector) (err error) {
+	b := &r.columns[column]
+	defer func() { err = r.failure(group, b, err) }()
+	defer guard(&err)
+	if b.leaf == nil {
+		return b.repeat(r.Rows(group), nil, dst)
+	}
+	c := r.open(group, b)
+	defer c.release()
+	if b.leaf.maxRep > 0 {
+		return c.readLists(ctx, nil, b.Required, dst)
+	}
+	for {
+		h, ok, err := c.next(ctx)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return c.finish()
+		}
+		d, err := c.decode(&h)
+		if err != nil {
+			return err
+		}
+		if d.defs == nil && !d.dict {
+			err = c.plain(dst, &d)
+		} else {
+			err = c.expand(dst, &d, b.Required)
+		}
+		if err != nil {
+			return err
+		}
+		c.row += d.entries
+	}
+}
+
+// expand appends the rows of a page, nulls and values of a dictionary in their places.
+func (c *chunk) expand(dst *columnar.Vector, d *data, required bool) error {
+	src, err := c.source(d)
+	if err != nil {
+		return err
+	}
+	positions := c.positions(d)
+	if required {
+		if err := c.checkNull(positions); err != nil {
+			return err
+		}
+	}
+	return take(dst, src, positions)
+}
+
+func (c *chunk) checkNull(positions []int32) error {
+	if at := slices.Index(positions, -1); at >= 0 {
+		return errNull(c.row + at)
+	}
+	return nil
+}
+
+func errNull(row int) error {
+	return fmt.Errorf("row %d: a null, where every row must have a value", row)
+}
+
+// Pages calls fn for every page of a row group's column, in order, stopping at fn's error. A column of lists comes as
+// one page.
+func (r *Reader) Pages(ctx context.Context, group, column int, fn func(Page) error) error {
+	b := &r.columns[column]
+	if b.leaf == nil {
+		return r.constantPages(group, b, fn)
+	}
+	if b.leaf.maxRep > 0 {
+		v := columnar.NewVector(b.Type, r.Rows(group))
+		if err := r.Read(ctx, group, column, v); err != nil || v.Len() == 0 {
+			return err
+		}
+		return fn(Page{Rows: v.Len(), Values: v})
+	}
+	c := r.open(group, b)
+	defer c.release()
+	for {
+		page, ok, err := c.nextPage(ctx, b.Required)
+		if err != nil {
+			return r.failure(group, b, err)
+		}
+		if !ok {
+			return nil
+		}
+		if err := fn(page); err != nil {
+			return err
+		}
+	}
+}
+
+// nextPage decodes the next page of a flat column; ok is false after the last.
+func (c *chunk) nextPage(ctx context.Context, required bool) (p Page, ok bool, err error) {
+	defer guard(&err)
+	h, ok, err := c.next(ctx)
+	if err != nil {
+		return p, false, err
+	}
+	if !ok {
+		return p, false, c.finish()
+	}
+	d, err := c.decode(&h)
+	if err != nil {
+		return p, false, err
+	}
+	src, err := c.source(&d)
+	if err != nil {
+		return p, false, err
+	}
+	p = Page{Rows: d.entries, Values: src}
+	if d.defs != nil || d.dict {
+		positions := c.positions(&d)
+		if required {
+			if err := c.checkNull(positions); err != nil {
+				return p, false, err
+			}
+		}
+		if d.dict {
+			p.Index = positions
+		} else {
+			if c.spread == nil || c.spread.Type != c.elem {
+				c.spread = columnar.NewVector(c.elem, d.entries)
+			}
+			c.spread.Reset()
+			if err := take(c.spread, src, positions); err != nil {
+				return p, false, err
+			}
+			p.Values = c.spread
+		}
+	}
+	c.row += d.entries
+	return p, true, nil
+}
+
+// constantRows is how many rows a page of a constant column has.
+const constantRows = 1 << 16
+
+func (r *Reader) constantPages(group int, b *binding, fn func(Page) error) error {
+	rows := r.Rows(group)
+	index := make([]int32, min(rows, constantRows))
+	values := b.constant
+	if values.IsNull(0) {
+		if b.Required && rows > 0 {
+			return r.failure(group, b, errNull(0))
+		}
+		values = columnar.NewVector(b.Type, 0)
+		for i := range index {
+			index[i] = -1
+		}
+	}
+	for rows > 0 {
+		n := min(rows, constantRows)
+		if err := fn(Page{Rows: n, Values: values, Index: index[:n]}); err != nil {
+			return err
+		}
+		rows -= n
+	}
+	return nil
+}
+
+// Gather appends to dst the values at rows, which are ascending positions in the row group without repeats. Pages
+// without a wanted row are not decoded. On an error dst is of no use.
+func (r *Reader) Gather(ctx context.Context, group, column int, rows []int32, dst *columnar.Vector) (err error) {
+	b := &r.columns[column]
+	defer func() { err = r.failure(group, b, err) }()
+	defer guard(&err)
+	for i, row := range rows {
+		if row < 0 || int(row) >= r.Rows(group) || i > 0 && row <= rows[i-1] {
+			return fmt.Errorf("gather: row %d of %d is out of range or order", row, r.Rows(group))
+		}
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	if b.leaf == nil {
+		return b.repeat(len(rows), rows, dst)
+	}
+	c := r.open(group, b)
+	defer c.release()
+	if b.leaf.maxRep > 0 {
+		return c.readLists(ctx, rows, b.Required, dst)
+	}
+	for len(rows) > 0 {
+		h, ok, err := c.next(ctx)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return c.finish()
+		}
+		end := c.row + int(h.values)
+		here := 0
+		for here < len(rows) && int(rows[here]) < end {
+			here++
+		}
+		if here == 0 {
+			c.skip(&h)
+			c.row = end
+			continue
+		}
+		if err := c.gather(dst, &h, rows[:here], b.Required); err != nil {
+			return err
+		}
+		rows = rows[here:]
+		c.row = end
+	}
+	return nil
+}
+
+// gather appends the values at rows, which are all in the page of the header.
+func (c *chunk) gather(dst *columnar.Vector, h *pageHeader, rows []int32, required bool) error {
+	d, err := c.decode(h)
+	if err != nil {
+		return err
+	}
+	src, err := c.source(&d)
+	if err != nil {
+		return err
+	}
+	positions := c.positions(&d)
+	c.wanted = c.wanted[:0]
+	for _, row := range rows {
+		at := row - int32(c.row)
+		if positions != nil {
+			at = positions[at]
+		}
+		if required && at < 0 {
+			return errNull(int(row))
+		}
+		c.wanted = append(c.wanted, at)
+	}
+	return take(dst, src, c.wanted)
+}
+
+// readLists appends the wanted rows of a list column; nil means all.
+func (c *chunk) readLists(ctx context.Context, rows []int32, required bool, dst *columnar.Vector) error {
+	l := lists{dst: dst, rows: rows, element: c.wanted}
+	defer func() { c.wanted = l.element }()
+	before := dst.Len()
+	for {
+		h, ok, err := c.next(ctx)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+		d, err := c.decode(&h)
+		if err != nil {
+			return err
+		}
+		if err := l.add(c, &d); err != nil {
+			return err
+		}
+	}
+	if required {
+		for i := before; i < dst.Len(); i++ {
+			if dst.IsNull(i) {
+				if rows != nil {
+					return errNull(int(rows[i-before]))
+				}
+				return errNull(i - before)
+			}
+		}
+	}
+	return c.finish()
+}
+
+// open starts reading a column of a row group.
+func (r *Reader) open(group int, b *binding) *chunk {
+	c := chunks.Get().(*chunk)
+	g := &r.file.footer.groups[group]
+	c.limits, c.leaf, c.meta = r.file.limits, b.leaf, &g.chunks[b.leaf.index]
+	c.elem, c.rows = b.Type.Elem(), int(g.rows)
+	c.times = b.instants(b.leaf.Naive, b.leaf.unit)
+	c.win.r, c.win.next, c.win.end = r.file.r, c.meta.start(), c.meta.start()+c.meta.compressed
+	return c
+}
+
+// repeat appends a constant n times.
+func (b *binding) repeat(n int, rows []int32, dst *columnar.Vector) error {
+	if n == 0 {
+		return nil
+	}
+	if b.constant.IsNull(0) {
+		if b.Required {
+			if rows != nil {
+				return errNull(int(rows[0]))
+			}
+			return errNull(0)
+		}
+		for range n {
+			dst.AppendNull()
+		}
+		return nil
+	}
+	if uint64(len(b.constant.Data))*uint64(n)+uint64(len(dst.Data)) > math.MaxUint32 {
+		return tooMuchData()
+	}
+	for range n {
+		dst.AppendFrom(b.constant, 0)
+	}
+	return nil
+}
+
+func (r *Reader) failure(group int, b *binding, err error) error {
+	if err == nil {
+		return nil
+	}
+	return r.file.failure(group, b.Name, err)
+}
+
+// guard turns a panic of a decoder into an error: bytes may be anything, and the process goes on.
+func guard(err *error) {
+	if p := recover(); p != nil {
+		*err = errors.Join(fmt.Errorf("the page can't be decoded: %v", p), *err)
+	}
+}
