@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/registry"
 )
 
 // manifestVersion changes when a field changes its meaning; new fields do not change it.
@@ -112,7 +113,7 @@ func (e *export) manifest(spineSum, outSum string, start time.Time) *manifest {
 			Files: make([]manifestFile, len(e.answer.inputs[i])),
 		}
 		if read.View.TTL > 0 {
-			v.TTL = read.View.TTL.String()
+			v.TTL = registry.FormatDuration(read.View.TTL)
 		}
 		if stats.NewestEvent != math.MinInt64 {
 			v.NewestEvent = string(columnar.AppendTimestamp(nil, stats.NewestEvent))
