@@ -2,10 +2,22 @@ package cli
 
 import "github.com/spf13/cobra"
 
-// commands lists every command, in the order of the help text.
+// commands lists every command.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
 		a.initCommand(),
+		a.validateCommand(),
+		a.schemaCommand(),
+		a.listCommand(),
+		a.showCommand(),
+		a.historyCommand(),
+		a.materializeCommand(),
+		a.runsCommand(),
+		a.statusCommand(),
+		a.verifyCommand(),
+		a.getCommand(),
+		a.exportCommand(),
+		a.serveCommand(),
 		a.versionCommand(),
 	}
 }

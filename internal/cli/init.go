@@ -27,7 +27,7 @@ labels to train on. The folder may hold other files; none is overwritten.`,
 		RunE: func(_ *cobra.Command, args []string) error {
 			dir := a.dir
 			if len(args) == 1 {
-				dir = filepath.Join(a.dir, args[0])
+				dir = args[0]
 			}
 			r, err := a.initProject(dir)
 			if err != nil {

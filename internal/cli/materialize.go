@@ -1,0 +1,177 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/provender-dev/provender/sdk/client"
+)
+
+type materializeFlags struct {
+	to          instantFlag
+	full        bool
+	allowFuture bool
+}
+
+func (a *app) materializeCommand() *cobra.Command {
+	f := materializeFlags{to: instantFlag{clock: a.Now}}
+	c := &cobra.Command{
+		Use:   "materialize [VIEW…]",
+		Short: "Bring the newest values into the online store",
+		Long: `Read what is new in the history of feature views and write the newest row of every entity into the online store. A run
+covers everything up to an instant; repeating it is harmless. Without names: every view that is online.`,
+		Example: `  provender materialize
+  provender materialize airport_hourly --to 2001-06-30T18:00:00Z
+  provender materialize airport_hourly --full`,
+		RunE: func(c *cobra.Command, views []string) error { return a.materialize(c.Context(), views, f) },
+	}
+	c.Flags().Var(&f.to, "to", "instant that the values shall be complete up to (default: a second ago)")
+	c.Flags().BoolVar(&f.full, "full", false, "fill a new generation from all files, and swap it in when it is complete")
+	c.Flags().BoolVar(&f.allowFuture, "allow-future", false, "accept a --to in the future")
+	return c
+}
+
+func (a *app) materialize(ctx context.Context, views []string, f materializeFlags) error {
+	req := client.MaterializeRequest{Views: views, To: f.to.time, Full: f.full, AllowFuture: f.allowFuture}
+	var runs []client.Run
+	err := a.withClient(ctx, func(ctx context.Context, c *client.Client) error {
+		p := a.progress()
+		defer p.close()
+		var err error
+		runs, err = c.Materialize(ctx, req, func(s client.Progress) { p.update(step(s)) })
+		return err
+	})
+	// What ran is told even where a view failed.
+	if len(runs) > 0 || err == nil {
+		if err := a.show(newRunsReport(runs)); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+type runReport struct {
+	ID         int64      `json:"id"`
+	View       string     `json:"view"`
+	State      string     `json:"state"`
+	T          *time.Time `json:"t,omitempty"`
+	Full       bool       `json:"full"`
+	Reason     string     `json:"reason,omitempty"`
+	Trigger    string     `json:"trigger"`
+	By         string     `json:"by"`
+	Revision   int64      `json:"revision"`
+	Generation uint64     `json:"generation"`
+	Started    *time.Time `json:"started,omitempty"`
+	Finished   *time.Time `json:"finished,omitempty"`
+	Files      int64      `json:"files"`
+	RowsRead   int64      `json:"rows_read"`
+	Written    int64      `json:"written"`
+	Older      int64      `json:"older"`
+	Held       int64      `json:"held"`
+	NullKeys   int64      `json:"null_keys"`
+	Ties       int64      `json:"ties"`
+	Error      string     `json:"error,omitempty"`
+
+	took time.Duration
+}
+
+func newRunReport(r client.Run) runReport {
+	out := runReport{
+		ID: r.ID, View: r.View, State: r.State, T: timePointer(r.T), Full: r.Full, Reason: r.Reason, Trigger: r.Trigger,
+		By: r.By, Revision: r.Revision, Generation: r.Generation, Started: timePointer(r.Started),
+		Finished: timePointer(r.Finished), Files: r.Files, RowsRead: r.RowsRead, Written: r.Written, Older: r.Older,
+		Held: r.Held, NullKeys: r.NullKeys, Ties: r.Ties, Error: r.Error,
+	}
+	if !r.Finished.IsZero() {
+		out.took = r.Finished.Sub(r.Started)
+	}
+	return out
+}
+
+type runsReport struct {
+	Version formatVersion `json:"version"`
+	Runs    []runReport   `json:"runs"`
+}
+
+func newRunsReport(runs []client.Run) *runsReport {
+	r := &runsReport{Runs: make([]runReport, len(runs))}
+	for i, run := range runs {
+		r.Runs[i] = newRunReport(run)
+	}
+	return r
+}
+
+func (r *runsReport) text(p *printer) {
+	if len(r.Runs) == 0 {
+		p.printf("No runs.\n")
+		return
+	}
+	rows := make([][]string, len(r.Runs))
+	for i, run := range r.Runs {
+		how := "incremental"
+		if run.Full {
+			how = "full: " + run.Reason
+		}
+		rows[i] = []string{
+			fmt.Sprint(run.ID), run.View, p.state(run.State), pointed(run.T), count(run.Files), count(run.RowsRead),
+			count(run.Written), count(run.Held), took(run.took), how,
+		}
+	}
+	p.table([]string{"RUN#", "VIEW", "STATE", "UP TO", "FILES#", "READ#", "WRITTEN#", "HELD#", "TOOK#", "HOW"}, rows)
+	for _, run := range r.Runs {
+		for _, note := range run.notes() {
+			p.printf("run %d, %s: %s\n", run.ID, run.View, note)
+		}
+	}
+}
+
+// notes tells what a reader of the numbers should not overlook.
+func (r *runReport) notes() []string {
+	var notes []string
+	if r.Error != "" {
+		notes = append(notes, r.Error)
+	}
+	if r.NullKeys > 0 {
+		notes = append(notes, plural(r.NullKeys, "row", "rows")+" with a null key left out")
+	}
+	if r.Held > 0 {
+		notes = append(notes, plural(r.Held, "row", "rows")+" dated later than the run, held for one that covers them")
+	}
+	if r.Ties > 0 {
+		notes = append(notes, plural(r.Ties, "tie", "ties")+" in event and created time, settled by the rows' values")
+	}
+	return notes
+}
+
+// state colours the state of a run or a view.
+func (p *printer) state(s string) string {
+	switch s {
+	case "ok", "succeeded":
+		return p.good(s)
+	case "failed", "lost":
+		return p.bad(s)
+	case "never", "stale", "diverged":
+		return p.warn(s)
+	default:
+		return s
+	}
+}
+
+func pointed(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return instant(*t)
+}
+
+// list joins names for a sentence, "-" for none.
+func list(names []string) string {
+	if len(names) == 0 {
+		return "-"
+	}
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,56 @@
+package cli
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/provender-dev/provender/internal/server"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	opts := server.ServeOptions{}
+	now := instantFlag{clock: a.Now}
+	c := &cobra.Command{
+		Use:   "serve",
+		Short: "Answer lookups over gRPC and run the schedules, until SIGTERM",
+		Long: `Answer lookups over gRPC and run the views' schedules until SIGTERM or an interrupt; then calls under way finish, and
+no new one is taken. Definitions that are applied meanwhile are taken up within a second. Over HTTP, /livez tells that
+the process lives, /readyz that it can be sent requests.`,
+		Example: "  provender serve\n  provender serve --grpc 127.0.0.1:0 --http 127.0.0.1:0\n  provender serve --now 2001-06-30T18:00:00Z",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withProject(func(p *server.Project) error {
+				opts.Now, opts.Logger = now.time, a.logger(slog.LevelInfo)
+				var err error
+				opts.Ready = func(at server.Addresses) {
+					err = a.show(&serveReport{Project: p.Config.Project, GRPC: at.GRPC, HTTP: at.HTTP, Now: timePointer(now.time)})
+				}
+				if serveErr := server.Serve(c.Context(), p, opts); serveErr != nil {
+					return serveErr
+				}
+				return err
+			})
+		},
+	}
+	c.Flags().StringVar(&opts.GRPC, "grpc", "", "gRPC address, host:port; port 0 takes a free one (default: server.grpc of provender.yaml)")
+	c.Flags().StringVar(&opts.HTTP, "http", "", "HTTP address (default: server.http of provender.yaml)")
+	c.Flags().Var(&now, "now", "fixed read time, for rehearsals on old data; schedules rest")
+	return c
+}
+
+type serveReport struct {
+	Version formatVersion `json:"version"`
+	Project string        `json:"project"`
+	GRPC    string        `json:"grpc"`
+	HTTP    string        `json:"http"`
+	Now     *time.Time    `json:"now,omitempty"`
+}
+
+func (r *serveReport) text(p *printer) {
+	p.printf("Serving %s: gRPC on %s, HTTP on %s.\n", r.Project, r.GRPC, r.HTTP)
+	if r.Now != nil {
+		p.printf("The read time is fixed at %s.\n", instant(*r.Now))
+	}
+}

@@ -1,0 +1,147 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/test/bufconn"
+
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/sdk/client"
+)
+
+const (
+	// holderPatience is how long a command waits for a store that is held by a process that does not listen: one that
+	// is just starting or ending.
+	holderPatience = 10 * time.Second
+	holderPoll     = 50 * time.Millisecond
+	// othersGrace is how long a command that is done stays for calls of other commands. They repeat what is cut off.
+	othersGrace = 3 * time.Second
+
+	bufferBytes = 1 << 20
+)
+
+// Remote calls fn with a client of the server at addr, host:port.
+func Remote(ctx context.Context, addr string, fn func(context.Context, *client.Client) error) error {
+	c, err := client.Dial(ctx, addr)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(ctx, c), c.Close())
+}
+
+// Do calls fn with a client of the process that holds the project's online store: another one, if that listens, else
+// this one, which then listens while fn works. fn is called a second time if the other process goes away under it.
+func (p *Project) Do(ctx context.Context, logger *slog.Logger, fn func(context.Context, *client.Client) error) error {
+	c, err := p.connect(ctx, logger)
+	if err != nil {
+		return err
+	}
+	err = errors.Join(fn(ctx, c.client), c.close())
+	if err == nil || !c.foreign || ctx.Err() != nil || p.held(ctx) {
+		return err
+	}
+	logger.Debug("the process that held the online store went away; starting over", "error", err)
+	if c, err = p.connect(ctx, logger); err != nil {
+		return err
+	}
+	return errors.Join(fn(ctx, c.client), c.close())
+}
+
+// held reports whether another process answers for the project's embedded store.
+func (p *Project) held(ctx context.Context) bool {
+	conn, err := p.socket().dial(ctx)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
+}
+
+// connection is a client and what goes when it is closed.
+type connection struct {
+	client  *client.Client
+	foreign bool // another process answers
+	close   func() error
+}
+
+func (p *Project) connect(ctx context.Context, logger *slog.Logger) (connection, error) {
+	if !p.isEmbedded() {
+		n, err := openNode(ctx, p, time.Time{}, logger)
+		if err != nil {
+			return connection{}, err
+		}
+		return n.connect(ctx)
+	}
+	var conn connection
+	err := whileHeld(ctx, func() error {
+		if p.held(ctx) {
+			c, err := dialVia(ctx, p.socket().dial)
+			conn = connection{client: c, foreign: true, close: c.Close}
+			return err
+		}
+		n, err := openNode(ctx, p, time.Time{}, logger)
+		if err != nil {
+			return err
+		}
+		if l, err := p.socket().listen(); err != nil {
+			logger.Warn("other commands can't use the online store while this one does", "error", err)
+		} else {
+			n.serve(l)
+		}
+		conn, err = n.connect(ctx)
+		return err
+	})
+	return conn, err
+}
+
+// whileHeld repeats open while it fails because another process holds the store, for a while: a command that ends, or
+// starts, does not listen but holds the store for a moment.
+func whileHeld(ctx context.Context, open func() error) error {
+	deadline := time.NewTimer(holderPatience)
+	defer deadline.Stop()
+	again := time.NewTicker(holderPoll)
+	defer again.Stop()
+	for {
+		err := open()
+		if problem.CodeOf(err) != problem.Unavailable {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-deadline.C:
+			return err
+		case <-again.C:
+		}
+	}
+}
+
+// connect starts the node and returns a client of it within this process. Closing it closes the node.
+func (n *node) connect(ctx context.Context) (connection, error) {
+	n.start()
+	l := bufconn.Listen(bufferBytes)
+	n.serve(l)
+	c, err := dialVia(ctx, l.DialContext)
+	if err != nil {
+		return connection{}, errors.Join(err, n.close())
+	}
+	return connection{client: c, close: func() error {
+		err := c.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), othersGrace)
+		defer cancel()
+		n.drain(ctx)
+		return errors.Join(err, n.close())
+	}}, nil
+}
+
+// dialVia returns a client whose connections dial makes.
+func dialVia(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*client.Client, error) {
+	return client.Dial(ctx, "localhost", client.WithGRPC(
+		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),
+	))
+}

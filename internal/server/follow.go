@@ -1,0 +1,209 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/online"
+	"github.com/provender-dev/provender/online/serving"
+	"github.com/provender-dev/provender/registry"
+)
+
+const (
+	followEvery    = time.Second
+	refreshTimeout = 5 * time.Second
+)
+
+// follower keeps a server's compiled plans up with the registry and with the generations that serve. Where the
+// registry does not answer, the last snapshot stays. Safe for concurrent use.
+type follower struct {
+	registry registry.Store
+	live     func(context.Context) ([]online.Live, error)
+	serving  *serving.Server
+	online   online.Store
+	logger   *slog.Logger
+	// changed is called after every new snapshot; may be nil. Set before run.
+	changed func(*registry.Snapshot)
+	// observe is called after every look at registry and store; may be nil. Set before run.
+	observe func()
+
+	snapshot      atomic.Pointer[registry.Snapshot]
+	registryState condition
+	storeState    condition
+
+	mu     sync.Mutex // one refresh at a time
+	serves []online.Live
+	begun  time.Time // when the last refresh that succeeded began
+
+	missing []online.GenerationID // known to check alone
+}
+
+// refresh reads the current revision and the generations that serve, and swaps new plans in where they differ from
+// what is known.
+func (f *follower) refresh(ctx context.Context) error {
+	asked := time.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.begun.After(asked) {
+		return nil // another caller's, while this one waited
+	}
+	begun := time.Now()
+	snapshot, err := f.latest(ctx)
+	if err != nil {
+		return err
+	}
+	live, err := f.live(ctx)
+	if err != nil {
+		return err
+	}
+	f.begun = begun
+	known := f.snapshot.Load()
+	if snapshot == known && slices.EqualFunc(live, f.serves, sameLive) {
+		return nil
+	}
+	f.serves = live
+	f.serving.Update(snapshot, live)
+	if snapshot != known {
+		f.snapshot.Store(snapshot)
+		if f.changed != nil {
+			f.changed(snapshot)
+		}
+	}
+	return nil
+}
+
+// latest returns the newest snapshot, the one at hand where the revision is still the same.
+func (f *follower) latest(ctx context.Context) (*registry.Snapshot, error) {
+	known := f.snapshot.Load()
+	if known != nil {
+		newest, err := f.registry.History(ctx, 1)
+		if err != nil {
+			return nil, err
+		}
+		if len(newest) == 0 || newest[0].Number == known.Revision {
+			return known, nil
+		}
+	}
+	rev, defs, err := f.registry.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return registry.Compile(rev.Number, defs)
+}
+
+func sameLive(a, b online.Live) bool {
+	return a.View == b.View && a.ID == b.ID && a.T == b.T && a.Digest == b.Digest
+}
+
+// current returns the newest snapshot for a run, the last known where the registry does not answer.
+func (f *follower) current() *registry.Snapshot {
+	f.poke()
+	return f.snapshot.Load()
+}
+
+// poke refreshes now, so that what this process has just done is seen by its next call.
+func (f *follower) poke() {
+	ctx, cancel := context.WithTimeout(context.Background(), refreshTimeout)
+	defer cancel()
+	f.registryState.set(f.logger, f.refresh(ctx))
+}
+
+// run refreshes, and looks after the store, every second until ctx ends.
+func (f *follower) run(ctx context.Context) {
+	tick := time.NewTicker(followEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		within, cancel := context.WithTimeout(ctx, refreshTimeout)
+		refreshed, checked := f.refresh(within), f.check(within)
+		cancel()
+		if ctx.Err() == nil {
+			f.registryState.set(f.logger, refreshed)
+			f.storeState.set(f.logger, checked)
+			if f.observe != nil {
+				f.observe()
+			}
+		}
+	}
+}
+
+// check asks the store for the markers of the generations that serve, and tells those that it has lost: their lookups
+// are Unavailable until a run has filled them again.
+func (f *follower) check(ctx context.Context) error {
+	f.mu.Lock()
+	serves := f.serves
+	f.mu.Unlock()
+	if len(serves) == 0 {
+		return f.online.Ping(ctx)
+	}
+	ids := make([]online.GenerationID, len(serves))
+	for i, l := range serves {
+		ids[i] = l.ID
+	}
+	lost, err := f.online.CheckGenerations(ctx, ids)
+	if err != nil {
+		return err
+	}
+	for _, l := range serves {
+		if slices.Contains(lost, l.ID) && !slices.Contains(f.missing, l.ID) {
+			f.logger.Error("the online store has lost the values of a feature view; materialize it again",
+				"view", l.View, "generation", uint64(l.ID))
+		}
+	}
+	f.missing = lost
+	return nil
+}
+
+// condition is whether something works, told when that changes. Safe for concurrent use.
+type condition struct {
+	name    string
+	failure atomic.Pointer[error] // nil: it works
+}
+
+func (c *condition) set(logger *slog.Logger, err error) {
+	if err == nil {
+		if c.failure.Swap(nil) != nil {
+			logger.Info(c.name + " answers again")
+		}
+		return
+	}
+	if before := c.failure.Swap(&err); before == nil || (*before).Error() != err.Error() {
+		logger.Warn(c.name+" does not answer", "error", err)
+	}
+}
+
+// err returns the failure, nil where it works.
+func (c *condition) err() error {
+	if e := c.failure.Load(); e != nil {
+		return *e
+	}
+	return nil
+}
+
+// freshLookups looks at the registry again before it tells a caller that something is not there: it may have been
+// applied or materialized by another process a moment ago.
+type freshLookups struct {
+	*serving.Server
+	follow *follower
+}
+
+// Lookup implements rpc.Lookups.
+func (l freshLookups) Lookup(ctx context.Context, req *serving.Request) (*serving.Answer, error) {
+	answer, err := l.Server.Lookup(ctx, req)
+	switch problem.CodeOf(err) {
+	case problem.NotFound, problem.Invalid, problem.Precondition:
+		if refreshed := l.follow.refresh(ctx); refreshed == nil {
+			return l.Server.Lookup(ctx, req)
+		}
+	}
+	return answer, err
+}

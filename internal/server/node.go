@@ -1,0 +1,130 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+
+	"github.com/provender-dev/provender/internal/rpc"
+	"github.com/provender-dev/provender/materialize"
+	"github.com/provender-dev/provender/materialize/schedule"
+	"github.com/provender-dev/provender/materialize/state"
+	"github.com/provender-dev/provender/online"
+	"github.com/provender-dev/provender/online/serving"
+)
+
+// maxMessageBytes bounds one request.
+const maxMessageBytes = 16 << 20
+
+// node is a project with its online store open in this process, and the API on top. Its follower keeps it up with the
+// registry from start until close.
+type node struct {
+	project *Project
+	online  online.Store
+	serving *serving.Server
+	ops     *materialize.Service
+	follow  *follower
+	grpc    *grpc.Server
+	logger  *slog.Logger
+	// scheduler is there while schedules run.
+	scheduler atomic.Pointer[schedule.Scheduler]
+
+	stop    context.CancelFunc
+	running sync.WaitGroup
+}
+
+// openNode opens what the API needs. Unavailable where another process holds the embedded store. now is the fixed read
+// time, zero for the clock's.
+func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logger) (_ *node, err error) {
+	reg, err := p.Registry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ops, err := state.Open(ctx, reg.DB())
+	if err != nil {
+		return nil, err
+	}
+	store, err := p.openOnline(logger)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, store.Close())
+		}
+	}()
+	opts := serving.Options{}
+	if !now.IsZero() {
+		opts.Now, opts.Fixed = func() time.Time { return now }, true
+	}
+	n := &node{project: p, online: store, serving: serving.New(store, opts), logger: logger}
+	n.follow = &follower{registry: reg, serving: n.serving, online: store, logger: logger}
+	n.follow.registryState.name, n.follow.storeState.name = "registry", "online store"
+	n.ops = materialize.New(materialize.Config{
+		State: ops, Online: store, Files: p.Files, Snapshot: n.follow.current, By: identity(), Logger: logger,
+		Changed: n.follow.poke,
+	})
+	n.follow.live = n.ops.Live
+	if err := n.follow.refresh(ctx); err != nil {
+		return nil, fmt.Errorf("load definitions: %w", err)
+	}
+	n.grpc = grpc.NewServer(append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(maxMessageBytes))...)
+	rpc.Register(n.grpc, rpc.Services{
+		Lookups:    freshLookups{n.serving, n.follow},
+		Operations: scheduledOperations{n.ops, n.scheduler.Load},
+		Revisions:  reg,
+		Snapshot:   n.follow.snapshot.Load,
+	})
+	return n, nil
+}
+
+// start follows the registry in the background.
+func (n *node) start() {
+	ctx, stop := context.WithCancel(context.Background())
+	n.stop = stop
+	n.running.Go(func() { n.follow.run(ctx) })
+}
+
+// serve answers on l in the background. The end of the listener is no error.
+func (n *node) serve(l net.Listener) {
+	n.running.Go(func() {
+		if err := n.grpc.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+			n.logger.Error("listener failed", "address", l.Addr().String(), "error", err)
+		}
+	})
+}
+
+// drain lets calls under way finish, until ctx ends; then they are cut off.
+func (n *node) drain(ctx context.Context) {
+	done := make(chan struct{})
+	go func() {
+		n.grpc.GracefulStop()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		n.grpc.Stop()
+		<-done
+	}
+}
+
+// close ends what start and serve began, after drain, and closes the online store.
+func (n *node) close() error {
+	n.grpc.Stop()
+	if n.stop != nil {
+		n.stop()
+	}
+	n.running.Wait()
+	if err := n.online.Close(); err != nil {
+		return fmt.Errorf("close online store: %w", err)
+	}
+	return nil
+}

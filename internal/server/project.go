@@ -1,0 +1,109 @@
+// Package server wires a project: its configuration, its concrete stores, and the API on top of them, for a server and
+// for a single command alike.
+package server
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/offline/source"
+	"github.com/provender-dev/provender/registry"
+	"github.com/provender-dev/provender/registry/definition"
+	"github.com/provender-dev/provender/registry/store"
+)
+
+// stateFolder holds what a project keeps on this machine.
+const stateFolder = ".provender"
+
+// Project is an open project folder. It opens a store when it is first needed. Safe for concurrent use.
+type Project struct {
+	Dir    string // absolute
+	Config *definition.Config
+	Files  *source.Files
+
+	mu       sync.Mutex
+	registry *store.Store
+}
+
+// Open reads the configuration of the project in dir, for an environment of it ("": the one that
+// PROVENDER_ENV names, if any). It opens no store.
+func Open(dir, env string, getenv func(string) string) (*Project, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open project %s: %w", dir, err)
+	}
+	config, err := definition.LoadConfig(dir, env, getenv)
+	if err != nil {
+		return nil, err
+	}
+	return &Project{Dir: abs, Config: config, Files: source.New(abs, config.Roots)}, nil
+}
+
+// Registry returns the project's registry, opening it at the first call.
+func (p *Project) Registry(ctx context.Context) (*store.Store, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.registry == nil {
+		s, err := store.Open(ctx, p.Config.Registry, p.Dir)
+		if err != nil {
+			return nil, err
+		}
+		p.registry = s
+	}
+	return p.registry, nil
+}
+
+// Snapshot compiles the current revision. Precondition where nothing was applied yet.
+func (p *Project) Snapshot(ctx context.Context) (*registry.Snapshot, error) {
+	reg, err := p.Registry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	rev, defs, err := reg.Current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if rev.Number == 0 {
+		err := problem.New(problem.Precondition, "nothing was applied to the registry of project %s yet", p.Config.Project)
+		err.Suggestion = "run provender apply first"
+		return nil, err
+	}
+	return registry.Compile(rev.Number, defs)
+}
+
+// Close closes what was opened.
+func (p *Project) Close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.registry == nil {
+		return nil
+	}
+	err := p.registry.Close()
+	p.registry = nil
+	return err
+}
+
+// socket returns where the holder of the project's embedded store listens.
+func (p *Project) socket() socket {
+	return newSocket(filepath.Join(p.Dir, stateFolder), p.Config.Environment)
+}
+
+// identity is user@host:pid, for records and leases.
+func identity() string { return fmt.Sprintf("%s:%d", User(), os.Getpid()) }
+
+// User is user@host, for records.
+func User() string {
+	name := os.Getenv("USER")
+	if name == "" {
+		name = fmt.Sprintf("uid%d", os.Getuid())
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return name + "@" + host
+}

@@ -1,0 +1,221 @@
+package server
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	"google.golang.org/grpc/reflection"
+
+	"github.com/provender-dev/provender/internal/problem"
+)
+
+// drainTime is how long calls under way may take after the server was told to stop.
+const drainTime = 25 * time.Second
+
+// ServeOptions are settings of Serve.
+type ServeOptions struct {
+	GRPC, HTTP string    // addresses, in place of the configuration's; port 0 takes a free one
+	Now        time.Time // fixed read time; zero: the clock's. Schedules rest while it is fixed.
+	Logger     *slog.Logger
+	// Ready is called once, when lookups are answered; may be nil.
+	Ready func(Addresses)
+}
+
+// Addresses is where a server listens. While it runs they are in .provender/serve.json of the project.
+type Addresses struct {
+	GRPC string `json:"grpc"`
+	HTTP string `json:"http"`
+	PID  int    `json:"pid"`
+}
+
+// Serve answers on the project's addresses and runs its schedules until ctx ends, then lets calls under way finish.
+func Serve(ctx context.Context, p *Project, opts ServeOptions) (err error) {
+	var n *node
+	err = whileHeld(ctx, func() error {
+		if p.isEmbedded() && p.held(ctx) {
+			err := problem.New(problem.Conflict, "another process serves project %s", p.Config.Project)
+			err.Suggestion = "stop it, or use it: commands in this folder find it by themselves"
+			return err
+		}
+		n, err = openNode(ctx, p, opts.Now, opts.Logger)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, n.close()) }()
+
+	s := &server{node: n, opts: opts, health: health.NewServer()}
+	if err := s.listen(ctx); err != nil {
+		return err
+	}
+	defer s.forget()
+	return s.run(ctx)
+}
+
+// server is a node with everything that runs beside it.
+type server struct {
+	*node
+	opts      ServeOptions
+	health    *health.Server
+	addresses Addresses
+	listeners []net.Listener // of gRPC
+	http      net.Listener
+}
+
+func (s *server) listen(ctx context.Context) (err error) {
+	defer func() {
+		if err == nil {
+			return
+		}
+		for _, l := range s.listeners {
+			_ = l.Close()
+		}
+	}()
+	tcp := func(flag, override, configured string) (net.Listener, error) {
+		addr := configured
+		if override != "" {
+			addr = override
+		}
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+		if err != nil {
+			e := problem.New(problem.Unavailable, "listen on %s: %w", addr, err)
+			e.Suggestion = fmt.Sprintf("choose another address with --%s, or in provender.yaml under server", flag)
+			return nil, e
+		}
+		return l, nil
+	}
+	l, err := tcp("grpc", s.opts.GRPC, s.project.Config.Server.GRPC)
+	if err != nil {
+		return err
+	}
+	s.listeners = append(s.listeners, l)
+	if s.project.isEmbedded() {
+		l, err := s.project.socket().listen()
+		if err != nil {
+			return err
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	if s.http, err = tcp("http", s.opts.HTTP, s.project.Config.Server.HTTP); err != nil {
+		return err
+	}
+	s.addresses = Addresses{GRPC: s.listeners[0].Addr().String(), HTTP: s.http.Addr().String(), PID: os.Getpid()}
+	if err := s.remember(); err != nil {
+		_ = s.http.Close()
+		return err
+	}
+	return nil
+}
+
+func (s *server) addressFile() string { return filepath.Join(s.project.Dir, stateFolder, "serve.json") }
+
+// remember writes the addresses where scripts find them.
+func (s *server) remember() error {
+	raw, err := json.Marshal(s.addresses)
+	if err != nil {
+		return fmt.Errorf("write addresses: %w", err)
+	}
+	path := s.addressFile()
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("write addresses: %w", err)
+	}
+	if err := os.WriteFile(path+".tmp", append(raw, '\n'), 0o644); err != nil {
+		return fmt.Errorf("write addresses: %w", err)
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		return fmt.Errorf("write addresses: %w", err)
+	}
+	return nil
+}
+
+// forget removes the addresses, unless another server has written its own since.
+func (s *server) forget() {
+	raw, err := os.ReadFile(s.addressFile())
+	var written Addresses
+	if err == nil && json.Unmarshal(raw, &written) == nil && written == s.addresses {
+		_ = os.Remove(s.addressFile())
+	}
+}
+
+func (s *server) run(ctx context.Context) error {
+	healthpb.RegisterHealthServer(s.grpc, s.health)
+	reflection.Register(s.grpc)
+	web := &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second}
+
+	group, ctx := errgroup.WithContext(ctx)
+	if s.opts.Now.IsZero() {
+		s.startSchedules(ctx, group)
+	} else {
+		s.logger.Info("schedules rest while the read time is fixed", "now", s.opts.Now)
+	}
+	s.follow.observe = s.publishHealth
+	group.Go(func() error { s.follow.run(ctx); return nil })
+	for _, l := range s.listeners {
+		group.Go(func() error { return s.grpc.Serve(l) })
+	}
+	group.Go(func() error {
+		if err := web.Serve(s.http); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve HTTP: %w", err)
+		}
+		return nil
+	})
+	group.Go(func() error {
+		<-ctx.Done()
+		s.logger.Info("stopping: calls under way finish", "within", drainTime)
+		s.health.Shutdown()
+		grace, cancel := context.WithTimeout(context.Background(), drainTime)
+		defer cancel()
+		s.drain(grace)
+		return web.Shutdown(grace)
+	})
+	s.publishHealth()
+	if s.opts.Ready != nil {
+		s.opts.Ready(s.addresses)
+	}
+	return group.Wait()
+}
+
+// ready returns why lookups can't be answered, nil where they can.
+func (s *server) ready() error {
+	if s.follow.snapshot.Load() == nil {
+		return errors.New("definitions are not loaded yet")
+	}
+	if err := s.follow.storeState.err(); err != nil {
+		return errors.New("the online store does not answer")
+	}
+	return nil
+}
+
+func (s *server) publishHealth() {
+	status := healthpb.HealthCheckResponse_SERVING
+	if s.ready() != nil {
+		status = healthpb.HealthCheckResponse_NOT_SERVING
+	}
+	s.health.SetServingStatus("", status)
+}
+
+// routes answers whether the process lives, and whether it can be sent requests.
+func (s *server) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := s.ready(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ok")
+	})
+	return mux
+}

@@ -1,0 +1,37 @@
+package server
+
+import (
+	"log/slog"
+	"path/filepath"
+	"strings"
+
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/online"
+	"github.com/provender-dev/provender/online/embedded"
+	"github.com/provender-dev/provender/online/redis"
+)
+
+const embeddedScheme = "embedded://"
+
+// isEmbedded reports whether the project's online store belongs to one process at a time.
+func (p *Project) isEmbedded() bool { return strings.HasPrefix(p.Config.Online, embeddedScheme) }
+
+// openOnline opens the project's online store. Unavailable where it does not answer, or, embedded, where another
+// process holds it.
+func (p *Project) openOnline(logger *slog.Logger) (online.Store, error) {
+	scheme, rest, _ := strings.Cut(p.Config.Online, "://")
+	switch scheme {
+	case "embedded":
+		path := filepath.FromSlash(rest)
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(p.Dir, path)
+		}
+		return embedded.Open(path, embedded.Options{Logger: logger})
+	case "redis", "rediss":
+		return redis.Open(p.Config.Online, redis.Options{Logger: logger})
+	default:
+		err := problem.New(problem.Invalid, "this version of Provender has no online store for %s:// URLs", scheme)
+		err.Suggestion = "write online: embedded://PATH, redis://HOST:PORT or rediss://HOST:PORT in provender.yaml"
+		return nil, err
+	}
+}
