@@ -231,7 +231,7 @@ func (t *thrift) chunk() chunkMeta {
 			t.skip(typ)
 		}
 	})
-	complete := c.path != nil && c.values >= 0 && c.compressed >= 0 && c.codec >= 0 && c.physical >= 0 && c.data > 0
+	complete := c.path != nil && c.values >= 0 && c.compressed >= 0 && c.codec >= 0 && c.physical >= 0 && c.data >= 0
 	if !c.encrypted && !(c.present && complete) {
 		t.fail(errIncomplete)
 	}
@@ -239,7 +239,7 @@ func (t *thrift) chunk() chunkMeta {
 }
 
 func (t *thrift) chunkMeta(c *chunkMeta) {
-	c.values, c.compressed, c.codec, c.physical = -1, -1, -1, -1
+	c.values, c.compressed, c.codec, c.physical, c.data = -1, -1, -1, -1, -1
 	t.fields(func(id int16, typ byte) {
 		switch {
 		case id == 1 && t.want(typ, thriftI32):

@@ -1,0 +1,431 @@
+package parquet_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"maps"
+	"math"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/offline/parquet"
+	"github.com/provender-dev/provender/offline/source"
+	"github.com/provender-dev/provender/registry"
+)
+
+var readerSeed = flag.Uint64("reader.seed", 0, "seed of the reader's random tests; 0 draws one")
+
+func random(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := *readerSeed
+	if s, err := strconv.ParseUint(os.Getenv("PROVENDER_SEED"), 10, 64); err == nil && seed == 0 {
+		seed = s
+	}
+	if seed == 0 {
+		seed = uint64(time.Now().UnixNano())
+	}
+	t.Logf("seed %d (-reader.seed or PROVENDER_SEED)", seed)
+	return rand.New(rand.NewPCG(seed, 1))
+}
+
+// want is a column of testdata/expected.json: what the engine that wrote the file reads back.
+type want struct {
+	Type   columnar.Type
+	At     registry.DayEnd
+	Round  string
+	Values []any
+}
+
+func (w want) column(name string) parquet.Column {
+	return parquet.Column{Name: name, Type: w.Type, At: w.At, Round: map[string]parquet.Rounding{
+		"": parquet.Exact, "up": parquet.RoundUp, "down": parquet.RoundDown,
+	}[w.Round]}
+}
+
+func expected(t testing.TB) map[string]map[string]want {
+	t.Helper()
+	b, err := os.ReadFile("testdata/expected.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files map[string]map[string]want
+	if err := json.Unmarshal(b, &files); err != nil {
+		t.Fatal(err)
+	}
+	return files
+}
+
+// text returns value i of a vector as expected.json has it.
+func text(v *columnar.Vector, i int) any {
+	if v.IsNull(i) {
+		return nil
+	}
+	if v.Type.List {
+		list := []any{}
+		for j := v.Offsets[i]; j < v.Offsets[i+1]; j++ {
+			list = append(list, text(v.Elem, int(j)))
+		}
+		return list
+	}
+	switch v.Type.Kind {
+	case columnar.Bool:
+		return strconv.FormatBool(v.Bools[i])
+	case columnar.Int32:
+		return strconv.Itoa(int(v.Int32s[i]))
+	case columnar.Int64, columnar.Timestamp:
+		return strconv.FormatInt(v.Int64s[i], 10)
+	case columnar.Float32:
+		return fmt.Sprintf("%08x", math.Float32bits(v.Float32s[i]))
+	case columnar.Float64:
+		return fmt.Sprintf("%016x", math.Float64bits(v.Float64s[i]))
+	case columnar.String:
+		return string(v.BytesAt(i))
+	default:
+		return hex.EncodeToString(v.BytesAt(i))
+	}
+}
+
+func texts(v *columnar.Vector) []any {
+	all := []any{}
+	for i := range v.Len() {
+		all = append(all, text(v, i))
+	}
+	return all
+}
+
+func load(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("testdata", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func open(b []byte, name string, partition ...source.Partition) (*parquet.File, error) {
+	return parquet.Open(context.Background(), bytes.NewReader(b),
+		source.File{Path: name, Size: int64(len(b)), Partition: partition}, parquet.Limits{})
+}
+
+func bind(t testing.TB, b []byte, name string, columns ...parquet.Column) *parquet.Reader {
+	t.Helper()
+	f, err := open(b, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := f.Bind(columns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// fromPages puts together what Pages calls with.
+func fromPages(ctx context.Context, r *parquet.Reader, group, column int, dst *columnar.Vector) error {
+	var dictionary *columnar.Vector
+	return r.Pages(ctx, group, column, func(p parquet.Page) error {
+		if p.Index == nil {
+			if p.Values.Len() != p.Rows {
+				return fmt.Errorf("a page of %d rows has %d values", p.Rows, p.Values.Len())
+			}
+			for i := range p.Rows {
+				dst.AppendFrom(p.Values, i)
+			}
+			return nil
+		}
+		if dictionary != nil && dictionary != p.Values {
+			return fmt.Errorf("the dictionary is another from page to page")
+		}
+		dictionary = p.Values
+		if len(p.Index) != p.Rows {
+			return fmt.Errorf("a page of %d rows has %d indexes", p.Rows, len(p.Index))
+		}
+		for _, at := range p.Index {
+			if at < 0 {
+				dst.AppendNull()
+			} else {
+				dst.AppendFrom(p.Values, int(at))
+			}
+		}
+		return nil
+	})
+}
+
+func TestFilesOfOtherWriters(t *testing.T) {
+	ctx := context.Background()
+	rnd := random(t)
+	files := expected(t)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		t.Run(name, func(t *testing.T) {
+			b := load(t, name)
+			names := slices.Sorted(maps.Keys(files[name]))
+			var columns []parquet.Column
+			for _, c := range names {
+				columns = append(columns, files[name][c].column(c))
+			}
+			r := bind(t, b, name, columns...)
+			for i, c := range names {
+				w := files[name][c]
+				read, pages, gathered := columnar.NewVector(w.Type, 0), columnar.NewVector(w.Type, 0), columnar.NewVector(w.Type, 0)
+				var picked []any
+				for g := range r.RowGroups() {
+					first := read.Len()
+					if err := r.Read(ctx, g, i, read); err != nil {
+						t.Fatal(err)
+					}
+					if read.Len()-first != r.Rows(g) {
+						t.Fatalf("%s: row group %d has %d rows, %d were read", c, g, r.Rows(g), read.Len()-first)
+					}
+					if err := fromPages(ctx, r, g, i, pages); err != nil {
+						t.Fatal(err)
+					}
+					rows, share := []int32{}, rnd.IntN(4)
+					for row := range r.Rows(g) {
+						if rnd.IntN(4) <= share {
+							rows = append(rows, int32(row))
+							picked = append(picked, w.Values[first+row])
+						}
+					}
+					if err := r.Gather(ctx, g, i, rows, gathered); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for how, pair := range map[string][2][]any{
+					"Read": {w.Values, texts(read)}, "Pages": {w.Values, texts(pages)}, "Gather": {picked, texts(gathered)},
+				} {
+					if len(pair[0])+len(pair[1]) == 0 {
+						continue
+					}
+					if diff := cmp.Diff(pair[0], pair[1]); diff != "" {
+						t.Errorf("%s: %s differs (-engine +ours):\n%s", c, how, diff)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestBoundsHoldValues(t *testing.T) {
+	ctx := context.Background()
+	files := expected(t)
+	seen := 0
+	for name, columns := range files {
+		for c, w := range columns {
+			if w.Type.List || w.Type.Kind != columnar.Int64 && w.Type.Kind != columnar.Timestamp {
+				continue
+			}
+			r := bind(t, load(t, name), name, w.column(c))
+			for g := range r.RowGroups() {
+				least, greatest, ok := r.Bounds(g, 0)
+				if !ok {
+					continue
+				}
+				seen++
+				v := columnar.NewVector(w.Type, 0)
+				if err := r.Read(ctx, g, 0, v); err != nil {
+					t.Fatal(err)
+				}
+				for i := range v.Len() {
+					if !v.IsNull(i) && (v.Int64s[i] < least || v.Int64s[i] > greatest) {
+						t.Errorf("%s: %s: %d is outside [%d, %d]", name, c, v.Int64s[i], least, greatest)
+					}
+				}
+			}
+		}
+	}
+	if seen < 50 {
+		t.Errorf("only %d row groups had bounds", seen)
+	}
+}
+
+func TestColumns(t *testing.T) {
+	f, err := open(load(t, "unreadable.parquet"), "unreadable.parquet", source.Partition{Name: "day", Value: "2001-01-01"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	for _, c := range f.Columns() {
+		got += fmt.Sprintf("%s: %s: %s: %s\n", c.Name, c.Physical, c.Type, c.Reason)
+	}
+	want := `ok: INT64: int64: 
+u64: INT64 uint64: invalid: uint64 does not fit int64; cast the column to int64 or string
+money: FIXED_LEN_BYTE_ARRAY(2) decimal(3, 2): invalid: decimals are not read, because float64 would not hold them exactly; cast the column to float64 or int64
+clock: INT64 time[us]: invalid: a time of day is not an instant; cast the column to int64
+id: FIXED_LEN_BYTE_ARRAY(16) uuid: invalid: UUIDs are not read, because they have several spellings; cast the column to string
+map.key_value.key: BYTE_ARRAY string: invalid: maps are not read
+map.key_value.value: INT64: invalid: maps are not read
+structs.list.element.a: INT64: invalid: lists of lists and lists of structs are not read
+nested.list.element.list.element: INT64: invalid: lists of lists and lists of structs are not read
+latin1: BYTE_ARRAY: bytes: 
+day: partition: string: 
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func column(name, typ string) parquet.Column {
+	t, err := columnar.ParseType(typ)
+	if err != nil {
+		panic(err)
+	}
+	return parquet.Column{Name: name, Type: t}
+}
+
+func TestBindErrors(t *testing.T) {
+	at := func(c parquet.Column, at registry.DayEnd) parquet.Column { c.At = at; return c }
+	for _, test := range []struct {
+		file   string
+		column parquet.Column
+		want   string
+	}{
+		{"unreadable.parquet", column("u64", "int64"), `unreadable.parquet: column "u64": INT64 uint64: uint64 does not fit`},
+		{"unreadable.parquet", column("money", "float64"), `column "money": FIXED_LEN_BYTE_ARRAY(2) decimal(3, 2): decimals are not read`},
+		{"unreadable.parquet", column("map", "string"), `column "map" is a group of columns (name one of them: map.key_value.key, map.key_value.value)`},
+		{"unreadable.parquet", column("map.key_value.key", "string"), `maps are not read`},
+		{"unreadable.parquet", column("okay", "int64"), `unreadable.parquet: column "okay" is not in the file (it has ok, u64,`},
+		{"unreadable.parquet", column("ok", "int32"), `the file has INT64, which is int64, not int32; only int32 widens`},
+		{"unreadable.parquet", column("ok", "float64"), `int64, not float64`},
+		{"unreadable.parquet", column("ok", "timestamp"), `int64, not timestamp`},
+		{"unreadable.parquet", column("ok", "list<int64>"), `int64, not list<int64>`},
+		{"none-v1-dict.parquet", column("f64", "float32"), `float64, not float32`},
+		{"none-v1-dict.parquet", column("word", "bytes"), `string, not bytes`},
+		{"none-v1-dict.parquet", column("ints", "int64"), `list<int64>, not int64`},
+		{"none-v1-dict.parquet", column("ints", "list<int32>"), `list<int64>, not list<int32>`},
+		{"none-v1-dict.parquet", column("day", "timestamp"), `INT32 date is a day, not an instant: say at: start or at: end`},
+		{"none-v1-dict.parquet", at(column("us_utc", "timestamp"), registry.AtEnd), "is an instant: `at: end` is for DATE columns"},
+		{"none-v1-dict.parquet", column("at", "float64"), `is a group of columns (name one of them: at.lat, at.deep.n, at.tags)`},
+	} {
+		f, err := open(load(t, test.file), test.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = f.Bind([]parquet.Column{test.column})
+		if err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%s as %s: %v\nwant: %s", test.column.Name, test.column.Type, err, test.want)
+		}
+		if problem.CodeOf(err) != problem.Precondition {
+			t.Errorf("%s: code %d", test.column.Name, problem.CodeOf(err))
+		}
+	}
+}
+
+func TestTextWithoutLogicalType(t *testing.T) {
+	r := bind(t, load(t, "unreadable.parquet"), "u.parquet", column("latin1", "bytes"), column("latin1", "string"))
+	v := columnar.NewVector(columnar.Type{Kind: columnar.Bytes}, 0)
+	if err := r.Read(context.Background(), 0, 0, v); err != nil || string(v.BytesAt(0)) != "caf\xe9" {
+		t.Errorf("bytes: %v, %q", err, v.Data)
+	}
+	const want = `u.parquet: row group 0: column "latin1": row 0: a string that is not valid UTF-8`
+	s := columnar.NewVector(columnar.Type{Kind: columnar.String}, 0)
+	if err := r.Read(context.Background(), 0, 1, s); err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("string: %v", err)
+	}
+	// Row 1 is sound, but shares a page with one that is not; of the dictionary, only what is used is judged.
+	s.Reset()
+	if err := r.Gather(context.Background(), 0, 1, []int32{1}, s); err == nil {
+		t.Logf("gathered %q", s.Data)
+	}
+}
+
+func TestExactAndRequired(t *testing.T) {
+	ctx := context.Background()
+	b := load(t, "time-ns.parquet")
+	exact := column("up", "timestamp")
+	required := exact
+	required.Round, required.Required = parquet.RoundDown, true
+	r := bind(t, b, "ns.parquet", exact, required)
+	v := columnar.NewVector(exact.Type, 0)
+	want := `ns.parquet: row group 0: column "up": row 1: a timestamp finer than a microsecond`
+	if err := r.Read(ctx, 0, 0, v); err == nil || !strings.HasPrefix(err.Error(), want) {
+		t.Errorf("exact: %v", err)
+	}
+	want = `ns.parquet: row group 0: column "up": row 9: a null`
+	for how, read := range map[string]func() error{
+		"Read":   func() error { return r.Read(ctx, 0, 1, columnar.NewVector(exact.Type, 0)) },
+		"Pages":  func() error { return fromPages(ctx, r, 0, 1, columnar.NewVector(exact.Type, 0)) },
+		"Gather": func() error { return r.Gather(ctx, 0, 1, []int32{2, 9}, columnar.NewVector(exact.Type, 0)) },
+	} {
+		if err := read(); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v", how, err)
+		}
+	}
+	canceled, cancel := context.WithCancel(ctx)
+	cancel()
+	if err := r.Read(canceled, 0, 1, v); err == nil || !strings.Contains(err.Error(), context.Canceled.Error()) {
+		t.Errorf("canceled: %v", err)
+	}
+}
+
+func TestPartitionsAndAbsentColumns(t *testing.T) {
+	ctx := context.Background()
+	b := load(t, "fallback.parquet")
+	ny, err := time.LoadLocation("America/New_York")
+	if err != nil {
+		t.Fatal(err)
+	}
+	partition := []source.Partition{
+		{Name: "day", Value: "2001-07-04"}, {Name: "hour", Value: "2001-07-04 13:30:00.0000001"}, {Name: "n", Value: "-7"},
+		{Name: "s", Value: "a b"}, {Name: "none", Null: true}, {Name: "k", Value: "the file's own column wins"},
+	}
+	f, err := open(b, "p.parquet", partition...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	day := parquet.Column{Name: "day", Type: columnar.Type{Kind: columnar.Timestamp}, Location: ny, At: registry.AtEnd}
+	hour := parquet.Column{Name: "hour", Type: columnar.Type{Kind: columnar.Timestamp}, Location: ny, Round: parquet.RoundUp}
+	absent := column("absent", "list<string>")
+	absent.Optional = true
+	columns := []parquet.Column{day, hour, column("n", "int64"), column("n", "int32"), column("s", "string"), column("none", "string"), absent}
+	r, err := f.Bind(columns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wants := []any{
+		strconv.FormatInt(time.Date(2001, 7, 5, 0, 0, 0, 0, ny).UnixMicro(), 10),
+		strconv.FormatInt(time.Date(2001, 7, 4, 13, 30, 0, 1000, ny).UnixMicro(), 10), "-7", "-7", "a b", nil, nil,
+	}
+	for i, w := range wants {
+		for how, read := range map[string]func(*columnar.Vector) error{
+			"Read":   func(v *columnar.Vector) error { return r.Read(ctx, 0, i, v) },
+			"Pages":  func(v *columnar.Vector) error { return fromPages(ctx, r, 0, i, v) },
+			"Gather": func(v *columnar.Vector) error { return r.Gather(ctx, 0, i, []int32{0, 5}, v) },
+		} {
+			v := columnar.NewVector(columns[i].Type, 0)
+			if err := read(v); err != nil {
+				t.Fatal(err)
+			}
+			rows := r.Rows(0)
+			if how == "Gather" {
+				rows = 2
+			}
+			if v.Len() != rows || text(v, 0) != w || text(v, rows-1) != w {
+				t.Errorf("%s: %s: %d rows of %v, want %v", columns[i].Name, how, v.Len(), text(v, 0), w)
+			}
+		}
+	}
+	if least, greatest, ok := r.Bounds(0, 0); !ok || least != greatest || strconv.FormatInt(least, 10) != wants[0] {
+		t.Errorf("bounds of a partition: %d, %d, %t", least, greatest, ok)
+	}
+	for _, bad := range []parquet.Column{
+		column("s", "int64"), column("s", "timestamp"), column("s", "float64"), column("absent", "int64"), column("day", "timestamp"),
+	} {
+		if _, err := f.Bind([]parquet.Column{bad}); err == nil || !strings.HasPrefix(err.Error(), "p.parquet: column \""+bad.Name) {
+			t.Errorf("%s as %s: %v", bad.Name, bad.Type, err)
+		}
+	}
+}
