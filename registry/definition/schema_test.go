@@ -25,7 +25,7 @@ func resolvedSchema(t *testing.T) (*jsonschema.Schema, *jsonschema.Resolved) {
 	return schema, resolved
 }
 
-// documents returns a file's documents as JSON decodes them.
+// documents returns a file's documents, empty ones left out, as JSON decodes them.
 func documents(t *testing.T, path string) []any {
 	t.Helper()
 	content, err := os.ReadFile(path)
@@ -36,6 +36,7 @@ func documents(t *testing.T, path string) []any {
 	if err := yaml.Load(content, &docs, yaml.WithAllDocuments()); err != nil {
 		t.Fatalf("%s: %v", path, err)
 	}
+	docs = slices.DeleteFunc(docs, func(doc any) bool { return doc == nil })
 	for i := range docs {
 		b, err := json.Marshal(finite(docs[i]))
 		if err != nil {

@@ -1,0 +1,180 @@
+// Package plan compares two states of a project's definitions: what apply would change, what of that breaks somebody,
+// and which services and generations it touches. It is pure: it reads no file and no database.
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/registry"
+)
+
+// formatVersion is the version of a plan's JSON.
+const formatVersion = 1
+
+// Action is what happens to a definition.
+type Action string
+
+// The actions.
+const (
+	Add    Action = "add"
+	Change Action = "change"
+	Delete Action = "delete"
+)
+
+// The kinds, as definition files name them.
+const (
+	kindEntity  = "Entity"
+	kindSource  = "Source"
+	kindView    = "FeatureView"
+	kindService = "FeatureService"
+)
+
+// Plan is everything that one apply would do, the target included, so that apply does exactly what was shown. Its JSON
+// round-trips.
+type Plan struct {
+	Version      int                   `json:"version"`
+	BaseRevision int64                 `json:"base_revision"`
+	BaseDigest   string                `json:"base_digest"`
+	TargetDigest string                `json:"target_digest"`
+	Changes      []DefinitionChange    `json:"changes"`
+	Services     []string              `json:"services"`    // that answer otherwise, or are new or gone; in name order
+	Generations  []string              `json:"generations"` // views whose rows are filled anew; in name order
+	Target       *registry.Definitions `json:"target"`
+}
+
+// DefinitionChange is one definition that is added, changed or deleted.
+type DefinitionChange struct {
+	Action Action        `json:"action"`
+	Kind   string        `json:"kind"` // as definition files have it
+	Name   string        `json:"name"`
+	Fields []FieldChange `json:"fields,omitempty"` // of a change, in order
+	// Breaking tells what stops working for somebody, one sentence each.
+	Breaking []string `json:"breaking,omitempty"`
+	// NewGeneration: the view's rows must be filled anew (R12); what is online serves until then.
+	NewGeneration bool `json:"new_generation,omitempty"`
+	// Services are those that the change touches, in name order.
+	Services []string `json:"services,omitempty"`
+}
+
+// FieldChange is one field of a definition, as definition files write it.
+type FieldChange struct {
+	Path string `json:"path"`          // "ttl", "features.mean_delay_1h.type"
+	Old  string `json:"old,omitempty"` // "" where it was not there
+	New  string `json:"new,omitempty"` // "" where it goes
+}
+
+// Make returns the plan that leads from a revision to a target. Both must compile; an error is of class Invalid.
+func Make(base registry.Revision, current, target *registry.Definitions) (*Plan, error) {
+	before, err := registry.Compile(base.Number, current)
+	if err != nil {
+		return nil, err
+	}
+	after, err := registry.Compile(base.Number+1, target)
+	if err != nil {
+		return nil, err
+	}
+	p := &Plan{
+		Version: formatVersion, BaseRevision: base.Number, BaseDigest: before.Digest, TargetDigest: after.Digest,
+		Changes: []DefinitionChange{}, Services: []string{}, Generations: []string{}, Target: target,
+	}
+	d := &differ{before: before, after: after}
+	if err := d.run(); err != nil {
+		return nil, err
+	}
+	p.Changes = append(p.Changes, d.changes...)
+	for _, c := range p.Changes {
+		p.Services = append(p.Services, c.Services...)
+		if c.NewGeneration {
+			p.Generations = append(p.Generations, c.Name)
+		}
+	}
+	slices.Sort(p.Services)
+	p.Services = slices.Compact(p.Services)
+	slices.Sort(p.Generations)
+	return p, nil
+}
+
+// Empty reports whether there is nothing to apply.
+func (p *Plan) Empty() bool { return len(p.Changes) == 0 }
+
+// Breaking reports whether any change breaks somebody.
+func (p *Plan) Breaking() bool {
+	return slices.ContainsFunc(p.Changes, func(c DefinitionChange) bool { return len(c.Breaking) > 0 })
+}
+
+// Count returns how many definitions have an action.
+func (p *Plan) Count(a Action) int {
+	n := 0
+	for _, c := range p.Changes {
+		if c.Action == a {
+			n++
+		}
+	}
+	return n
+}
+
+// Summary returns "2 to add, 1 to change, 0 to delete".
+func (p *Plan) Summary() string {
+	return fmt.Sprintf("%d to add, %d to change, %d to delete", p.Count(Add), p.Count(Change), p.Count(Delete))
+}
+
+// Done returns the summary in the past tense, for a revision's record: "2 added, 1 changed", "no changes".
+func (p *Plan) Done() string {
+	var parts []string
+	for _, one := range []struct {
+		action Action
+		done   string
+	}{{Add, "added"}, {Change, "changed"}, {Delete, "deleted"}} {
+		if n := p.Count(one.action); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, one.done))
+		}
+	}
+	if len(parts) == 0 {
+		return "no changes"
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Marshal returns the plan as a file has it.
+func (p *Plan) Marshal() ([]byte, error) {
+	b, err := json.MarshalIndent(p, "", "  ")
+	if err != nil {
+		return nil, fmt.Errorf("write plan: %w", err)
+	}
+	return append(b, '\n'), nil
+}
+
+// Unmarshal reads a plan file. A file that is none, that was changed by hand, or that another version wrote is an error
+// of class Invalid.
+func Unmarshal(b []byte) (*Plan, error) {
+	p := new(Plan)
+	if err := json.Unmarshal(b, p); err != nil {
+		return nil, problem.New(problem.Invalid, "read plan: not a plan file: %w", err)
+	}
+	again := func(what string) error {
+		return &problem.Error{Code: problem.Invalid, Message: "read plan: " + what, Suggestion: "run provender plan --out again"}
+	}
+	switch {
+	case p.Version != formatVersion:
+		return nil, again(fmt.Sprintf("format version %d, this Provender knows %d", p.Version, formatVersion))
+	case p.Target == nil || !complete(p.Target):
+		return nil, again("it is not complete")
+	case p.Target.Digest() != p.TargetDigest:
+		return nil, again("its definitions are not those that were planned")
+	}
+	return p, nil
+}
+
+// complete reports whether no definition is null, as a file changed by hand may have it.
+func complete(d *registry.Definitions) bool {
+	for _, v := range d.Views {
+		if v == nil || slices.Contains(v.Features, nil) {
+			return false
+		}
+	}
+	return !slices.Contains(d.Entities, nil) && !slices.Contains(d.Sources, nil) && !slices.Contains(d.Services, nil)
+}
