@@ -2,7 +2,6 @@ package offline
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"golang.org/x/sync/errgroup"
@@ -11,11 +10,11 @@ import (
 	"github.com/provender-dev/provender/offline/parquet"
 )
 
-// Row groups hold groupRows, fewer where spine rows are so wide that a group would exceed groupBytes. The size follows
-// from the spine alone, so that the output's bytes do not depend on workers.
+// Row groups hold groupRows, fewer where spine rows are so wide that a group would take more than groupBytes of the
+// spine. The size follows from the spine alone, so that the output's bytes do not depend on workers.
 const (
 	groupRows  = 122_880
-	groupBytes = 256 << 20
+	groupBytes = 64 << 20
 )
 
 // cellRows bounds the vectors between the join and the encoder.
@@ -26,11 +25,11 @@ type column interface {
 	// encode encodes the rows [lo, hi), which follow those of the call before.
 	encode(ctx context.Context, lo, hi int) (*parquet.Encoded, error)
 	// end checks, after the last row, that nothing is left over.
-	end() error
+	end(ctx context.Context) error
 }
 
 // write writes the output: the columns of a row group concurrently, row groups in order. In memory is one row group.
-func (e *export) write(ctx context.Context) (err error) {
+func (e *export) write(ctx context.Context) error {
 	schema := e.spine.columns.Schema()
 	width := len(schema.Leaves())
 	for i, output := range e.req.Service.Outputs {
@@ -47,7 +46,7 @@ func (e *export) write(ctx context.Context) (err error) {
 	for i, leaf := range schema.Leaves() {
 		if i < width {
 			cursor := e.spine.columns.Cursor(i)
-			defer func() { err = errors.Join(err, cursor.Close()) }()
+			defer cursor.Close()
 			columns[i] = &spineColumn{cursor: cursor, chunk: parquet.NewChunk(leaf, min(rows, step))}
 			continue
 		}
@@ -74,7 +73,7 @@ func (e *export) write(ctx context.Context) (err error) {
 		}
 	}
 	for _, c := range columns {
-		if err := c.end(); err != nil {
+		if err := c.end(ctx); err != nil {
 			return err
 		}
 	}
@@ -104,11 +103,7 @@ func (e *export) encodeGroup(ctx context.Context, columns []column, encoded []*p
 }
 
 func (e *export) groupRows(rows int) int {
-	_, bytes := e.spine.columns.Size()
-	if rows == 0 || bytes <= 0 {
-		return groupRows
-	}
-	perRow := max(1, bytes/int64(rows))
+	perRow := max(1, e.spine.opened.Size()/max(1, int64(rows)))
 	return int(min(groupRows, max(1024, groupBytes/perRow)))
 }
 
@@ -126,8 +121,8 @@ func (c *spineColumn) encode(ctx context.Context, lo, hi int) (*parquet.Encoded,
 	return parquet.Encode(c.chunk)
 }
 
-func (c *spineColumn) end() error {
-	if err := c.cursor.End(); err != nil {
+func (c *spineColumn) end(ctx context.Context) error {
+	if err := c.cursor.End(ctx); err != nil {
 		return fmt.Errorf("read spine: %w", err)
 	}
 	return nil
@@ -152,4 +147,4 @@ func (c *featureColumn) encode(_ context.Context, lo, hi int) (*parquet.Encoded,
 	return parquet.Encode(c.chunk)
 }
 
-func (c *featureColumn) end() error { return nil }
+func (c *featureColumn) end(context.Context) error { return nil }

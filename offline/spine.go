@@ -121,7 +121,7 @@ func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.Req
 	if s.times, err = clock.instants(vectors[0]); err != nil {
 		return err
 	}
-	if s.columns, err = parquet.OpenPassthrough(s.file, s.opened.Size(), s.path); err != nil {
+	if s.columns, err = file.Passthrough(s.opened.Size()); err != nil {
 		return fmt.Errorf("read spine: %w", err)
 	}
 	return nil

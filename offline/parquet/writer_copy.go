@@ -3,105 +3,68 @@ package parquet
 import (
 	"errors"
 	"fmt"
-	"io"
 
-	pq "github.com/parquet-go/parquet-go"
+	pqthrift "github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 )
 
 // Passthrough reads the columns of a file as Parquet has them, whatever their types, so that a Writer can repeat them
 // bit for bit: decimals, nested fields, INT96 and types that Provender does not know.
 type Passthrough struct {
-	name   string
-	file   *pq.File
+	file   *File
 	schema *Schema
 }
 
-// OpenPassthrough opens a file that Open has accepted; name is how errors call it. Columns compressed in a way that
-// can't be read exactly are an error.
-func OpenPassthrough(r io.ReaderAt, size int64, name string) (p *Passthrough, err error) {
-	defer recovered(&err, name)
-	file, err := pq.OpenFile(r, size, pq.SkipPageIndex(true), pq.SkipBloomFilters(true), pq.ReadBufferSize(1<<18))
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	p = &Passthrough{name: name, file: file}
-	meta := file.Metadata()
-	for g := range meta.RowGroups {
-		for _, column := range meta.RowGroups[g].Columns {
-			// parquet-go reads LZ4_RAW without an error and wrongly.
-			if codec := column.MetaData.Codec; codec == format.Lz4Raw {
-				return nil, fmt.Errorf("%s: row group %d, column %s: compression %s is not supported; rewrite the file with zstd or snappy",
-					name, g, leafName(column.MetaData.PathInSchema), codec)
-			}
+// Passthrough returns a reader of all columns; size is that of the file. Columns whose compression is not read are an
+// error.
+func (f *File) Passthrough(size int64) (p *Passthrough, err error) {
+	defer func() {
+		if err != nil {
+			err = f.failure(-1, "", err)
 		}
+	}()
+	defer guard(&err)
+	raw, err := f.readFooter(size)
+	if err != nil {
+		return nil, err
 	}
-	if p.schema, err = copySchema(meta); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+	// The reader keeps of a schema what it reads; repeating one takes all of it.
+	var meta struct {
+		Schema    pqthrift.Slice[format.SchemaElement] `thrift:"2,required"`
+		KeyValues pqthrift.Slice[format.KeyValue]      `thrift:"5,optional"`
 	}
-	return p, nil
-}
-
-// recovered turns a panic of the library, which damaged bytes can cause, into an error.
-func recovered(err *error, where string) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("%s: damaged: %v", where, r)
+	if err := pqthrift.Unmarshal(new(pqthrift.CompactProtocol), raw, &meta); err != nil {
+		return nil, fmt.Errorf("footer: %w", err)
 	}
-}
-
-func leafName(path []string) string { return (&Leaf{path: path}).name() }
-
-// copySchema returns the schema of a file, element by element, with its key-value metadata.
-func copySchema(meta *format.FileMetaData) (*Schema, error) {
-	if len(meta.Schema) == 0 || meta.Schema[0].Type.Valid {
-		return nil, errors.New("schema without a root")
+	if len(meta.Schema) != len(f.footer.schema) {
+		return nil, errors.New("footer: it has changed while it was read")
 	}
 	s := &Schema{
 		rootName: meta.Schema[0].Name,
-		elements: append([]format.SchemaElement(nil), meta.Schema[1:]...),
+		elements: meta.Schema[1:],
 		fields:   meta.Schema[0].NumChildren.V,
-		metadata: meta.KeyValueMetadata,
+		metadata: meta.KeyValues,
 	}
-	next := 0
-	var walk func(children int32, path []string, rep, def byte) error
-	walk = func(children int32, path []string, rep, def byte) error {
-		for range children {
-			if next >= len(s.elements) {
-				return errors.New("schema ends early")
-			}
-			e := &s.elements[next]
-			next++
-			rep, def := rep, def
-			switch e.RepetitionType.V {
-			case format.Optional:
-				def++
-			case format.Repeated:
-				rep, def = rep+1, def+1
-			}
-			path := append(path[:len(path):len(path)], e.Name)
-			if len(path) > 64 {
-				return fmt.Errorf("column %s is nested more than 64 deep", leafName(path[:3]))
-			}
-			if !e.Type.Valid {
-				if err := walk(e.NumChildren.V, path, rep, def); err != nil {
-					return err
-				}
-				continue
-			}
-			s.leaves = append(s.leaves, &Leaf{
-				path: path, physical: e.Type.V, width: plainWidth(e.Type.V, e.TypeLength.V),
-				maxRep: rep, maxDef: def, order: orderOf(e),
-			})
+	for i := range s.elements {
+		e := &s.elements[i]
+		if !e.Type.Valid {
+			continue
 		}
-		return nil
+		l := f.leaves[len(s.leaves)]
+		width := plainWidth(e.Type.V, e.TypeLength.V)
+		if e.Type.V != byteArray && width <= 0 {
+			return nil, fmt.Errorf("column %q: values of %d bytes", l.Name, width)
+		}
+		s.leaves = append(s.leaves, &Leaf{
+			path: l.path, physical: e.Type.V, width: width, maxRep: l.maxRep, maxDef: l.maxDef, order: orderOf(e),
+		})
+		for g := range f.footer.groups {
+			if why := readable(f.footer.groups[g].chunks[l.index].codec); why != "" {
+				return nil, fmt.Errorf("column %q: %s", l.Name, why)
+			}
+		}
 	}
-	if err := walk(s.fields, nil, 0, 0); err != nil {
-		return nil, err
-	}
-	if next != len(s.elements) {
-		return nil, errors.New("schema has elements outside its root")
-	}
-	return s, nil
+	return &Passthrough{file: f, schema: s}, nil
 }
 
 // Schema returns the file's schema, to which the caller may Add columns; every call returns a new one.
@@ -124,16 +87,7 @@ func (p *Passthrough) Names() []string {
 	return names
 }
 
-// Size returns the rows of the file, and the bytes of its pages before compression as the footer has them.
-func (p *Passthrough) Size() (rows, bytes int64) {
-	meta := p.file.Metadata()
-	for i := range meta.RowGroups {
-		bytes += meta.RowGroups[i].TotalByteSize
-	}
-	return meta.NumRows, bytes
-}
-
 // Cursor returns a reader of leaf i of the schema. Cursors may be used concurrently with each other.
 func (p *Passthrough) Cursor(i int) *Cursor {
-	return &Cursor{p: p, leaf: p.schema.leaves[i], column: i}
+	return &Cursor{file: p.file, leaf: p.schema.leaves[i], source: p.file.leaves[i]}
 }

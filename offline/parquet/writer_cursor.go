@@ -1,70 +1,44 @@
 package parquet
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
-	pq "github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/format"
+
+	"github.com/provender-dev/provender/internal/columnar"
 )
 
 // Cursor reads one leaf column of a Passthrough from its first row to its last.
 type Cursor struct {
-	p      *Passthrough
+	file   *File
 	leaf   *Leaf
-	column int
+	source *leaf
 
-	group int      // the next row group to open
-	pages pq.Pages // of the open one; nil for none
-	rows  int64    // rows of it begun so far
-	page  levelPage
-	slot  int // the next slot of page
-	value int // the next value of page
+	group      int    // the next row group to open
+	chunk      *chunk // of the open one; nil for none
+	rows       int    // of it begun so far
+	dictionary plainValues
+	page       levelPage
+	slot       int // the next slot of page
+	value      int // the next value of page
 }
 
-// levelPage is a page as levels and plain values.
+// levelPage is a page as levels and plain values. It is valid until the next page.
 type levelPage struct {
-	rep, def []byte
+	rep, def []byte // empty where the leaf's maximum is 0
 	slots    int
-	values   int
-	fixed    []byte   // values of fixed width
-	data     []byte   // BYTE_ARRAY values, with offsets
-	offsets  []uint32 // values+1 of them
-	release  func()   // returns what the slices above borrow
+	plainValues
 }
 
 // Next appends the next n rows to dst, a chunk of the same leaf. Fewer rows than n in the file are an error.
 func (c *Cursor) Next(ctx context.Context, n int, dst *Chunk) (err error) {
-	defer recovered(&err, c.where())
-	if err := c.next(ctx, n, dst); err != nil {
-		return fmt.Errorf("%s: %w", c.where(), err)
-	}
-	return nil
-}
-
-// End fails unless the cursor stands behind the last row of the file.
-func (c *Cursor) End() (err error) {
-	defer recovered(&err, c.where())
-	if c.slot == c.page.slots {
-		err = c.load()
-	}
-	switch {
-	case errors.Is(err, io.EOF):
-		return nil
-	case err != nil:
-		return fmt.Errorf("%s: %w", c.where(), err)
-	default:
-		return fmt.Errorf("%s: more rows than the footer says", c.where())
-	}
-}
-
-func (c *Cursor) where() string {
-	return fmt.Sprintf("%s: row group %d, column %s", c.p.name, max(0, c.group-1), c.leaf.name())
-}
-
-func (c *Cursor) next(ctx context.Context, n int, dst *Chunk) error {
+	defer func() { err = c.failure(err) }()
+	defer guard(&err)
 	end := dst.rows + n
 	for {
 		if c.slot == c.page.slots {
@@ -72,10 +46,7 @@ func (c *Cursor) next(ctx context.Context, n int, dst *Chunk) error {
 			if dst.rows == end && c.leaf.maxRep == 0 {
 				return nil
 			}
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			switch err := c.load(); {
+			switch err := c.load(ctx); {
 			case errors.Is(err, io.EOF) && dst.rows == end:
 				return nil
 			case errors.Is(err, io.EOF):
@@ -89,10 +60,41 @@ func (c *Cursor) next(ctx context.Context, n int, dst *Chunk) error {
 		if slots == 0 {
 			return nil
 		}
-		c.rows += int64(rows)
+		c.rows += rows
 		dst.rows += rows
 		c.move(slots, dst)
 	}
+}
+
+// End fails unless the cursor stands behind the last row of the file.
+func (c *Cursor) End(ctx context.Context) (err error) {
+	defer func() { err = c.failure(err) }()
+	defer guard(&err)
+	if c.slot == c.page.slots {
+		err = c.load(ctx)
+	}
+	if err == nil {
+		return errors.New("it has more rows than the footer says")
+	}
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return err
+}
+
+// Close gives back the cursor's memory. A closed cursor must not be used.
+func (c *Cursor) Close() {
+	if c.chunk != nil {
+		c.chunk.release()
+		c.chunk = nil
+	}
+}
+
+func (c *Cursor) failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	return c.file.failure(max(0, c.group-1), c.source.Name, err)
 }
 
 // run returns how many slots of the page, from the cursor on, belong to the row begun before and the next n rows, and
@@ -123,17 +125,13 @@ func (c *Cursor) move(slots int, dst *Chunk) {
 	if c.leaf.maxDef > 0 {
 		def := c.page.def[c.slot : c.slot+slots]
 		dst.def = append(dst.def, def...)
-		values = 0
-		for _, level := range def {
-			if level == c.leaf.maxDef {
-				values++
-			}
-		}
+		values = bytes.Count(def, []byte{c.leaf.maxDef})
 	}
 	if c.leaf.physical == byteArray {
-		base := len(dst.data) - int(c.page.offsets[c.value])
-		dst.data = append(dst.data, c.page.data[c.page.offsets[c.value]:c.page.offsets[c.value+values]]...)
-		for _, offset := range c.page.offsets[c.value+1 : c.value+values+1] {
+		offsets := c.page.offsets[c.value : c.value+values+1]
+		base := len(dst.data) - int(offsets[0])
+		dst.data = append(dst.data, c.page.data[offsets[0]:offsets[values]]...)
+		for _, offset := range offsets[1:] {
 			dst.ends = append(dst.ends, base+int(offset))
 		}
 	} else {
@@ -147,39 +145,32 @@ func (c *Cursor) move(slots int, dst *Chunk) {
 }
 
 // load makes the next page that has slots the current one; io.EOF after the last.
-func (c *Cursor) load() error {
+func (c *Cursor) load(ctx context.Context) error {
 	for {
-		if c.pages == nil {
-			groups := c.p.file.RowGroups()
-			if c.group == len(groups) {
+		if c.chunk == nil {
+			if c.group == len(c.file.footer.groups) {
 				return io.EOF
 			}
-			c.pages = groups[c.group].ColumnChunks()[c.column].Pages()
-			c.group++
-			c.rows = 0
+			c.open()
 		}
-		page, err := c.pages.ReadPage()
-		if errors.Is(err, io.EOF) {
-			want := c.p.file.RowGroups()[c.group-1].NumRows()
-			if c.rows != want {
-				return fmt.Errorf("%d rows where the footer says %d", c.rows, want)
-			}
-			if err := c.Close(); err != nil {
-				return err
-			}
-			continue
-		}
+		h, ok, err := c.header(ctx)
 		if err != nil {
 			return err
 		}
-		c.releasePage()
-		if c.page, err = readLevels(page, c.leaf); err != nil {
-			pq.Release(page)
+		if !ok {
+			c.chunk.row = c.rows
+			if err := c.chunk.finish(); err != nil {
+				return err
+			}
+			c.Close()
+			continue
+		}
+		d, err := c.chunk.decode(&h)
+		if err != nil {
 			return err
 		}
-		c.page.release = func() { pq.Release(page) }
-		if c.leaf.maxRep > 0 && c.rows == 0 && c.page.slots > 0 && c.page.rep[0] != 0 {
-			return errors.New("the first page begins inside a row")
+		if err := c.take(&d); err != nil {
+			return err
 		}
 		if c.page.slots > 0 {
 			return nil
@@ -187,116 +178,77 @@ func (c *Cursor) load() error {
 	}
 }
 
-func (c *Cursor) releasePage() {
-	if c.page.release != nil {
-		c.page.release()
-	}
-	c.page, c.slot, c.value = levelPage{}, 0, 0
+// open begins the next row group.
+func (c *Cursor) open() {
+	group := &c.file.footer.groups[c.group]
+	k := chunks.Get().(*chunk)
+	k.limits, k.leaf, k.rows = c.file.limits, c.source, int(group.rows)
+	k.meta = &group.chunks[c.source.index]
+	k.win.r, k.win.next, k.win.end = c.file.r, k.meta.start(), k.meta.start()+k.meta.compressed
+	c.chunk, c.rows = k, 0
+	c.group++
 }
 
-// Close releases what the cursor holds. A closed cursor must not be used.
-func (c *Cursor) Close() error {
-	c.releasePage()
-	if c.pages == nil {
-		return nil
+// header returns the header of the next data page, having read the dictionary before it.
+func (c *Cursor) header(ctx context.Context) (h pageHeader, ok bool, err error) {
+	k := c.chunk
+	for k.values < k.meta.values {
+		if k.win.left() == 0 {
+			return h, false, fmt.Errorf("the column chunk ends after %d of %d values", k.values, k.meta.values)
+		}
+		if h, err = k.header(ctx); err != nil {
+			return h, false, err
+		}
+		switch h.kind {
+		case format.DictionaryPage:
+			if err := c.readDictionary(&h); err != nil {
+				return h, false, fmt.Errorf("dictionary: %w", err)
+			}
+		case format.DataPage, format.DataPageV2:
+			k.values += int64(h.values)
+			return h, true, nil
+		default:
+			k.skip(&h)
+		}
 	}
-	err := c.pages.Close()
-	c.pages = nil
-	return err
+	return h, false, nil
 }
 
-// readLevels returns a page's levels and plain values, checked against each other. They borrow the page's memory.
-func readLevels(page pq.Page, leaf *Leaf) (levelPage, error) {
-	out := levelPage{slots: int(page.NumValues())}
-	out.values = out.slots
-	if leaf.maxRep > 0 {
-		if out.rep = page.RepetitionLevels(); len(out.rep) != out.slots {
-			return out, fmt.Errorf("%d repetition levels for %d values", len(out.rep), out.slots)
-		}
-		for _, level := range out.rep {
-			if level > leaf.maxRep {
-				return out, fmt.Errorf("repetition level %d above %d", level, leaf.maxRep)
-			}
-		}
+func (c *Cursor) readDictionary(h *pageHeader) error {
+	if c.chunk.dict != nil {
+		return errors.New("a second one")
 	}
-	if leaf.maxDef > 0 {
-		if out.def = page.DefinitionLevels(); len(out.def) != out.slots {
-			return out, fmt.Errorf("%d definition levels for %d values", len(out.def), out.slots)
-		}
-		out.values = 0
-		for _, level := range out.def {
-			if level > leaf.maxDef {
-				return out, fmt.Errorf("definition level %d above %d", level, leaf.maxDef)
-			}
-			if level == leaf.maxDef {
-				out.values++
-			}
-		}
+	if h.encoding != format.Plain && h.encoding != format.PlainDictionary {
+		return errEncoding(h.encoding, "dictionaries")
 	}
-	values := page.Data()
-	if dictionary := page.Dictionary(); dictionary != nil {
-		return out, out.lookUp(values.Int32(), dictionary, leaf)
+	body, err := c.chunk.body(h)
+	if err != nil {
+		return err
 	}
-	data, offsets := values.Data()
-	return out, out.plain(data, offsets, leaf)
-}
-
-// plain takes the values of a page without dictionary.
-func (p *levelPage) plain(data []byte, offsets []uint32, leaf *Leaf) error {
-	switch leaf.physical {
-	case byteArray:
-		if p.values == 0 && len(offsets) == 0 {
-			offsets = []uint32{0}
-		}
-		if len(offsets) != p.values+1 {
-			return fmt.Errorf("%d strings where the levels say %d", len(offsets)-1, p.values)
-		}
-		p.data, p.offsets = data, offsets
-	case format.Boolean:
-		if len(data) < (p.values+7)/8 {
-			return fmt.Errorf("%d bytes hold fewer than %d booleans", len(data), p.values)
-		}
-		p.fixed = make([]byte, p.values)
-		for i := range p.fixed {
-			p.fixed[i] = data[i>>3] >> (i & 7) & 1
-		}
-	default:
-		if len(data) != p.values*leaf.width {
-			return fmt.Errorf("%d bytes where %d values take %d", len(data), p.values, p.values*leaf.width)
-		}
-		p.fixed = data
+	if err := c.dictionary.decode(c.leaf, int(h.values), format.Plain, body, c.file.limits); err != nil {
+		return err
 	}
+	// Other pages reuse the memory of this one.
+	c.dictionary.fixed = slices.Clone(c.dictionary.fixed)
+	// The chunk takes from its own dictionary only the length, to check positions against.
+	c.chunk.dict = columnar.NewVector(columnar.Type{}, 0)
+	c.chunk.dict.SetLen(int(h.values))
 	return nil
 }
 
-// lookUp takes the values of a dictionary page.
-func (p *levelPage) lookUp(index []int32, dictionary pq.Dictionary, leaf *Leaf) error {
-	if len(index) != p.values {
-		return fmt.Errorf("%d values where the levels say %d", len(index), p.values)
+// take makes a decoded page the current one.
+func (c *Cursor) take(d *data) error {
+	p := &c.page
+	c.slot, c.value = 0, 0
+	p.slots, p.rep = d.entries, d.reps
+	if p.def = d.defs; p.def == nil && c.leaf.maxDef > 0 {
+		p.def = bytes.Repeat([]byte{c.leaf.maxDef}, d.entries)
 	}
-	size := uint32(dictionary.Len())
-	for _, at := range index {
-		if uint32(at) >= size {
-			return fmt.Errorf("index %d into a dictionary of %d", at, size)
-		}
+	if c.leaf.maxRep > 0 && c.rows == 0 && p.slots > 0 && p.rep[0] != 0 {
+		return errors.New("the first page begins inside a row")
 	}
-	values := dictionary.Page().Data()
-	data, offsets := values.Data()
-	if leaf.physical == byteArray {
-		p.offsets = make([]uint32, 1, p.values+1)
-		for _, at := range index {
-			p.data = append(p.data, data[offsets[at]:offsets[at+1]]...)
-			p.offsets = append(p.offsets, uint32(len(p.data)))
-		}
-		return nil
+	if d.dict {
+		return p.lookUp(c.leaf, &c.dictionary, d.index)
 	}
-	w := leaf.width
-	if len(data) < int(size)*w {
-		return fmt.Errorf("a dictionary of %d values in %d bytes", size, len(data))
-	}
-	p.fixed = make([]byte, 0, p.values*w)
-	for _, at := range index {
-		p.fixed = append(p.fixed, data[int(at)*w:(int(at)+1)*w]...)
-	}
-	return nil
+	return p.decode(c.leaf, d.present, d.encoding, d.body, c.file.limits)
 }

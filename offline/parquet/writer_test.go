@@ -17,6 +17,7 @@ import (
 	pq "github.com/parquet-go/parquet-go"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/offline/source"
 )
 
 // writerRand returns a generator and prints the seed that makes the same one again: PROVENDER_SEED in the environment.
@@ -45,7 +46,11 @@ func spines(t *testing.T) []string {
 
 func passthrough(t *testing.T, b []byte) *Passthrough {
 	t.Helper()
-	p, err := OpenPassthrough(bytes.NewReader(b), int64(len(b)), "test.parquet")
+	f, err := Open(context.Background(), bytes.NewReader(b), source.File{Path: "test.parquet", Size: int64(len(b))}, Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := f.Passthrough(int64(len(b)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,14 +68,14 @@ func readAll(t *testing.T, p *Passthrough, column int) *Chunk {
 }
 
 func tryRead(p *Passthrough, column int) (*Chunk, error) {
-	rows, _ := p.Size()
+	rows := p.file.NumRows()
 	cursor := p.Cursor(column)
-	defer func() { _ = cursor.Close() }()
+	defer cursor.Close()
 	c := NewChunk(p.Schema().Leaves()[column], int(rows))
 	if err := cursor.Next(context.Background(), int(rows), c); err != nil {
 		return nil, err
 	}
-	return c, cursor.End()
+	return c, cursor.End(context.Background())
 }
 
 // repeat copies a file in row groups of step rows.
@@ -90,7 +95,7 @@ func repeat(t *testing.T, p *Passthrough, step int, add func(*Schema), added fun
 	for i := range cursors {
 		cursors[i] = p.Cursor(i)
 	}
-	rows, _ := p.Size()
+	rows := p.file.NumRows()
 	for lo := 0; lo < int(rows); lo += step {
 		hi := min(lo+step, int(rows))
 		var group []*Encoded
@@ -114,12 +119,10 @@ func repeat(t *testing.T, p *Passthrough, step int, add func(*Schema), added fun
 		}
 	}
 	for _, c := range cursors {
-		if err := c.End(); err != nil {
+		if err := c.End(context.Background()); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Close(); err != nil {
-			t.Fatal(err)
-		}
+		c.Close()
 	}
 	if err := w.Close(); err != nil {
 		t.Fatal(err)
