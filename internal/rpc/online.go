@@ -85,7 +85,7 @@ func keyVector(k *pb.KeyColumn) (*columnar.Vector, error) {
 	}
 	n := max(len(k.Int64S), len(k.Strings))
 	if len(k.Nulls) != 0 && len(k.Nulls) != n {
-		return nil, invalid("has " + strconv.Itoa(len(k.Nulls)) + " null marks for " + strconv.Itoa(n) + " values")
+		return nil, invalid("has different numbers of values and null marks: " + strconv.Itoa(n) + " and " + strconv.Itoa(len(k.Nulls)))
 	}
 	v := &columnar.Vector{Type: columnar.Type{Kind: columnar.Int64}, Int64s: k.Int64S}
 	if len(k.Strings) > 0 {

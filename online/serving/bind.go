@@ -35,15 +35,15 @@ func (a *Answer) bind(p *plan, req *Request, maxEntities int) error {
 	for j, k := range needed {
 		v := a.inputs[j]
 		if v == nil {
-			return invalidKey(k.Name, "key "+quote(k.Name)+" ("+k.Kind.String()+") is missing"+forService(p.service))
+			return invalidKey(k.Name, "key "+quote(k.Name)+forService(p.service)+" is missing; it is "+k.Kind.String())
 		}
 		if j == 0 {
 			a.Rows = v.Len()
 		}
 		switch {
 		case v.Len() != a.Rows:
-			return invalidKey(k.Name, "key "+quote(k.Name)+" has "+itoa(v.Len())+" values, key "+quote(needed[0].Name)+" has "+
-				itoa(a.Rows))
+			return invalidKey(k.Name, "the keys have different numbers of values: "+quote(k.Name)+" "+itoa(v.Len())+", "+
+				quote(needed[0].Name)+" "+itoa(a.Rows))
 		case v.Len() > 0 && v.Type != columnar.Type{Kind: k.Kind}:
 			return invalidKey(k.Name, "key "+quote(k.Name)+" is "+k.Kind.String()+", the request has "+v.Type.String()+" values")
 		}
@@ -86,7 +86,7 @@ func forService(service *registry.Service) string {
 	if service.Name == "" {
 		return ""
 	}
-	return " (service " + quote(service.Name) + ")"
+	return " of service " + quote(service.Name)
 }
 
 func quote(s string) string { return strconv.Quote(s) }

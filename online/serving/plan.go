@@ -202,7 +202,7 @@ func (s *planSet) generation(service *registry.Service, view *registry.View) (*g
 		return f.Name == k.Name && f.Type == columnar.Type{Kind: k.Kind}
 	})
 	if !same {
-		return nil, g.outdated(service, "the join keys of view "+quote(view.Name)+" have changed")
+		return nil, g.outdated("the join keys of view " + quote(view.Name) + forService(service) + " have changed")
 	}
 	return g, nil
 }
@@ -210,23 +210,23 @@ func (s *planSet) generation(service *registry.Service, view *registry.View) (*g
 // field returns the position of a view's feature in the generation's layout.
 func (g *generation) field(service *registry.Service, view *registry.View, feature int) (int, error) {
 	f := view.Features[feature]
-	name := quote(view.Name + ":" + f.Name)
+	name := quote(view.Name+":"+f.Name) + forService(service)
 	i := slices.IndexFunc(g.Fields, func(field row.Field) bool { return field.Name == f.Name })
 	switch {
 	case i < 0:
-		return 0, g.outdated(service, "feature "+name+" was declared")
+		return 0, g.outdated("feature " + name + " was declared")
 	case g.Fields[i].Type != f.Type:
-		return 0, g.outdated(service, "the type of feature "+name+" was changed from "+g.Fields[i].Type.String()+" to "+
+		return 0, g.outdated("the type of feature " + name + " was changed from " + g.Fields[i].Type.String() + " to " +
 			f.Type.String())
 	}
 	return i, nil
 }
 
 // outdated tells that a generation was filled before a change that a service needs.
-func (g *generation) outdated(service *registry.Service, change string) error {
+func (g *generation) outdated(change string) error {
 	return &problem.Error{
 		Code:       problem.Precondition,
-		Message:    change + forService(service) + " after generation " + itoa(int(g.ID)) + " of view " + quote(g.View) + " was filled",
+		Message:    change + " after generation " + itoa(int(g.ID)) + " of view " + quote(g.View) + " was filled",
 		Suggestion: "run `provender materialize " + g.View + "`, which fills a new one",
 	}
 }

@@ -1,0 +1,309 @@
+package client_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
+
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/rpc"
+	"github.com/provender-dev/provender/materialize"
+	"github.com/provender-dev/provender/registry"
+	"github.com/provender-dev/provender/sdk/client"
+)
+
+// recorded answers operations with what it was given, and keeps what it was asked.
+type recorded struct {
+	run    materialize.Request
+	verify materialize.VerifyRequest
+	views  []string
+	limit  int
+	err    error
+	hang   bool // until the caller is gone
+}
+
+var (
+	run = materialize.Run{
+		ID: 7, View: "a", Revision: 3, Generation: 4, Trigger: "command", By: "me@here:1", State: materialize.RunSucceeded,
+		Full: true, Reason: "--full", T: noon, Started: noon.Add(1), Finished: noon.Add(2), Files: 8, RowsRead: 9, Written: 10,
+		Older: 11, Held: 12, NullKeys: 13, Ties: 14, Error: "none",
+	}
+	wantRun = client.Run{
+		ID: 7, View: "a", Revision: 3, Generation: 4, Trigger: "command", By: "me@here:1", State: "succeeded",
+		Full: true, Reason: "--full", T: noon, Started: noon.Add(1), Finished: noon.Add(2), Files: 8, RowsRead: 9, Written: 10,
+		Older: 11, Held: 12, NullKeys: 13, Ties: 14, Error: "none",
+	}
+)
+
+func (r *recorded) Run(
+	ctx context.Context, req materialize.Request, progress func(materialize.Progress),
+) ([]materialize.Run, error) {
+	r.run = req
+	for i := range 1000 {
+		progress(materialize.Progress{View: "a", Stage: "read", Done: int64(i), Size: 999})
+	}
+	progress(materialize.Progress{View: "a", Stage: "swap"})
+	if r.hang {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return []materialize.Run{run, {View: "b", State: materialize.RunFailed}}, r.err
+}
+
+func (r *recorded) Runs(_ context.Context, views []string, limit int) ([]materialize.Run, error) {
+	r.views, r.limit = views, limit
+	return []materialize.Run{run}, nil
+}
+
+func (r *recorded) Status(_ context.Context, views []string) ([]materialize.ViewStatus, error) {
+	r.views = views
+	return []materialize.ViewStatus{
+		{
+			View: "a", State: "ok", Generation: 4, Rows: 5, T: noon, NewestEvent: noon.Add(-time.Hour), Lag: time.Hour,
+			LastRun: &run, NextRun: noon.Add(time.Minute), Held: 6, PendingFiles: 7, Error: "none",
+		},
+		{View: "b", State: "never"},
+	}, nil
+}
+
+func (r *recorded) Verify(
+	_ context.Context, req materialize.VerifyRequest, progress func(materialize.Progress),
+) ([]materialize.VerifyReport, error) {
+	r.verify = req
+	progress(materialize.Progress{View: "a", Stage: "read"})
+	return []materialize.VerifyReport{{
+		View: "a", T: noon, ReadTime: noon.Add(1), Entities: 1, Cells: 2, Equal: 3, Wrong: 4, Missing: 5, Extra: 6,
+		Diffs: []materialize.Difference{{Entity: "a=1", Feature: "f", Online: "1 PRESENT", Offline: "NOT_FOUND"}}, Note: "n",
+	}}, nil
+}
+
+func same(t *testing.T, want, got any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestOperations(t *testing.T) {
+	ops := new(recorded)
+	c := dial(t, rpc.Services{Operations: ops}, io.Discard)
+
+	var stages []string
+	var last int64
+	progress := func(p client.Progress) {
+		if len(stages) == 0 || stages[len(stages)-1] != p.Stage {
+			stages = append(stages, p.Stage)
+		}
+		last = max(last, p.Done)
+	}
+	runs, err := c.Materialize(t.Context(), client.MaterializeRequest{
+		Views: []string{"a", "b"}, To: noon, Full: true, AllowFuture: true,
+	}, progress)
+	must(t, err)
+	same(t, []client.Run{wantRun, {View: "b", State: "failed"}}, runs)
+	same(t, []string{"read", "swap"}, stages)
+	same(t, int64(999), last)
+	same(t, materialize.Request{Views: []string{"a", "b"}, To: noon, Full: true, AllowFuture: true, Trigger: "command"}, ops.run)
+
+	// Joined failures: the records, then every text but that of an unknown error.
+	ops.err = errors.Join(
+		&problem.Error{Code: problem.Unavailable, Message: "view b: the store is away", Suggestion: "start it", RetryAfter: time.Minute},
+		&problem.Error{Code: problem.Precondition, Message: "view c: not now"},
+		errors.New("hunter2"),
+	)
+	runs, err = c.Materialize(t.Context(), client.MaterializeRequest{}, nil)
+	e := asError(t, err)
+	want := "view b: the store is away (start it)\nview c: not now\ninternal error; "
+	if len(runs) != 2 || e.Code != client.CodeUnavailable || e.RetryAfter != time.Minute ||
+		!strings.HasPrefix(e.Message, want) || strings.Contains(e.Message, "hunter2") {
+		t.Errorf("%d runs, %+v", len(runs), e)
+	}
+
+	// A caller that goes stops the run.
+	ops.hang = true
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err = c.Materialize(ctx, client.MaterializeRequest{}, func(client.Progress) { cancel() })
+	if !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+
+	reports, err := c.Verify(t.Context(), client.VerifyRequest{Views: []string{"a"}, Sample: 5, Full: true, Now: noon}, progress)
+	must(t, err)
+	same(t, []client.VerifyReport{{
+		View: "a", T: noon, ReadTime: noon.Add(1), Entities: 1, Cells: 2, Equal: 3, Wrong: 4, Missing: 5, Extra: 6,
+		Diffs: []client.Difference{{Entity: "a=1", Feature: "f", Online: "1 PRESENT", Offline: "NOT_FOUND"}}, Note: "n",
+	}}, reports)
+	same(t, materialize.VerifyRequest{Views: []string{"a"}, Sample: 5, Full: true, Now: noon}, ops.verify)
+
+	runs, err = c.Runs(t.Context(), []string{"x"}, 3)
+	must(t, err)
+	same(t, []client.Run{wantRun}, runs)
+	same(t, []string{"x"}, ops.views)
+	same(t, 3, ops.limit)
+
+	statuses, err := c.Status(t.Context(), []string{"y"})
+	must(t, err)
+	same(t, []client.ViewStatus{
+		{
+			View: "a", State: "ok", Generation: 4, Rows: 5, T: noon, NewestEvent: noon.Add(-time.Hour), Lag: time.Hour,
+			LastRun: &wantRun, NextRun: noon.Add(time.Minute), Held: 6, PendingFiles: 7, Error: "none",
+		},
+		{View: "b", State: "never"},
+	}, statuses)
+	same(t, []string{"y"}, ops.views)
+
+	if _, err := c.Runs(t.Context(), nil, -1); asError(t, err).Field != "limit" {
+		t.Error(err)
+	}
+	if _, err := c.GetFeatures(t.Context(), client.Request{}); asError(t, err).Code != client.CodeUnimplemented {
+		t.Error(err)
+	}
+}
+
+// revisions is a history of two; away, only the snapshot is left.
+type revisions struct{ away bool }
+
+func (r *revisions) Current(ctx context.Context) (registry.Revision, *registry.Definitions, error) {
+	return r.At(ctx, 2)
+}
+
+func (r *revisions) At(_ context.Context, number int64) (registry.Revision, *registry.Definitions, error) {
+	defs := definitions()
+	switch {
+	case r.away:
+		return registry.Revision{}, nil, problem.New(problem.Unavailable, "the registry is away")
+	case number > 2:
+		return registry.Revision{}, nil, problem.New(problem.NotFound, "no revision %d", number)
+	case number == 1:
+		defs = &registry.Definitions{Entities: defs.Entities[:1]}
+	}
+	return registry.Revision{
+		Number: number, Digest: "d", Applied: noon, By: "me@here", Commit: "c", Tool: "1.0", Summary: "1 added",
+	}, defs, nil
+}
+
+func (r *revisions) History(ctx context.Context, limit int) ([]registry.Revision, error) {
+	two, _, _ := r.At(ctx, 2)
+	one, _, _ := r.At(ctx, 1)
+	revs := []registry.Revision{two, one}
+	if limit > 0 && limit < len(revs) {
+		revs = revs[:limit]
+	}
+	return revs, nil
+}
+
+func TestRegistry(t *testing.T) {
+	snapshot, err := registry.Compile(2, definitions())
+	must(t, err)
+	store := new(revisions)
+	c := dial(t, rpc.Services{Revisions: store, Snapshot: func() *registry.Snapshot { return snapshot }}, io.Discard)
+
+	two := client.Revision{Number: 2, Digest: "d", Applied: noon, By: "me@here", Commit: "c", Tool: "1.0", Summary: "1 added"}
+	rev, defs, err := c.Definitions(t.Context(), "", 0)
+	must(t, err)
+	same(t, two, rev)
+	var names []string
+	for _, d := range defs {
+		names = append(names, string(d.Kind)+" "+d.Name)
+	}
+	same(t, []string{
+		"Entity airport", "Entity driver", "Source lake", "FeatureView airport_hourly", "FeatureView airport_static",
+		"FeatureView everything", "FeatureView never", "FeatureView training", "FeatureView world",
+		"FeatureService delay_model", "FeatureService unready",
+	}, names)
+	want, err := json.Marshal(definitions().Entities[0])
+	must(t, err)
+	same(t, string(want), string(defs[0].JSON))
+
+	_, defs, err = c.Definitions(t.Context(), client.Entity, 1)
+	must(t, err)
+	same(t, 1, len(defs))
+
+	_, d, err := c.Definition(t.Context(), client.FeatureService, "delay_model", 0)
+	must(t, err)
+	same(t, "delay_model", d.Name)
+	_, _, err = c.Definition(t.Context(), client.FeatureView, "wrld", 0)
+	if e := asError(t, err); e.Code != client.CodeNotFound || e.Suggestion != `did you mean "world"?` {
+		t.Errorf("%+v", e)
+	}
+	if _, _, err = c.Definitions(t.Context(), "", 9); asError(t, err).Code != client.CodeNotFound {
+		t.Error(err)
+	}
+	if _, _, err = c.Definitions(t.Context(), "", -1); asError(t, err).Code != client.CodeInvalid {
+		t.Error(err)
+	}
+	if _, _, err = c.Definitions(t.Context(), "Thing", 0); asError(t, err).Code != client.CodeInvalid {
+		t.Error(err)
+	}
+
+	revs, err := c.Revisions(t.Context(), 1)
+	must(t, err)
+	same(t, []client.Revision{two}, revs)
+
+	store.away = true
+	rev, defs, err = c.Definitions(t.Context(), client.FeatureView, 0)
+	must(t, err)
+	same(t, int64(2), rev.Number)
+	same(t, 6, len(defs))
+	if _, _, err = c.Definitions(t.Context(), "", 1); asError(t, err).Code != client.CodeUnavailable {
+		t.Error(err)
+	}
+}
+
+// TestDial connects to a socket, and tells who cannot be reached.
+func TestDial(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	_, err := client.Dial(t.Context(), "unix:"+socket)
+	if e := asError(t, err); e.Code != client.CodeUnavailable || !strings.Contains(e.Message, "no such file") {
+		t.Errorf("%+v", e)
+	}
+	for _, network := range []string{"unix", "tcp"} {
+		addr := "127.0.0.1:0"
+		if network == "unix" {
+			addr = socket
+		}
+		listener, err := net.Listen(network, addr)
+		must(t, err)
+		addr = listener.Addr().String()
+		if network == "unix" {
+			addr = "unix:" + socket
+		}
+		server := grpc.NewServer(rpc.ServerOptions(slog.New(slog.DiscardHandler))...)
+		rpc.Register(server, rpc.Services{Operations: new(recorded)})
+		done := make(chan error, 1)
+		go func() { done <- server.Serve(listener) }()
+		c, err := client.Dial(t.Context(), addr)
+		must(t, err)
+		_, err = c.Status(t.Context(), nil)
+		must(t, err)
+		must(t, c.Close())
+		server.GracefulStop()
+		must(t, <-done)
+	}
+
+	// Somebody listens, and does not speak.
+	listener, err := net.Listen("unix", socket)
+	must(t, err)
+	defer func() { must(t, listener.Close()) }()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		conn, err := listener.Accept()
+		cancel()
+		if err == nil {
+			_ = conn.Close()
+		}
+	}()
+	if _, err = client.Dial(ctx, "unix:"+socket); err == nil {
+		t.Error("connected to nobody")
+	}
+}
