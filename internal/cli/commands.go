@@ -8,6 +8,8 @@ func (a *app) commands() []*cobra.Command {
 		a.initCommand(),
 		a.validateCommand(),
 		a.schemaCommand(),
+		a.planCommand(),
+		a.applyCommand(),
 		a.listCommand(),
 		a.showCommand(),
 		a.historyCommand(),
