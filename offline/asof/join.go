@@ -48,28 +48,21 @@ func Join(ctx context.Context, spine Spine, in Input, features []int, opts Optio
 // scan finds the newest row of every slot's interval.
 func (r *Result) scan(ctx context.Context, k *kernel, t *timeline) (*board, error) {
 	ttl := k.in.View.TTLMicros
-	cursors := make([][]int32, k.workers)
-	for i := range cursors {
-		cursors[i] = slices.Clone(t.start[:len(t.start)-1])
+	searches := make([]*search, k.workers)
+	for i := range searches {
+		searches[i] = t.newSearch()
 	}
 	s := scan{kernel: k, entities: t.entities, board: newBoard()}
-	s.least, s.greatest = t.span(ttl)
+	s.least, s.greatest = t.reach(ttl)
 	s.greatest = min(s.greatest, k.in.Cutoff)
 	s.slots = func() int { return t.slots() }
 	s.place = func(worker int, b block, out *sink) {
-		cursor := cursors[worker]
-		for i, e := range b.ids {
-			if e < 0 {
-				continue
-			}
-			event := b.event[i]
-			slot := t.find(cursor, e, event)
+		searches[worker].each(b.ids, b.event, func(i int, slot int32) {
 			// A row that is past 2 × ttl at the first instant that could see it is so at every later one.
-			if slot == t.start[e+1] || columnar.Judge(event, t.times[slot], ttl) == columnar.NotFound {
-				continue
+			if columnar.Judge(b.event[i], t.times[slot], ttl) != columnar.NotFound {
+				out.add(hit{slot, b.event[i], b.created[i], b.pos + int64(i)})
 			}
-			out.add(hit{slot, event, b.created[i], b.pos + int64(i)})
-		}
+		})
 	}
 	stats, err := s.run(ctx)
 	r.Stats = stats

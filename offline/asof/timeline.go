@@ -105,8 +105,8 @@ func (t *timeline) eachChunk(ctx context.Context, workers int, fn func(from, to 
 // slots returns the number of slots.
 func (t *timeline) slots() int { return len(t.times) }
 
-// span returns the event times that can answer a slot; least > greatest for no slots.
-func (t *timeline) span(ttl int64) (least, greatest int64) {
+// reach returns the event times that can answer a slot; least > greatest for no slots.
+func (t *timeline) reach(ttl int64) (least, greatest int64) {
 	if t.slots() == 0 {
 		return math.MaxInt64, math.MinInt64
 	}
@@ -115,37 +115,4 @@ func (t *timeline) span(ttl int64) (least, greatest int64) {
 		return math.MinInt64, greatest
 	}
 	return least - 2*ttl, greatest
-}
-
-// find returns the first slot of entity e whose time is not before event, start[e+1] for none. cursor[e] is where the
-// last search of a worker ended: files are roughly in the order of time.
-func (t *timeline) find(cursor []int32, e int32, event int64) int32 {
-	at, end := cursor[e], t.start[e+1]
-	times := t.times
-	var lo, hi int32
-	switch {
-	case at < end && times[at] < event:
-		// Gallop forward to a range that holds the answer.
-		step := int32(1)
-		lo = at + 1
-		for lo+step <= end && times[lo+step-1] < event {
-			lo += step
-			step *= 2
-		}
-		hi = min(lo+step-1, end)
-	case at > t.start[e] && times[at-1] >= event:
-		lo, hi = t.start[e], at-1
-	default:
-		return at
-	}
-	for lo < hi {
-		mid := int32(uint32(lo+hi) >> 1)
-		if times[mid] < event {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
-	cursor[e] = lo
-	return lo
 }
