@@ -1,6 +1,7 @@
 package onlinetest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"slices"
@@ -250,6 +251,10 @@ func (s *suite) damaged() {
 		s.write(genA, 1, At(1, 1), online.WinAlways, true)
 		s.want(genA, Key(1), good)
 	}
+	// With a damaged checksum it loses to the same row.
+	s.subject.Overwrite(s.T, genA, Key(1), append(bytes.Clone(good[:len(good)-2]), 0xff, 0xff))
+	s.write(genA, 1, At(1, 1), online.WinNewest, true)
+	s.want(genA, Key(1), good)
 	// Too short to be a row, it loses to any.
 	s.subject.Overwrite(s.T, genA, Key(1), []byte("\xff\xff\xff\xff\xff"))
 	s.write(genA, 1, At(1, 1), online.WinNewest, true)

@@ -153,14 +153,21 @@ func (s *suite) randomOrder() {
 	}
 }
 
-// concurrentWriters share keys; a reader that watches them never sees one move back.
+// contested is how many keys concurrent writers share.
+const contested = 3
+
+// concurrentWriters share few keys, and their times rise side by side, so that every write is a contest; a reader that
+// watches never sees a key move back.
 func (s *suite) concurrentWriters() {
 	s.create(genA)
 	const writers = 4
 	var all []online.Entry
 	var parts [writers][]online.Entry
 	for w := range parts {
-		parts[w] = s.facts(1500)
+		for i := range int64(800) {
+			f := At(i/3*writers+s.rnd.Int64N(writers), s.rnd.Int64N(300))
+			parts[w] = append(parts[w], online.Entry{Key: Key(s.rnd.Int64N(contested)), Row: f.Row()})
+		}
 		all = append(all, parts[w]...)
 	}
 	var wg sync.WaitGroup
@@ -168,7 +175,7 @@ func (s *suite) concurrentWriters() {
 	for _, part := range parts {
 		wg.Go(func() {
 			for rest := part; len(rest) > 0; {
-				n := min(len(rest), 37)
+				n := min(len(rest), 5)
 				if _, err := s.store.Write(s.ctx, genA, rest[:n], online.WinNewest); err != nil {
 					errs <- err
 					return
@@ -198,7 +205,7 @@ func (s *suite) concurrentWriters() {
 
 func (s *suite) watch(stop <-chan struct{}) error {
 	group := online.Group{Keyspace: genA.Keyspace, Generations: []online.GenerationID{genA.ID}}
-	for k := range int64(20) {
+	for k := range int64(contested) {
 		group.Keys = append(group.Keys, Key(k))
 	}
 	last := make([][]byte, len(group.Keys))

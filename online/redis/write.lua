@@ -9,7 +9,8 @@ local win, field = ARGV[1], ARGV[2]
 local call, pcall = redis.call, redis.pcall
 local unpack, byte, sub = struct.unpack, string.byte, string.sub
 
--- greater reports whether row a is above row b, both less their checksums of 2 bytes.
+-- greater reports whether row a is above row b, both less their checksums of 2 bytes. Where these alone differ the
+-- stored row b is damaged, and a heals it.
 local function greater(a, b)
   local an, bn = #a - 2, #b - 2
   local n = an < bn and an or bn
@@ -26,7 +27,7 @@ local function greater(a, b)
     if x ~= y then return x > y end
     i = i + 1
   end
-  return an > bn
+  return an >= bn
 end
 
 -- timeEnd returns where the time that begins at i ends: 3 bytes of microseconds follow the first 5 if that is odd.
