@@ -117,7 +117,7 @@ func (c *chunk) finish() error {
 	if c.row != c.rows {
 		return fmt.Errorf("its pages hold %d rows, the row group %d", c.row, c.rows)
 	}
-	if c.leaf.maxRep > 0 && c.win.left() > 0 {
+	if c.leaf.maxRep > 0 && c.rows > 0 && c.win.left() > 0 {
 		// Of lists, only this tells that elements are missing at the end.
 		return fmt.Errorf("%d bytes follow its last page", c.win.left())
 	}

@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/bmatcuk/doublestar/v4"
 
@@ -128,7 +129,7 @@ func (w *walk) folder(rel string, depth int) error {
 		return fmt.Errorf("list %s: %w", w.at, err)
 	}
 	if depth > maxDepth {
-		return problem.New(problem.Precondition, "%s: folders are nested more than %d deep; is a symlink a cycle?",
+		return problem.New(problem.Precondition, "%s: folders are nested more than %d deep; does a symlink lead in a cycle?",
 			w.absolute(rel), maxDepth)
 	}
 	dir, err := w.root.Open(rel)
@@ -155,6 +156,13 @@ func (w *walk) folder(rel string, depth int) error {
 // entry visits one name, through a symlink if it is one.
 func (w *walk) entry(rel string, depth int) error {
 	info, err := w.root.Stat(rel)
+	if errors.Is(err, fs.ErrNotExist) {
+		// Either it was removed after the folder was read, or it is a symlink to nothing, which matters only under a
+		// name that was asked for.
+		if _, lerr := w.root.Lstat(rel); errors.Is(lerr, fs.ErrNotExist) || !w.accept(rel) {
+			return nil
+		}
+	}
 	if err != nil {
 		return w.blocked(rel, err)
 	}
@@ -177,8 +185,11 @@ func (w *walk) entry(rel string, depth int) error {
 func (w *walk) blocked(rel string, err error) error {
 	if link, lerr := w.root.Lstat(rel); lerr == nil && link.Mode()&fs.ModeSymlink != 0 {
 		what := "leads out of " + w.at.dir
-		if errors.Is(err, fs.ErrNotExist) {
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
 			what = "leads to nothing"
+		case errors.Is(err, syscall.ELOOP):
+			what = "leads in a cycle"
 		}
 		return &problem.Error{
 			Code:       problem.Precondition,
