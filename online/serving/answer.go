@@ -202,8 +202,12 @@ func (r *read) judge(stored []byte, at int64) (columnar.Status, int64) {
 	return status, event
 }
 
-// Release returns the answer's memory; nothing of it may be used afterwards.
+// Release returns the answer's memory; nothing of it may be used afterwards. An answer that Lookup did not make is left
+// alone.
 func (a *Answer) Release() {
+	if a.plan == nil {
+		return
+	}
 	if a.released {
 		if invariants {
 			panic("serving: answer released twice")

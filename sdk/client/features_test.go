@@ -78,7 +78,11 @@ func TestStatuses(t *testing.T) {
 
 	want := []time.Time{
 		noon, noon.Add(-time.Hour), noon.Add(-6 * time.Hour), noon.Add(-6*time.Hour - time.Microsecond), noon.Add(-12 * time.Hour),
-		{}, {}, {}, {}, noon,
+		{},
+		{},
+		{},
+		{},
+		noon,
 	}
 	if diff := cmp.Diff(want, r.Views[0].EventTimes); diff != "" {
 		t.Errorf("event times (-want +got):\n%s", diff)
