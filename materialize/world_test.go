@@ -495,3 +495,11 @@ func (w *world) status0() error {
 	}
 	return err
 }
+
+func newColumns(v *registry.View) []*columnar.Vector {
+	cols := make([]*columnar.Vector, len(v.Features))
+	for i, f := range v.Features {
+		cols[i] = columnar.NewVector(f.Type, 1)
+	}
+	return cols
+}
