@@ -39,7 +39,6 @@ type chunk struct {
 	dense   *columnar.Vector // of the page, nulls left out
 	spread  *columnar.Vector // of the page, nulls in their places
 	int32s  []int32
-	int64s  []int64
 	float32 []float32
 	arrays  byteArrays
 }
@@ -65,24 +64,26 @@ type data struct {
 
 var chunks = sync.Pool{New: func() any { return new(chunk) }}
 
-// maxKept is the most scratch memory that is kept between chunks, per buffer.
+// maxKept is the largest scratch buffer that is kept between chunks.
 const maxKept = 16 << 20
 
 // release gives a chunk's scratch memory back.
 func (c *chunk) release() {
-	if cap(c.win.buf) > maxKept || cap(c.page) > maxKept || cap(c.arrays.data) > maxKept || cap(c.int64s) > maxKept {
+	if cap(c.win.buf) > maxKept || cap(c.page) > maxKept || cap(c.int32s) > maxKept || cap(c.defs) > maxKept || huge(c.dense) || huge(c.spread) {
 		return
 	}
 	*c = chunk{
 		win:  window{buf: c.win.buf[:0]},
 		page: c.page[:0], defs: c.defs[:0], reps: c.reps[:0], index: c.index[:0], picked: c.picked[:0], wanted: c.wanted[:0],
-		int32s: c.int32s[:0], int64s: c.int64s[:0], float32: c.float32[:0], flawed: c.flawed[:0],
-		arrays: byteArrays{
-			data: c.arrays.data[:0], offsets: c.arrays.offsets[:0],
-			lengths: c.arrays.lengths[:0], prefix: c.arrays.prefix[:0],
-		},
+		dense: c.dense, spread: c.spread,
+		int32s: c.int32s[:0], float32: c.float32[:0], flawed: c.flawed[:0],
+		arrays: byteArrays{lengths: c.arrays.lengths[:0], prefix: c.arrays.prefix[:0]},
 	}
 	chunks.Put(c)
+}
+
+func huge(v *columnar.Vector) bool {
+	return v != nil && max(cap(v.Data), cap(v.Int64s), cap(v.Float64s)) > maxKept
 }
 
 // next returns the header of the next data page, having read dictionaries before it; ok is false after the last.
@@ -378,8 +379,19 @@ func markTaken(v *columnar.Vector, at int, positions []int32) {
 			v.Valid = v.Valid.Append(i, true)
 		}
 	}
-	for i, p := range positions {
-		v.Valid = v.Valid.Append(at+i, p >= 0)
+	i := 0
+	for ; i < len(positions) && (at+i)&7 != 0; i++ {
+		v.Valid = v.Valid.Append(at+i, positions[i] >= 0)
+	}
+	for ; i+8 <= len(positions); i += 8 {
+		var bits byte
+		for j, p := range positions[i : i+8] {
+			bits |= byte(^uint32(p)>>31) << j // the sign of -1 alone is set
+		}
+		v.Valid = append(v.Valid, bits)
+	}
+	for ; i < len(positions); i++ {
+		v.Valid = v.Valid.Append(at+i, positions[i] >= 0)
 	}
 	v.SetLen(at + len(positions))
 }
@@ -387,7 +399,14 @@ func markTaken(v *columnar.Vector, at int, positions []int32) {
 // markPresent does so for n values of which none is null.
 func markPresent(v *columnar.Vector, at, n int) {
 	if v.Valid != nil {
-		for i := at; i < at+n; i++ {
+		i := at
+		for ; i < at+n && i&7 != 0; i++ {
+			v.Valid = v.Valid.Append(i, true)
+		}
+		for ; i+8 <= at+n; i += 8 {
+			v.Valid = append(v.Valid, 0xff)
+		}
+		for ; i < at+n; i++ {
 			v.Valid = v.Valid.Append(i, true)
 		}
 	}

@@ -39,8 +39,11 @@ var (
 	brotliReaders = sync.Pool{New: func() any { return brotli.NewReader(nil) }}
 )
 
-// decompress fills dst, whose length is the declared size, and fails where src holds more or less. It never writes or
-// allocates beyond dst, whatever src promises.
+// slack is what a buffer to decompress into should have beyond its length: zstd's fast loop writes in strides.
+const slack = 64
+
+// decompress fills dst, whose length is the declared size, and fails where src holds more or less. It never writes
+// beyond dst's capacity and slack, or allocates more, whatever src promises.
 func decompress(codec format.CompressionCodec, dst, src []byte) error {
 	switch codec {
 	case format.Uncompressed:
@@ -93,7 +96,7 @@ func decompressZstd(dst, src []byte) error {
 		return errors.New("zstd: no decoder")
 	}
 	defer zstdDecoders.Put(d)
-	out, err := d.DecodeAll(src, dst[:0:len(dst)])
+	out, err := d.DecodeAll(src, dst[:0:min(cap(dst), len(dst)+slack)])
 	switch {
 	case errors.Is(err, zstd.ErrDecoderSizeExceeded):
 		return errPageSize

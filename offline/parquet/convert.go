@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"math"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/parquet-go/parquet-go/format"
@@ -85,7 +86,7 @@ func (c *chunk) convert(dst *columnar.Vector, n int, e format.Encoding, src []by
 
 func widen[W int64 | float64, N int32 | float32](dst []W, src []N) []W {
 	at := len(dst)
-	dst = append(dst, make([]W, len(src))...)
+	dst = slices.Grow(dst, len(src))[:at+len(src)]
 	for i, v := range src {
 		dst[at+i] = W(v)
 	}

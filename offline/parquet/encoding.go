@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"math/bits"
+	"slices"
 
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -185,7 +186,7 @@ func appendInt32s(dst []int32, n int, e format.Encoding, src []byte) ([]int32, e
 			src = merge(src[:4*n], 4)
 		}
 		at := len(dst)
-		dst = append(dst, make([]int32, n)...)
+		dst = slices.Grow(dst, n)[:at+n]
 		out := dst[at:]
 		for i := range out {
 			out[i] = int32(binary.LittleEndian.Uint32(src[4*i:]))
@@ -209,7 +210,7 @@ func appendInt64s(dst []int64, n int, e format.Encoding, src []byte) ([]int64, e
 			src = merge(src[:8*n], 8)
 		}
 		at := len(dst)
-		dst = append(dst, make([]int64, n)...)
+		dst = slices.Grow(dst, n)[:at+n]
 		out := dst[at:]
 		for i := range out {
 			out[i] = int64(binary.LittleEndian.Uint64(src[8*i:]))
@@ -234,7 +235,7 @@ func appendFloat32s(dst []float32, n int, e format.Encoding, src []byte) ([]floa
 		src = merge(src[:4*n], 4)
 	}
 	at := len(dst)
-	dst = append(dst, make([]float32, n)...)
+	dst = slices.Grow(dst, n)[:at+n]
 	out := dst[at:]
 	for i := range out {
 		out[i] = math.Float32frombits(binary.LittleEndian.Uint32(src[4*i:]))
@@ -254,7 +255,7 @@ func appendFloat64s(dst []float64, n int, e format.Encoding, src []byte) ([]floa
 		src = merge(src[:8*n], 8)
 	}
 	at := len(dst)
-	dst = append(dst, make([]float64, n)...)
+	dst = slices.Grow(dst, n)[:at+n]
 	out := dst[at:]
 	for i := range out {
 		out[i] = math.Float64frombits(binary.LittleEndian.Uint64(src[8*i:]))

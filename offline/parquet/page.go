@@ -249,7 +249,7 @@ func (c *chunk) body(h *pageHeader) ([]byte, error) {
 		}
 	}
 	if cap(c.page) < int(h.uncompressed) {
-		c.page = make([]byte, h.uncompressed)
+		c.page = make([]byte, h.uncompressed, int(h.uncompressed)+slack)
 	}
 	c.page = c.page[:h.uncompressed]
 	copy(c.page, src[:levels])
