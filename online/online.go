@@ -83,7 +83,8 @@ type Entry struct {
 	Key []byte // row.AppendKey
 	Row []byte // row.Layout.AppendRow
 	// Expire is when the row can no longer be part of any answer, in microseconds; 0: never. Hygiene alone: a store may
-	// keep the row longer, never drop it sooner, and never shortens what another view's row of the entity needs.
+	// keep the row longer, never drop it sooner, and never shortens what another view's row of the entity needs. A time
+	// that has passed may remove the row at once.
 	Expire int64
 }
 

@@ -92,8 +92,8 @@ func NewLayout(fields []Field) *Layout {
 // Fields returns the fields in declared order; the caller must not change them.
 func (l *Layout) Fields() []Field { return l.fields }
 
-// AppendRow appends a stored row: times, canonical encoding, checksum. Both times must be ValidTime, created may be
-// NoCreated.
+// AppendRow appends a stored row: times, canonical encoding, checksum. Both times are ValidTime, which the caller has
+// checked (it panics otherwise); created may be NoCreated.
 func (l *Layout) AppendRow(dst []byte, event, created int64, cols []*columnar.Vector, i int) []byte {
 	start := len(dst)
 	dst = appendTimes(dst, event, created)

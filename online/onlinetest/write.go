@@ -154,18 +154,18 @@ func (s *suite) randomOrder() {
 }
 
 // contested is how many keys concurrent writers share.
-const contested = 3
+const contested = 100
 
-// concurrentWriters share few keys, and their times rise side by side, so that every write is a contest; a reader that
-// watches never sees a key move back.
+// concurrentWriters share keys, their times rise side by side, and their batches are long, so that every one is a
+// contest; a reader that watches never sees a key move back.
 func (s *suite) concurrentWriters() {
 	s.create(genA)
 	const writers = 4
 	var all []online.Entry
 	var parts [writers][]online.Entry
 	for w := range parts {
-		for i := range int64(800) {
-			f := At(i/3*writers+s.rnd.Int64N(writers), s.rnd.Int64N(300))
+		for i := range int64(30_000) {
+			f := At(i/contested*writers+s.rnd.Int64N(writers), s.rnd.Int64N(300))
 			parts[w] = append(parts[w], online.Entry{Key: Key(s.rnd.Int64N(contested)), Row: f.Row()})
 		}
 		all = append(all, parts[w]...)
@@ -175,7 +175,7 @@ func (s *suite) concurrentWriters() {
 	for _, part := range parts {
 		wg.Go(func() {
 			for rest := part; len(rest) > 0; {
-				n := min(len(rest), 5)
+				n := min(len(rest), 2*contested)
 				if _, err := s.store.Write(s.ctx, genA, rest[:n], online.WinNewest); err != nil {
 					errs <- err
 					return

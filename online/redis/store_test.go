@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/online"
@@ -122,6 +123,32 @@ func TestExpiry(t *testing.T) {
 	if err != nil || got != (e.Expire+999)/1000 {
 		t.Errorf("ends at %d (%v), want %d", got, err, e.Expire/1000)
 	}
+}
+
+// TestCompact: five views of ten ordinary features stay in Redis's compact encoding under its default settings.
+func TestCompact(t *testing.T) {
+	server := onlinetest.StartRedisServer(t)
+	s, client := claimed(t, server), server.Client(t)
+	var fields []row.Field
+	var cols []*columnar.Vector
+	for i := range 5 {
+		number, count := columnar.Type{Kind: columnar.Float64}, columnar.Type{Kind: columnar.Int64}
+		fields = append(fields, row.Field{Name: "f" + strconv.Itoa(i), Type: number}, row.Field{Name: "i" + strconv.Itoa(i), Type: count})
+		cols = append(cols, columnar.NewVector(number, 1), columnar.NewVector(count, 1))
+		cols[2*i].AppendFloat64(1.0 / 3)
+		cols[2*i+1].AppendInt64(999_999)
+	}
+	stored := row.NewLayout(fields).AppendRow(nil, 983448000e6, row.NoCreated, cols, 0)
+	for id := range online.GenerationID(5) {
+		g := online.Generation{ID: 100 + id, Keyspace: gen.Keyspace}
+		create(t, s, g)
+		write(t, s, g, online.Entry{Key: onlinetest.Key(1), Row: stored})
+	}
+	hash := hashOf(gen, onlinetest.Key(1))
+	if got := client.ObjectEncoding(t.Context(), hash).Val(); got != "listpack" {
+		t.Errorf("rows of %d bytes are kept as %s", len(stored), got)
+	}
+	t.Logf("%d bytes for an entity of 50 features", client.MemoryUsage(t.Context(), hash).Val())
 }
 
 // TestWrongType: another's value in place of an entity's hash damages that entity alone.
