@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -335,11 +336,6 @@ func TestTextWithoutLogicalType(t *testing.T) {
 	if err := r.Read(context.Background(), 0, 1, s); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("string: %v", err)
 	}
-	// Row 1 is sound, but shares a page with one that is not; of the dictionary, only what is used is judged.
-	s.Reset()
-	if err := r.Gather(context.Background(), 0, 1, []int32{1}, s); err == nil {
-		t.Logf("gathered %q", s.Data)
-	}
 }
 
 func TestExactAndRequired(t *testing.T) {
@@ -428,4 +424,30 @@ func TestPartitionsAndAbsentColumns(t *testing.T) {
 			t.Errorf("%s as %s: %v", bad.Name, bad.Type, err)
 		}
 	}
+}
+
+// Row groups and columns are read from several goroutines; the memory they share must not mix values.
+func TestConcurrentReads(t *testing.T) {
+	files := expected(t)
+	var group sync.WaitGroup
+	for _, name := range []string{"zstd-v2-dict.parquet", "gzip-v2-dict.parquet", "lz4-v2-plain.parquet", "brotli-v1-plain.parquet"} {
+		b := load(t, name)
+		for c, w := range files[name] {
+			r := bind(t, b, name, w.column(c))
+			group.Go(func() {
+				for range 3 {
+					v := columnar.NewVector(w.Type, 0)
+					for g := range r.RowGroups() {
+						if err := r.Read(context.Background(), g, 0, v); err != nil {
+							t.Error(err)
+						}
+					}
+					if diff := cmp.Diff(w.Values, texts(v)); diff != "" {
+						t.Errorf("%s: %s (-engine +ours):\n%s", name, c, diff)
+					}
+				}
+			})
+		}
+	}
+	group.Wait()
 }
