@@ -20,7 +20,7 @@ func TestSpineTimes(t *testing.T) {
 		name   string
 		values *columnar.Vector
 		opts   SpineOptions
-		want   []int64 // departures: 3 before noon, null from then on; math.MinInt64 stands for null
+		want   []int64 // departures: 3 before noon, null (-1) from then on
 	}{
 		{"timestamps", vec(timeType, noon-1, noon), SpineOptions{}, []int64{3, -1}},
 		{"text", vec(stringType, "2001-01-01T11:59:59.999999Z", "2001-01-01T12:00:00Z", "2001-01-01T12:00:00+00:00"), SpineOptions{}, []int64{3, -1, -1}},
@@ -83,16 +83,26 @@ func TestSpineTimestampUnitsAndDates(t *testing.T) {
 		{"naive in a zone", pq.TimestampAdjusted(pq.Microsecond, false), []pq.Value{pq.Int64Value(noon - 5*hour - 1), pq.Int64Value(noon - 5*hour)},
 			SpineOptions{Location: newYork}, []int64{3, -1}},
 		{"date at its start", pq.Date(), []pq.Value{pq.Int32Value(int32(day)), pq.Int32Value(int32(day + 1))},
-			SpineOptions{At: registry.AtStart}, []int64{0, 0}},
+			SpineOptions{At: registry.AtStart}, []int64{5, 0}},
 		{"date at its end", pq.Date(), []pq.Value{pq.Int32Value(int32(day - 1)), pq.Int32Value(int32(day))},
-			SpineOptions{At: registry.AtEnd}, []int64{0, 0}},
+			SpineOptions{At: registry.AtEnd}, []int64{5, 0}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
+			// Of Denver there is one row, at the midnight that the day begins with: the end of the day before.
+			airport := "JFK"
+			if tt.opts.At != "" {
+				airport = "DEN"
+			}
+			writeFile(t, w.path("hourly/b.parquet"), 1,
+				field{"airport", vec(stringType, "DEN")}, field{"hour", vec(timeType, day*24*hour)},
+				field{"departures", vec(int64Type, 5)}, field{"delay", vec(floatType, 1.0)},
+				field{"tags", vec(listType, nil)}, field{"note", vec(stringType, nil)},
+			)
 			var out bytes.Buffer
 			writer := pq.NewGenericWriter[any](&out, pq.NewSchema("spine", pq.Group{"when": tt.node, "airport": pq.String()}))
 			for _, v := range tt.values {
-				row := pq.Row{pq.ByteArrayValue([]byte("JFK")).Level(0, 0, 0), v.Level(0, 0, 1)}
+				row := pq.Row{pq.ByteArrayValue([]byte(airport)).Level(0, 0, 0), v.Level(0, 0, 1)}
 				if _, err := writer.WriteRows([]pq.Row{row}); err != nil {
 					t.Fatal(err)
 				}
