@@ -139,7 +139,7 @@ var confined = []struct {
 	},
 	{
 		"github.com/redis/go-redis",
-		[]string{"online/redis"},
+		[]string{"online/redis", "online/onlinetest"},
 		"one driver lives in one package",
 	},
 	{
