@@ -54,6 +54,8 @@ func (k *kernel) eventColumn() int        { return len(k.in.View.KeyColumns) }
 func (k *kernel) featureColumn(f int) int { return k.eventColumn() + 1 + f }
 func (k *kernel) hasCreated() bool        { return k.in.View.Source.CreatedTime != "" }
 func (k *kernel) createdColumn() int      { return len(k.columns) - 1 }
+
+// reject tells the caller of dropped source rows.
 func (k *kernel) reject(why string, n int64) {
 	if n > 0 && k.opts.Rejected != nil {
 		k.opts.Rejected(why, n)
