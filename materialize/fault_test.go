@@ -154,6 +154,31 @@ func TestReachedAfterKill(t *testing.T) {
 	w.clean()
 }
 
+// What a run that was cut off wrote ahead of now is not served by the next run.
+func TestReachedAhead(t *testing.T) {
+	forStores(t, func(t *testing.T, w *world) {
+		w.write("1.parquet", at("a", 60, 1), at("a", -60, 2))
+		first := w.run(materialize.Request{})
+		s := &intercepted{Store: w.store}
+		s.before = func(_ context.Context, call string) error {
+			if call == "identity" {
+				return errCut
+			}
+			return nil
+		}
+		_, err := w.service(s, nil).Run(t.Context(), materialize.Request{To: noon.Add(2 * time.Hour), AllowFuture: true}, nil)
+		if !errors.Is(err, errCut) {
+			t.Fatal(err)
+		}
+		run := w.run(materialize.Request{})
+		if run.T != last || run.Generation == first.Generation || !strings.Contains(run.Reason, "did not end well") {
+			t.Errorf("run %+v", run)
+		}
+		w.want(w.values("a"), "1 10")
+		w.clean()
+	})
+}
+
 // FLUSHALL, or a removed folder: noticed, told, and everything is read again.
 func TestLostStore(t *testing.T) {
 	forStores(t, func(t *testing.T, w *world) {

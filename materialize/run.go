@@ -114,6 +114,9 @@ func (j *job) do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if j.plan.full && j.run.RowsRead == 0 && j.run.Held == 0 {
+		j.cfg.Logger.Warn("the source has files but no rows", "view", j.view.Name, "files", j.run.Files)
+	}
 	// Acknowledged writes may have been lost since, by a failover or a restart: then nothing is recorded.
 	if err := j.checkStore(ctx); err != nil {
 		return err
@@ -156,7 +159,12 @@ func (j *job) survey(ctx context.Context) (err error) {
 	case j.req.Full:
 		j.plan.refill("--full", files)
 	}
-	if !j.plan.full && t < j.current.Reached {
+	switch {
+	case j.plan.full || t >= j.current.Reached:
+	case j.req.To.IsZero():
+		// It reached ahead of now: its rows are not for now's answers.
+		j.plan.refill("a run that did not end well wrote rows of the future", files)
+	default:
 		return &problem.Error{
 			Code:  problem.Invalid,
 			Field: "to",
@@ -198,18 +206,18 @@ func (j *job) findCurrent(ctx context.Context, gens []state.Generation) (reason 
 	return "", nil
 }
 
-// instant returns the run's T. A default T never lies before what was reached already, so that a clock set back, or a
-// T that was allowed to lie in the future, stops no later run.
+// instant returns the run's T. A default T never lies before the last one, so that a clock set back, or a T that was
+// allowed to lie in the future, stops no later run.
 func (j *job) instant() (int64, error) {
 	if j.req.To.IsZero() {
 		t := j.run.Started.Add(-j.cfg.MaxClockSkew).UnixMicro()
-		if j.current != nil {
-			t = max(t, j.current.T)
-			if !j.req.Full {
-				t = max(t, j.current.Reached)
-			}
+		if j.current == nil {
+			return t, nil
 		}
-		return t, nil
+		if reached := j.current.Reached; !j.req.Full && reached <= j.run.Started.UnixMicro() {
+			t = max(t, reached)
+		}
+		return max(t, j.current.T), nil
 	}
 	t := j.req.To.UnixMicro()
 	if j.current != nil && t < j.current.T {

@@ -2,6 +2,7 @@ package materialize
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -283,10 +284,7 @@ func (c *check) sample(ctx context.Context, n int) error {
 	limit := uint64(math.MaxUint64)
 	trim := func() {
 		slices.SortFunc(picks, func(a, b pick) int {
-			if a.hash != b.hash {
-				return cmpUint(a.hash, b.hash)
-			}
-			return bytes.Compare(a.key, b.key)
+			return cmp.Or(cmp.Compare(a.hash, b.hash), bytes.Compare(a.key, b.key))
 		})
 		if len(picks) > n {
 			picks = picks[:n]
@@ -315,17 +313,15 @@ func (c *check) sample(ctx context.Context, n int) error {
 	return c.flush(ctx)
 }
 
-func cmpUint(a, b uint64) int {
-	if a < b {
-		return -1
-	}
-	return 1
-}
-
 // entities calls fn with the key of every entity that history has up to T. The key is valid during the call.
 func (c *check) entities(ctx context.Context, fn func(key []byte) error) error {
+	// No feature is read for it.
+	in, view, declared := c.in, *c.view, *c.view.FeatureView
+	declared.Features = nil
+	view.FeatureView, view.Layout, view.Defaults = &declared, row.NewLayout(nil), nil
+	in.View = &view
 	var key []byte
-	_, err := asof.Latest(ctx, c.in, math.MinInt64, asof.Options{Workers: c.cfg.Workers}, func(b *asof.Batch) error {
+	_, err := asof.Latest(ctx, in, math.MinInt64, asof.Options{Workers: c.cfg.Workers}, func(b *asof.Batch) error {
 		for i := range b.Event {
 			var ok bool
 			if key, ok = row.AppendKey(key[:0], b.Keys, i); !ok {

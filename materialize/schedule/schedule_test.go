@@ -37,6 +37,13 @@ func (c *calls) fire(ctx context.Context, view string) {
 	c.mu.Unlock()
 }
 
+// take sets how long calls of a view last from now on.
+func (c *calls) take(view string, d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.takes[view] = d
+}
+
 func (c *calls) count(view string) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -92,7 +99,7 @@ func TestFires(t *testing.T) {
 func TestOneAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c := start(t, nil, schedule.Entry{View: "a", Spec: "* * * * *"}, schedule.Entry{View: "b", Spec: "* * * * *"})
-		c.takes["a"] = 3*time.Minute + 30*time.Second
+		c.take("a", 3*time.Minute+30*time.Second)
 		pass(10*time.Minute + time.Second)
 		if c.most != 1 {
 			t.Errorf("%d calls of one view at once", c.most)
@@ -150,7 +157,7 @@ func TestClockIsSet(t *testing.T) {
 func TestUpdate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, c := start(t, nil, schedule.Entry{View: "a", Spec: "*/10 * * * *"}, schedule.Entry{View: "b", Spec: "* * * * *"})
-		c.takes["b"] = 90 * time.Second
+		c.take("b", 90*time.Second)
 		pass(61 * time.Second)
 		err := s.Update([]schedule.Entry{
 			{View: "a", Spec: "*/10 * * * *"},
@@ -168,7 +175,7 @@ func TestUpdate(t *testing.T) {
 			t.Errorf("fired %v", c.at)
 		}
 		// A view that comes back while the call from before is under way.
-		c.takes["c"] = time.Minute
+		c.take("c", time.Minute)
 		pass(5 * time.Minute)
 		if err := s.Update(nil); err != nil {
 			t.Fatal(err)

@@ -34,16 +34,17 @@ func (s *Store) Acquire(ctx context.Context, view, store, holder string, now tim
 			return err
 		}
 		var by string
-		var taken int64
-		if err := tx.QueryRowContext(ctx, `SELECT holder, taken FROM lease WHERE view_name = ? AND store = ?`,
-			view, store).Scan(&by, &taken); err != nil {
+		var taken, expires int64
+		if err := tx.QueryRowContext(ctx, `SELECT holder, taken, expires FROM lease WHERE view_name = ? AND store = ?`,
+			view, store).Scan(&by, &taken, &expires); err != nil {
 			return err
 		}
 		return &problem.Error{
 			Code: problem.Conflict,
 			Message: fmt.Sprintf("view %s is being materialized by %s since %s", view, by,
 				time.UnixMicro(taken).UTC().Format(time.RFC3339)),
-			Suggestion: "wait until that run has ended; provender runs shows it",
+			Suggestion: "wait until that run has ended; if its process has gone, until " +
+				time.UnixMicro(expires).UTC().Format(time.RFC3339),
 		}
 	})
 	return l, err
