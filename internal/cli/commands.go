@@ -5,6 +5,7 @@ import "github.com/spf13/cobra"
 // commands lists every command.
 func (a *app) commands() []*cobra.Command {
 	return []*cobra.Command{
+		a.demoCommand(),
 		a.initCommand(),
 		a.validateCommand(),
 		a.schemaCommand(),
