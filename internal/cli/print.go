@@ -10,7 +10,9 @@ import (
 
 	"charm.land/lipgloss/v2"
 
+	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/sdk/client"
 )
 
 // report is what a command found or did. Its fields are the JSON of docs/reference/json.md, its text the table.
@@ -48,16 +50,31 @@ func (a *app) colour(terminal bool) bool {
 // printError tells an error: what failed, then what to do about it.
 func (a *app) printError(err error) {
 	p := a.talk()
-	message := err.Error()
-	var e *problem.Error
-	suggestion := ""
-	if errors.As(err, &e) && e.Suggestion != "" {
-		suggestion = e.Suggestion
-		message = strings.Replace(message, " ("+suggestion+")", "", 1)
+	var set diag.Set
+	if errors.As(err, &set) {
+		p.diagnostics(set)
+		return
 	}
+	message := err.Error()
+	suggestion := suggestionOf(err)
+	message = strings.Replace(message, " ("+suggestion+")", "", 1)
 	p.printf("%s %s\n", p.bad("Error:"), strings.TrimRight(message, "\n"))
 	if suggestion != "" {
 		p.printf("  %s\n", suggestion)
+	}
+}
+
+// suggestionOf returns what an error says to do, "" where it says nothing.
+func suggestionOf(err error) string {
+	var local *problem.Error
+	var remote *client.Error
+	switch {
+	case errors.As(err, &local):
+		return local.Suggestion
+	case errors.As(err, &remote):
+		return remote.Suggestion
+	default:
+		return ""
 	}
 }
 
