@@ -63,12 +63,7 @@ func TestDriverStats(t *testing.T) {
 	}
 	write(t, filepath.Join(dir, "provender.yaml"), fmt.Sprintf(driverProject, data, onlinetest.StartRedis(t)))
 	write(t, filepath.Join(dir, "drivers.yaml"), driverDefinitions)
-	bin := filepath.Join(dir, "provender")
-	output(t, exec.Command("go", "build", "-o", bin, "github.com/provender-dev/provender/cmd/provender"))
-	cli := func(args ...string) []byte {
-		t.Helper()
-		return output(t, exec.Command(bin, append([]string{"-C", dir}, args...)...))
-	}
+	cli := command(t, dir)
 	cli("apply", "--yes")
 	cli("materialize")
 	cli("verify", "--full")
