@@ -78,24 +78,26 @@ func TestDriverStats(t *testing.T) {
 		args = append(args, "--entity", fmt.Sprint("driver_id=", w[0]))
 	}
 	var got struct {
-		Features []struct {
-			Name     string   `json:"name"`
-			Values   []any    `json:"values"`
-			Statuses []string `json:"statuses"`
-		} `json:"features"`
+		Rows []struct {
+			Features map[string]struct {
+				Value  any    `json:"value"`
+				Status string `json:"status"`
+			} `json:"features"`
+		} `json:"rows"`
 	}
 	decode(t, cli(args...), &got)
-	if len(got.Features) != 3 {
-		t.Fatalf("%d features", len(got.Features))
+	if len(got.Rows) != len(want) {
+		t.Fatalf("%d rows, want %d", len(got.Rows), len(want))
 	}
-	for f, column := range got.Features {
-		for i, w := range want {
-			if column.Statuses[i] != "PRESENT" && column.Statuses[i] != "NULL" {
-				t.Errorf("driver %v, %s: %s", w[0], column.Name, column.Statuses[i])
+	for i, w := range want {
+		for f, name := range []string{"conv_rate", "acc_rate", "avg_daily_trips"} {
+			cell, ok := got.Rows[i].Features[name]
+			if !ok || cell.Status != "PRESENT" && cell.Status != "NULL" {
+				t.Errorf("driver %v, %s: %+v", w[0], name, cell)
 			}
-			// Both print the shortest decimal of the value's own width, or of its exact double: compare as float32.
-			if !sameNumber(column.Values[i], w[f+1]) {
-				t.Errorf("driver %v, %s: %v, DuckDB has %v", w[0], column.Name, column.Values[i], w[f+1])
+			// JSON has the shortest decimal of the value's own width, Python of its exact double: compare as float32.
+			if !sameNumber(cell.Value, w[f+1]) {
+				t.Errorf("driver %v, %s: %v, DuckDB has %v", w[0], name, cell.Value, w[f+1])
 			}
 		}
 	}
