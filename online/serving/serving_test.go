@@ -139,6 +139,7 @@ func TestUpdate(t *testing.T) {
 	s.Update(one, first)
 
 	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
 	var wg sync.WaitGroup
 	seen := make([]map[int64]bool, readers) // per reader: revisions
 	answered := make(chan struct{}, readers)
@@ -148,6 +149,7 @@ func TestUpdate(t *testing.T) {
 			for n := 0; ctx.Err() == nil; n++ {
 				if err := checkAnswer(s, n%2 == 0, seen[i]); err != nil {
 					t.Error(err)
+					stop()
 					return
 				}
 				select {
@@ -163,7 +165,10 @@ func TestUpdate(t *testing.T) {
 		} else {
 			s.Update(one, first)
 		}
-		<-answered
+		select {
+		case <-answered:
+		case <-ctx.Done():
+		}
 	}
 	stop()
 	wg.Wait()
