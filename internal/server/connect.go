@@ -42,7 +42,7 @@ func (p *Project) Do(ctx context.Context, logger *slog.Logger, fn func(context.C
 		return err
 	}
 	err = errors.Join(fn(ctx, c.client), c.close())
-	if err == nil || !c.foreign || ctx.Err() != nil || p.held(ctx) {
+	if err == nil || !c.foreign || ctx.Err() != nil || !lost(err) && p.held(ctx) {
 		return err
 	}
 	logger.Debug("the process that held the online store went away; starting over", "error", err)
@@ -50,6 +50,12 @@ func (p *Project) Do(ctx context.Context, logger *slog.Logger, fn func(context.C
 		return err
 	}
 	return errors.Join(fn(ctx, c.client), c.close())
+}
+
+// lost reports whether a call may have failed because the process that answered went away.
+func lost(err error) bool {
+	var failed *client.Error
+	return errors.As(err, &failed) && failed.Code == client.CodeUnavailable
 }
 
 // held reports whether another process answers for the project's embedded store.
