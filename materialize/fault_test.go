@@ -179,6 +179,49 @@ func TestReachedAhead(t *testing.T) {
 	})
 }
 
+// A file that a run read before it was cut off, and that then changed or went: what was written of it does not stay.
+func TestRewrittenAfterCut(t *testing.T) {
+	for _, way := range []string{"rewritten", "removed"} {
+		for _, replacing := range []bool{false, true} {
+			t.Run(fmt.Sprint(way, " replace=", replacing), func(t *testing.T) {
+				w := one(t)
+				if replacing {
+					w.snap = snapshot(replace)
+				}
+				w.write("1.parquet", at("a", 60, 1))
+				w.run(materialize.Request{})
+				w.write("2.parquet", at("a", 10, 2))
+				s := &intercepted{Store: w.store}
+				s.before = func(_ context.Context, call string) error {
+					if call == "identity" {
+						return errCut
+					}
+					return nil
+				}
+				if _, err := w.service(s, nil).Run(t.Context(), materialize.Request{}, nil); !errors.Is(err, errCut) {
+					t.Fatal(err)
+				}
+				w.want(w.values("a"), "2 20")
+				if w.remove("2.parquet"); way == "rewritten" {
+					w.write("2.parquet", at("b", 20, 3))
+				}
+				if st := w.status(); st.PendingFiles != 1 {
+					t.Errorf("status %+v", st)
+				}
+				run := w.run(materialize.Request{})
+				if replacing {
+					w.wantState(materialize.ViewDiverged)
+					run = w.run(materialize.Request{Full: true})
+				} else if run.Reason != "source files changed" {
+					t.Errorf("run %+v", run)
+				}
+				w.want(w.values("a"), "1 10")
+				w.clean()
+			})
+		}
+	}
+}
+
 // FLUSHALL, or a removed folder: noticed, told, and everything is read again.
 func TestLostStore(t *testing.T) {
 	forStores(t, func(t *testing.T, w *world) {

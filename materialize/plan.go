@@ -1,6 +1,8 @@
 package materialize
 
 import (
+	"slices"
+
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
@@ -21,8 +23,25 @@ func (p *plan) refill(reason string, files []source.File) {
 	*p = plan{full: true, reason: reason, read: files}
 }
 
+// reads lists the files of the plan as the state has them.
+func (p *plan) reads() []state.LedgerFile {
+	var reads []state.LedgerFile
+	for _, files := range [][]source.File{p.replace, p.read} {
+		for _, f := range files {
+			reads = append(reads, state.LedgerFile{Path: f.Path, Size: f.Size, Identity: f.Identity})
+		}
+	}
+	return reads
+}
+
+// consumed is what a generation may hold rows of.
+type consumed struct {
+	ledger   []state.LedgerFile
+	attempts []state.LedgerFile // of runs that did not end well
+}
+
 // planRun compares the files there are with what the generation has consumed. A nil generation needs refill.
-func planRun(v *registry.View, g *state.Generation, ledger []state.LedgerFile, files []source.File, t int64) plan {
+func planRun(v *registry.View, g *state.Generation, had consumed, files []source.File, t int64) plan {
 	if g == nil {
 		return plan{}
 	}
@@ -31,7 +50,7 @@ func planRun(v *registry.View, g *state.Generation, ledger []state.LedgerFile, f
 		p.refill(why, files)
 		return p
 	}
-	d := compare(ledger, files, t)
+	d := compare(had, files, t)
 	if len(d.changed)+len(d.gone) > 0 && v.Source.Rewrites != registry.RewritesReplace {
 		p.refill("source files changed", files)
 		return p
@@ -64,29 +83,48 @@ type difference struct {
 // pending is the number of files that the ledger does not have as they are.
 func (d *difference) pending() int64 { return int64(len(d.fresh) + len(d.changed) + len(d.gone)) }
 
-// compare tells how files differ from a ledger at an instant t.
-func compare(ledger []state.LedgerFile, files []source.File, t int64) difference {
+// compare tells how files differ, at an instant t, from what was consumed. A file that an unfinished run read, and
+// that is no longer as it was, counts as changed or gone: rows of it may be online.
+func compare(had consumed, files []source.File, t int64) difference {
 	var d difference
-	known := make(map[string]*state.LedgerFile, len(ledger))
-	for i := range ledger {
-		known[ledger[i].Path] = &ledger[i]
+	known := make(map[string]*state.LedgerFile, len(had.ledger))
+	for i := range had.ledger {
+		known[had.ledger[i].Path] = &had.ledger[i]
+	}
+	attempted := map[string]*state.LedgerFile{}
+	for i := range had.attempts {
+		// Of several states of one file at most one is that of now.
+		a := &had.attempts[i]
+		if earlier := attempted[a.Path]; earlier != nil {
+			a = &state.LedgerFile{Path: a.Path}
+		}
+		attempted[a.Path] = a
 	}
 	for _, f := range files {
-		l := known[f.Path]
+		l, a := known[f.Path], attempted[f.Path]
 		switch {
+		case l != nil && !same(l, f), a != nil && !same(a, f):
+			d.changed = append(d.changed, f)
 		case l == nil:
 			d.fresh = append(d.fresh, f)
-		case l.Identity != f.Identity || l.Size != f.Size:
-			d.changed = append(d.changed, f)
 		case l.Held > 0 && l.HeldFrom <= t:
 			d.due = append(d.due, f)
 		}
 		delete(known, f.Path)
+		delete(attempted, f.Path)
 	}
-	for i := range ledger {
-		if known[ledger[i].Path] != nil {
-			d.gone = append(d.gone, ledger[i].Path)
-		}
+	for path := range known {
+		d.gone = append(d.gone, path)
+		delete(attempted, path)
 	}
+	for path := range attempted {
+		d.gone = append(d.gone, path)
+	}
+	slices.Sort(d.gone)
 	return d
+}
+
+// same reports whether a file is as it was consumed.
+func same(l *state.LedgerFile, f source.File) bool {
+	return l.Identity == f.Identity && l.Size == f.Size
 }

@@ -142,17 +142,15 @@ func (j *job) survey(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	var ledger []state.LedgerFile
-	if j.current != nil {
-		if ledger, err = j.cfg.State.Ledger(ctx, j.current.ID); err != nil {
-			return err
-		}
+	had, err := j.consumedBy(ctx, j.current)
+	if err != nil {
+		return err
 	}
 	t, err := j.instant()
 	if err != nil {
 		return err
 	}
-	j.plan = planRun(j.view, j.current, ledger, files, t)
+	j.plan = planRun(j.view, j.current, had, files, t)
 	switch {
 	case reason != "":
 		j.plan.refill(reason, files)
@@ -175,6 +173,18 @@ func (j *job) survey(ctx context.Context) (err error) {
 	}
 	j.run.T, j.run.Full, j.run.Reason = time.UnixMicro(t).UTC(), j.plan.full, j.plan.reason
 	return nil
+}
+
+// consumedBy returns what a generation may hold rows of; nothing for nil.
+func (s *Service) consumedBy(ctx context.Context, g *state.Generation) (had consumed, err error) {
+	if g == nil {
+		return had, nil
+	}
+	if had.ledger, err = s.cfg.State.Ledger(ctx, g.ID); err != nil {
+		return had, err
+	}
+	had.attempts, err = s.cfg.State.Attempted(ctx, g.ID)
+	return had, err
 }
 
 // findCurrent sets the generation to continue; without one it tells why.
@@ -234,13 +244,13 @@ func (j *job) instant() (int64, error) {
 
 // begin records the run, and what it may write, before it writes.
 func (j *job) begin(ctx context.Context) error {
-	var fresh *state.Generation
+	start := state.Start{Run: &j.run}
 	if j.plan.full {
 		keyspace, err := j.cfg.State.Keyspace(ctx, j.view.Entities)
 		if err != nil {
 			return err
 		}
-		fresh = &state.Generation{
+		start.Fresh = &state.Generation{
 			Generation: online.Generation{Keyspace: keyspace},
 			View:       j.view.Name, Incarnation: j.incarnation, Digest: j.view.Digest,
 			Fields: j.view.Layout.Fields(), Keys: keyFields(j.view), TTL: j.view.TTLMicros,
@@ -249,14 +259,15 @@ func (j *job) begin(ctx context.Context) error {
 	} else {
 		j.gen = j.current.Generation
 		j.run.Generation = j.gen.ID
+		start.Reads = j.plan.reads()
 	}
-	if err := j.cfg.State.Begin(ctx, j.lease, &j.run, fresh); err != nil {
+	if err := j.cfg.State.Begin(ctx, j.lease, start); err != nil {
 		return err
 	}
-	if fresh == nil {
+	if start.Fresh == nil {
 		return nil
 	}
-	j.gen = fresh.Generation
+	j.gen = start.Fresh.Generation
 	j.cfg.Logger.Info("fill a new generation", "view", j.view.Name, "generation", j.gen.ID, "reason", j.run.Reason)
 	if err := j.cfg.Online.CreateGeneration(ctx, j.gen); err != nil {
 		return storeFailure("create a generation in", err)

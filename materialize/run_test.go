@@ -104,6 +104,9 @@ func TestHeldRows(t *testing.T) {
 		if run.Held != 3 || run.Files != 2 {
 			t.Errorf("first run %+v", run)
 		}
+		if st := w.status(); st.Held != 3 {
+			t.Errorf("held %d", st.Held)
+		}
 		if got := w.read(noon.Add(-time.Hour), "edge", "a", "b"); strings.Join(got, " | ") != "1 10 | 1 10 | 1 10" {
 			t.Errorf("at T: %v", got)
 		}

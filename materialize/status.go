@@ -105,21 +105,18 @@ func (st *ViewStatus) describe(g *state.Generation, now time.Time) {
 
 // files tells what the source has that the generation has not.
 func (s *Service) files(ctx context.Context, v *registry.View, g *state.Generation, now time.Time, st *ViewStatus) error {
-	var ledger []state.LedgerFile
-	if g != nil {
-		var err error
-		if ledger, err = s.cfg.State.Ledger(ctx, g.ID); err != nil {
-			return err
-		}
+	had, err := s.consumedBy(ctx, g)
+	if err != nil {
+		return err
 	}
-	for _, f := range ledger {
+	for _, f := range had.ledger {
 		st.Held += f.Held
 	}
 	files, err := s.cfg.Files.List(ctx, v.Source.Parquet)
 	if err != nil {
 		return err
 	}
-	d := compare(ledger, files, now.UnixMicro())
+	d := compare(had, files, now.UnixMicro())
 	st.PendingFiles = d.pending()
 	return nil
 }

@@ -107,6 +107,9 @@ func (s *Store) MarkDropped(ctx context.Context, id online.GenerationID) error {
 		if _, err := tx.ExecContext(ctx, `UPDATE generation SET state = ? WHERE id = ?`, Dropped, id); err != nil {
 			return err
 		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM attempt WHERE generation = ?`, id); err != nil {
+			return err
+		}
 		_, err := tx.ExecContext(ctx, `DELETE FROM ledger WHERE generation = ?`, id)
 		return err
 	})
@@ -135,6 +138,17 @@ func (s *Store) Ledger(ctx context.Context, id online.GenerationID) ([]LedgerFil
 	return files, failure("read ledger from", err)
 }
 
+// Attempted returns path, size and identity of the files, as they were then, whose rows unfinished runs may have
+// written since the last complete run.
+func (s *Store) Attempted(ctx context.Context, id online.GenerationID) ([]LedgerFile, error) {
+	files, err := list(ctx, s.db, func(rows *sql.Rows) (LedgerFile, error) {
+		f := LedgerFile{HeldFrom: NoTime}
+		err := rows.Scan(&f.Path, &f.Size, &f.Identity)
+		return f, err
+	}, `SELECT path, size, identity FROM attempt WHERE generation = ? ORDER BY path, identity, size`, id)
+	return files, failure("read attempts from", err)
+}
+
 // Commit is what a complete run changes, all at once.
 type Commit struct {
 	Run      *Run // with its counts; becomes succeeded
@@ -157,6 +171,10 @@ func (s *Store) Commit(ctx context.Context, l Lease, c Commit) error {
 			return err
 		}
 		if err := c.writeLedger(ctx, tx); err != nil {
+			return err
+		}
+		// The run has dealt with what unfinished ones left.
+		if _, err := tx.ExecContext(ctx, `DELETE FROM attempt WHERE generation = ?`, done.Generation); err != nil {
 			return err
 		}
 		now := c.Now.UnixMicro()

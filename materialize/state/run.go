@@ -46,11 +46,17 @@ type Run struct {
 	Error      string
 }
 
-// Begin records a run as running, with its id, in one transaction with what must be known before it writes a row: the
-// new generation that it fills, if fresh is not nil, and how far the run may reach. Runs that an earlier holder of
-// the lease left running become interrupted. ErrLeaseLost where l is no longer the lease.
-func (s *Store) Begin(ctx context.Context, l Lease, run *Run, fresh *Generation) error {
-	begun := *run
+// Start is what must be known of a run before it writes a row.
+type Start struct {
+	Run   *Run
+	Fresh *Generation  // the new generation that it fills; nil: it continues Run.Generation
+	Reads []LedgerFile // path, size and identity of the files whose rows it may write to a generation that it continues
+}
+
+// Begin records a run as running, with its id, in one transaction with how far it may reach. Runs that an earlier
+// holder of the lease left running become interrupted. ErrLeaseLost where l is no longer the lease.
+func (s *Store) Begin(ctx context.Context, l Lease, start Start) error {
+	begun := *start.Run
 	begun.State = RunRunning
 	err := s.write(ctx, "record run in", func(tx *sql.Tx) error {
 		if err := fence(ctx, tx, l); err != nil {
@@ -58,25 +64,43 @@ func (s *Store) Begin(ctx context.Context, l Lease, run *Run, fresh *Generation)
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE run SET state = ?, error = ?, finished = ?
 			WHERE store = ? AND view_name = ? AND state = ? AND token < ?`,
-			RunFailed, Interrupted, run.Started.UnixMicro(), l.Store, l.View, RunRunning, l.Token); err != nil {
+			RunFailed, Interrupted, begun.Started.UnixMicro(), l.Store, l.View, RunRunning, l.Token); err != nil {
 			return err
 		}
-		if fresh != nil {
-			if err := insertGeneration(ctx, tx, fresh); err != nil {
+		if start.Fresh != nil {
+			if err := insertGeneration(ctx, tx, start.Fresh); err != nil {
 				return err
 			}
-			begun.Generation = fresh.ID
+			begun.Generation = start.Fresh.ID
 		}
 		if _, err := tx.ExecContext(ctx, `UPDATE generation SET reached = ? WHERE id = ? AND (reached IS NULL OR reached < ?)`,
-			run.T.UnixMicro(), begun.Generation, run.T.UnixMicro()); err != nil {
+			begun.T.UnixMicro(), begun.Generation, begun.T.UnixMicro()); err != nil {
+			return err
+		}
+		if err := insertAttempts(ctx, tx, begun.Generation, start.Reads); err != nil {
 			return err
 		}
 		return insertRun(ctx, tx, l, &begun)
 	})
 	if err == nil {
-		*run = begun
+		*start.Run = begun
 	}
 	return err
+}
+
+func insertAttempts(ctx context.Context, tx *sql.Tx, id online.GenerationID, files []LedgerFile) error {
+	put, err := tx.PrepareContext(ctx,
+		`INSERT INTO attempt (generation, path, size, identity) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`)
+	if err != nil {
+		return err
+	}
+	defer put.Close()
+	for _, f := range files {
+		if _, err := put.ExecContext(ctx, id, f.Path, f.Size, f.Identity); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Fail records that a run ended with run.Error at run.Finished, whether or not it was begun. One that was meanwhile

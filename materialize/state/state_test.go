@@ -210,7 +210,7 @@ func (w world) begin(l state.Lease, at time.Time, gen online.GenerationID) (*sta
 			Keys:   []row.Field{{Name: "k", Type: columnar.Type{Kind: columnar.String}}},
 		}
 	}
-	check(w.t, w.s.Begin(w.ctx, l, run, fresh))
+	check(w.t, w.s.Begin(w.ctx, l, state.Start{Run: run, Fresh: fresh}))
 	return run, fresh
 }
 
@@ -317,7 +317,7 @@ func TestZombie(t *testing.T) {
 	if err := w.s.Commit(w.ctx, a, commit); !errors.Is(err, state.ErrLeaseLost) {
 		t.Fatalf("a zombie committed: %v", err)
 	}
-	if err := w.s.Begin(w.ctx, a, &state.Run{View: "v", T: at, Started: at}, nil); !errors.Is(err, state.ErrLeaseLost) {
+	if err := w.s.Begin(w.ctx, a, state.Start{Run: &state.Run{View: "v", T: at, Started: at}}); !errors.Is(err, state.ErrLeaseLost) {
 		t.Fatalf("a zombie began a run: %v", err)
 	}
 	if run.State != state.RunRunning {
@@ -351,6 +351,29 @@ func TestReached(t *testing.T) {
 	g := w.generations()[0]
 	if g.T != noon.UnixMicro() || g.Reached != noon.Add(time.Hour).UnixMicro() {
 		t.Errorf("T %d, reached %d", g.T, g.Reached)
+	}
+}
+
+// What unfinished runs may have read is known until a run is complete.
+func TestAttempts(t *testing.T) {
+	w := newWorld(t)
+	l := w.lease(noon)
+	run, gen := w.begin(l, noon, 0)
+	check(t, w.s.Commit(w.ctx, l, state.Commit{Run: run, Newest: 1, Swap: true, Now: noon}))
+	attempt := func(files ...state.LedgerFile) *state.Run {
+		run := &state.Run{View: "v", Generation: gen.ID, T: noon, Started: noon}
+		check(t, w.s.Begin(w.ctx, l, state.Start{Run: run, Reads: files}))
+		return run
+	}
+	attempt(file("a", "1"), file("b", "1"))
+	run = attempt(file("a", "2"), file("b", "1"))
+	want := []state.LedgerFile{file("a", "1"), file("a", "2"), file("b", "1")}
+	if diff := cmp.Diff(want, must[[]state.LedgerFile](t)(w.s.Attempted(w.ctx, gen.ID))); diff != "" {
+		t.Errorf("attempts (-want +got):\n%s", diff)
+	}
+	check(t, w.s.Commit(w.ctx, l, state.Commit{Run: run, Newest: 1, Now: noon}))
+	if left := must[[]state.LedgerFile](t)(w.s.Attempted(w.ctx, gen.ID)); len(left) != 0 {
+		t.Errorf("attempts after a complete run: %+v", left)
 	}
 }
 

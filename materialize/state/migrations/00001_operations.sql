@@ -58,6 +58,15 @@ CREATE TABLE ledger (
     PRIMARY KEY (generation, path)
 );
 
+-- Files whose rows an unfinished run may have written, beside those of the ledger.
+CREATE TABLE attempt (
+    generation BIGINT NOT NULL REFERENCES generation (id),
+    path       TEXT   NOT NULL,
+    size       BIGINT NOT NULL,
+    identity   TEXT   NOT NULL,
+    PRIMARY KEY (generation, path, identity, size)
+);
+
 CREATE TABLE run (
     id         BIGINT PRIMARY KEY,
     store      TEXT   NOT NULL,
