@@ -219,6 +219,7 @@ func (r *demoReport) text(p *printer) {
 	p.command("provender verify %s --full", pick)
 
 	p.printf("\nDone in %.1fs. Try next: look at %s, change it, and see what that would do:\n", r.Seconds, filepath.Join(r.Dir, "definitions"))
+	p.command("go install ./cmd/provender    # where provender is not a command yet")
 	p.command("cd %s", r.Dir)
 	p.command("provender show service %s", r.example.Service)
 	p.command("provender status")

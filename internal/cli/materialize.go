@@ -152,7 +152,7 @@ func (p *printer) state(s string) string {
 	switch s {
 	case "ok", "succeeded":
 		return p.good(s)
-	case "failed", "lost":
+	case "failed", "lost", "unknown":
 		return p.bad(s)
 	case "never", "stale", "diverged":
 		return p.warn(s)

@@ -19,6 +19,8 @@ const (
 	// is just starting or ending.
 	holderPatience = 10 * time.Second
 	holderPoll     = 50 * time.Millisecond
+	// maxAttempts bounds how often a command starts over. Every process that goes away has done its own work.
+	maxAttempts = 10
 	// othersGrace is how long a command that is done stays for calls of other commands. They repeat what is cut off.
 	othersGrace = 3 * time.Second
 
@@ -35,27 +37,26 @@ func Remote(ctx context.Context, addr string, fn func(context.Context, *client.C
 }
 
 // Do calls fn with a client of the process that holds the project's online store: another one, if that listens, else
-// this one, which then listens while fn works. fn is called a second time if the other process goes away under it.
+// this one, which then listens while fn works. fn is called again if the other process goes away under it.
 func (p *Project) Do(ctx context.Context, logger *slog.Logger, fn func(context.Context, *client.Client) error) error {
-	c, err := p.connect(ctx, logger)
-	if err != nil {
-		return err
+	for attempt := 1; ; attempt++ {
+		c, err := p.connect(ctx, logger)
+		if err != nil {
+			return err
+		}
+		err = errors.Join(fn(ctx, c.client), c.close())
+		if !c.foreign || !goneAway(err) || ctx.Err() != nil || attempt == maxAttempts {
+			return err
+		}
+		logger.Debug("the process that held the online store went away; starting over", "error", err)
 	}
-	err = errors.Join(fn(ctx, c.client), c.close())
-	if err == nil || !c.foreign || ctx.Err() != nil || !lost(err) && p.held(ctx) {
-		return err
-	}
-	logger.Debug("the process that held the online store went away; starting over", "error", err)
-	if c, err = p.connect(ctx, logger); err != nil {
-		return err
-	}
-	return errors.Join(fn(ctx, c.client), c.close())
 }
 
-// lost reports whether a call may have failed because the process that answered went away.
-func lost(err error) bool {
+// goneAway reports whether a call failed because the process that answered went away. A server that is there, but can't
+// answer, says when to try again.
+func goneAway(err error) bool {
 	var failed *client.Error
-	return errors.As(err, &failed) && failed.Code == client.CodeUnavailable
+	return errors.As(err, &failed) && failed.Code == client.CodeUnavailable && failed.RetryAfter == 0
 }
 
 // held reports whether another process answers for the project's embedded store.
@@ -114,7 +115,7 @@ func whileHeld(ctx context.Context, open func() error) error {
 	defer again.Stop()
 	for {
 		err := open()
-		if problem.CodeOf(err) != problem.Unavailable {
+		if problem.CodeOf(err) != problem.Unavailable && !goneAway(err) {
 			return err
 		}
 		select {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
@@ -163,7 +164,12 @@ func (s *server) run(ctx context.Context) error {
 	s.follow.observe = s.publishHealth
 	group.Go(func() error { s.follow.run(ctx); return nil })
 	for _, l := range s.listeners {
-		group.Go(func() error { return s.grpc.Serve(l) })
+		group.Go(func() error {
+			if err := s.grpc.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
+				return fmt.Errorf("serve gRPC: %w", err)
+			}
+			return nil
+		})
 	}
 	group.Go(func() error {
 		if err := web.Serve(s.http); !errors.Is(err, http.ErrServerClosed) {
