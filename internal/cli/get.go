@@ -209,13 +209,13 @@ func lookup(
 }
 
 type getReport struct {
-	Version       formatVersion `json:"version"`
-	From          string        `json:"from"` // "online" or "history"
-	ReadTime      time.Time     `json:"read_time"`
-	FixedReadTime bool          `json:"fixed_read_time"`
-	Revision      int64         `json:"revision"`
-	Views         []viewRead    `json:"views"`
-	Rows          getRows       `json:"rows"`
+	Version       formatVersion     `json:"version"`
+	From          string            `json:"from"` // "online" or "history"
+	ReadTime      time.Time         `json:"read_time"`
+	FixedReadTime bool              `json:"fixed_read_time"`
+	Revision      int64             `json:"revision"`
+	Views         []viewRead        `json:"views"`
+	Rows          []json.RawMessage `json:"rows"` // made by MarshalJSON, keys and features in their order
 
 	n        int
 	keyNames []string
@@ -237,14 +237,11 @@ type cellColumn struct {
 	events []time.Time
 }
 
-// getRows is a placeholder that MarshalJSON of the report fills, keys and features in their order.
-type getRows []json.RawMessage
-
 // MarshalJSON writes the report with a row per entity.
 func (r *getReport) MarshalJSON() ([]byte, error) {
 	type plain getReport
 	out := plain(*r)
-	out.Rows = make(getRows, r.n)
+	out.Rows = make([]json.RawMessage, r.n)
 	for i := range r.n {
 		var b bytes.Buffer
 		b.WriteString(`{"keys":{`)
