@@ -165,15 +165,16 @@ func TestHeldIsPerFile(t *testing.T) {
 // Equal event time, later created time: the correction reaches serving; an older one does not take it back.
 func TestCorrections(t *testing.T) {
 	forStores(t, func(t *testing.T, w *world) {
-		w.write("1.parquet", at("a", 10, 1).created(9), at("b", 10, 1).created(5))
+		w.write("1.parquet", at("a", 10, 1).created(9), at("b", 10, 1).created(5), at("up", 10, 1), at("down", 10, 2))
 		w.run(materialize.Request{})
 		w.write("2.parquet", at("a", 10, 2).created(8), at("b", 10, 2).created(6))
 		w.run(materialize.Request{})
 		w.want(w.values("a", "b"), "2 20 | 1 10")
-		w.write("3.parquet", at("a", 10, 5).created(8), at("b", 10, 0)) // an exact tie, and a row without created time
+		w.write("3.parquet", at("a", 10, 5).created(8), at("b", 10, 0), // an exact tie, and a row without created time
+			at("up", 10, 2), at("down", 10, 1)) // exact ties: whichever encoding is greater stays
 		w.run(materialize.Request{})
 		report := w.clean()
-		if report.Cells != 4 {
+		if report.Cells != 8 {
 			t.Errorf("report %+v", report)
 		}
 	})

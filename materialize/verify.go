@@ -30,7 +30,8 @@ const (
 	blockSize = 1 << 18
 	// settleTries is how often a comparison that found differences while runs went on is made again.
 	settleTries = 3
-	settleWait  = 100 * time.Millisecond
+	settleLook  = 100 * time.Millisecond
+	settleFor   = 30 * time.Second // in all, waiting for runs to end
 )
 
 // Verify compares online with offline, cell by cell (R11): for the generation of each view that serves, what the store
@@ -69,6 +70,7 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest, progress func(P
 
 // verifySettled repeats a comparison that found differences while a run was moving the view.
 func (s *Service) verifySettled(ctx context.Context, v *registry.View, req VerifyRequest, progress func(Progress)) (VerifyReport, error) {
+	waited := time.Duration(0)
 	for try := 1; ; try++ {
 		before, err := s.lastRun(ctx, v)
 		if err != nil {
@@ -88,17 +90,17 @@ func (s *Service) verifySettled(ctx context.Context, v *registry.View, req Verif
 			}
 			return report, err
 		}
-		if try == settleTries {
+		if try == settleTries || waited >= settleFor {
 			if err == nil {
-				report.addNote("runs went on during the comparison: differences may be theirs")
+				report.addNote("a run went on during the comparison: differences may be its")
 			}
 			return report, err
 		}
-		for after.running {
+		for ; after.writing() && waited < settleFor; waited += settleLook {
 			select {
 			case <-ctx.Done():
 				return VerifyReport{}, problem.New(problem.Canceled, "wait for a run to end: %w", context.Cause(ctx))
-			case <-time.After(settleWait):
+			case <-time.After(settleLook):
 			}
 			if after, err = s.lastRun(ctx, v); err != nil {
 				return VerifyReport{}, err
@@ -109,13 +111,16 @@ func (s *Service) verifySettled(ctx context.Context, v *registry.View, req Verif
 
 // lastRun is what a comparison must know of a view's newest run.
 type lastRun struct {
-	id                   int64
-	running, interrupted bool
+	id                         int64
+	running, full, interrupted bool
 }
+
+// writing reports whether a run is writing to the generation that serves; a full one fills another.
+func (r lastRun) writing() bool { return r.running && !r.full }
 
 // disturbs reports whether a run wrote between two looks.
 func (r lastRun) disturbs(before lastRun) bool {
-	return r.running || before.running || r.id != before.id
+	return r.writing() || before.writing() || r.id != before.id
 }
 
 func (s *Service) lastRun(ctx context.Context, v *registry.View) (lastRun, error) {
@@ -123,7 +128,7 @@ func (s *Service) lastRun(ctx context.Context, v *registry.View) (lastRun, error
 	if err != nil || len(runs) == 0 {
 		return lastRun{}, err
 	}
-	return lastRun{runs[0].ID, runs[0].State == RunRunning, runs[0].State == RunFailed}, nil
+	return lastRun{runs[0].ID, runs[0].State == RunRunning, runs[0].Full, runs[0].State == RunFailed}, nil
 }
 
 // check is one comparison of one view.
