@@ -497,26 +497,42 @@ func TestExportFailures(t *testing.T) {
 		change func(w *world, req *ExportRequest)
 		want   []string
 	}{
-		{"output named like a column", append(slices.Clone(spine), field{"delay", vec(floatType, 1.0)}), nil,
-			[]string{"delay", "named like a column"}},
-		{"missing key", []field{{"t", vec(timeType, noon)}, {"airports", vec(stringType, "JFK")}}, nil,
-			[]string{"no key column \"airport\"", "airports, t", "did you mean \"airports\""}},
+		{
+			"output named like a column", append(slices.Clone(spine), field{"delay", vec(floatType, 1.0)}), nil,
+			[]string{"delay", "named like a column"},
+		},
+		{
+			"missing key",
+			[]field{{"t", vec(timeType, noon)}, {"airports", vec(stringType, "JFK")}},
+			nil,
+			[]string{"no key column \"airport\"", "airports, t", "did you mean \"airports\""},
+		},
 		{"float key", []field{{"t", vec(timeType, noon)}, {"airport", vec(floatType, 1.0)}}, nil, []string{"DOUBLE", "needs string"}},
 		{"bool key", []field{{"t", vec(timeType, noon)}, {"airport", vec(boolType, true)}}, nil, []string{"BOOLEAN", "needs string"}},
 		{"integer for a string key", []field{{"t", vec(timeType, noon)}, {"airport", vec(int64Type, 1)}}, nil, []string{"INT64", "needs string"}},
 		{"missing time", []field{{"T", vec(timeType, noon)}, {"airport", vec(stringType, "JFK")}}, nil, []string{"no time column \"t\""}},
 		{"null time", []field{{"t", vec(timeType, noon, nil)}, {"airport", vec(stringType, "JFK", "JFK")}}, nil, []string{"row 1", "null"}},
-		{"null text", []field{{"t", vec(stringType, "2001-01-01T00:00:00Z", nil)}, {"airport", vec(stringType, "JFK", "JFK")}}, nil,
-			[]string{"row 1", "null"}},
+		{
+			"null text",
+			[]field{{"t", vec(stringType, "2001-01-01T00:00:00Z", nil)}, {"airport", vec(stringType, "JFK", "JFK")}},
+			nil,
+			[]string{"row 1", "null"},
+		},
 		{"integer time without a unit", []field{{"t", vec(int64Type, 1)}, {"airport", vec(stringType, "JFK")}}, nil, []string{"--time-unit"}},
 		{"float time", []field{{"t", vec(floatType, 1.0)}, {"airport", vec(stringType, "JFK")}}, nil, []string{"DOUBLE", "timestamp"}},
-		{"text without zone", []field{{"t", vec(stringType, "2001-01-01T00:00:00")}, {"airport", vec(stringType, "JFK")}}, nil,
-			[]string{"row 0", "RFC 3339"}},
+		{
+			"text without zone",
+			[]field{{"t", vec(stringType, "2001-01-01T00:00:00")}, {"airport", vec(stringType, "JFK")}},
+			nil,
+			[]string{"row 0", "RFC 3339"},
+		},
 		{"no spine", spine, func(w *world, req *ExportRequest) { req.Spine = w.path("nowhere.parquet") }, []string{"nowhere.parquet"}},
 		{"spine is a folder", spine, func(w *world, req *ExportRequest) { req.Spine = w.dir }, []string{"one Parquet file"}},
 		{"out is the spine", spine, func(_ *world, req *ExportRequest) { req.Out = req.Spine }, []string{"the spine itself"}},
-		{"out in a missing folder", spine, func(w *world, req *ExportRequest) { req.Out = w.path("no/such/out.parquet") },
-			[]string{"no/such does not exist"}},
+		{
+			"out in a missing folder", spine, func(w *world, req *ExportRequest) { req.Out = w.path("no/such/out.parquet") },
+			[]string{"no/such does not exist"},
+		},
 		{"out is a folder", spine, func(w *world, req *ExportRequest) { req.Out = w.path("hourly") }, []string{"is a folder"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -76,16 +76,36 @@ func TestSpineTimestampUnitsAndDates(t *testing.T) {
 		opts   SpineOptions
 		want   []int64
 	}{
-		{"nanoseconds round down", pq.Timestamp(pq.Nanosecond), []pq.Value{pq.Int64Value(noon*1000 - 1), pq.Int64Value(noon*1000 + 999)},
-			SpineOptions{}, []int64{3, -1}},
-		{"milliseconds", pq.Timestamp(pq.Millisecond), []pq.Value{pq.Int64Value(noon/1000 - 1), pq.Int64Value(noon / 1000)},
-			SpineOptions{}, []int64{3, -1}},
-		{"naive in a zone", pq.TimestampAdjusted(pq.Microsecond, false), []pq.Value{pq.Int64Value(noon - 5*hour - 1), pq.Int64Value(noon - 5*hour)},
-			SpineOptions{Location: newYork}, []int64{3, -1}},
-		{"date at its start", pq.Date(), []pq.Value{pq.Int32Value(int32(day)), pq.Int32Value(int32(day + 1))},
-			SpineOptions{At: registry.AtStart}, []int64{5, 0}},
-		{"date at its end", pq.Date(), []pq.Value{pq.Int32Value(int32(day - 1)), pq.Int32Value(int32(day))},
-			SpineOptions{At: registry.AtEnd}, []int64{5, 0}},
+		{
+			"nanoseconds round down", pq.Timestamp(pq.Nanosecond),
+			[]pq.Value{pq.Int64Value(noon*1000 - 1), pq.Int64Value(noon*1000 + 999)},
+			SpineOptions{},
+			[]int64{3, -1},
+		},
+		{
+			"milliseconds", pq.Timestamp(pq.Millisecond),
+			[]pq.Value{pq.Int64Value(noon/1000 - 1), pq.Int64Value(noon / 1000)},
+			SpineOptions{},
+			[]int64{3, -1},
+		},
+		{
+			"naive in a zone", pq.TimestampAdjusted(pq.Microsecond, false),
+			[]pq.Value{pq.Int64Value(noon - 5*hour - 1), pq.Int64Value(noon - 5*hour)},
+			SpineOptions{Location: newYork},
+			[]int64{3, -1},
+		},
+		{
+			"date at its start", pq.Date(),
+			[]pq.Value{pq.Int32Value(int32(day)), pq.Int32Value(int32(day + 1))},
+			SpineOptions{At: registry.AtStart},
+			[]int64{5, 0},
+		},
+		{
+			"date at its end", pq.Date(),
+			[]pq.Value{pq.Int32Value(int32(day - 1)), pq.Int32Value(int32(day))},
+			SpineOptions{At: registry.AtEnd},
+			[]int64{5, 0},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)

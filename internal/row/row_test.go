@@ -109,8 +109,10 @@ func appendRandom(r *rand.Rand, v *columnar.Vector, nulls bool) {
 		bits := []uint32{0, 1 << 31, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f800001, r.Uint32()}
 		v.AppendFloat32(math.Float32frombits(bits[r.IntN(len(bits))]))
 	case columnar.Float64:
-		bits := []uint64{0, 1 << 63, math.Float64bits(math.Inf(1)), math.Float64bits(math.Inf(-1)),
-			0x7ff8000000000001, 0x7ff0000000000001, 0xfff8000000000123, r.Uint64()}
+		bits := []uint64{
+			0, 1 << 63, math.Float64bits(math.Inf(1)), math.Float64bits(math.Inf(-1)),
+			0x7ff8000000000001, 0x7ff0000000000001, 0xfff8000000000123, r.Uint64(),
+		}
 		v.AppendFloat64(math.Float64frombits(bits[r.IntN(len(bits))]))
 	default:
 		b := make([]byte, []int{0, 1, 3, 127, 128, 300}[r.IntN(6)])

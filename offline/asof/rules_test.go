@@ -126,7 +126,8 @@ func TestRules(t *testing.T) {
 			name:  "R5: a null of the newest row is its value",
 			shape: shape{keys: ints, features: []columnar.Type{float64Type, listType}},
 			files: [][]fact{{
-				{k(1), int64(0), nil, []any{1.5, []int64{1}}}, {k(1), int64(1), nil, []any{nil, []int64{}}},
+				{k(1), int64(0), nil, []any{1.5, []int64{1}}},
+				{k(1), int64(1), nil, []any{nil, []int64{}}},
 				{k(2), int64(1), nil, []any{2.5, nil}},
 			}},
 			spine: []question{{k(1), 5}, {k(2), 5}},

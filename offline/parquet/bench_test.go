@@ -54,8 +54,10 @@ func wideFile(b *testing.B, rows int) []byte {
 	at := int64(978307200_000000)
 	for i := range all {
 		at += r.Int64N(1_000_000)
-		all[i] = wideRow{at, at + r.Int64N(1e9), r.Int64N(1_000_000), opt(), opt(), opt(), opt(),
-			r.Float64(), r.Float64(), r.Float64(), r.Float64(), r.Float64(), r.Float64()}
+		all[i] = wideRow{
+			at, at + r.Int64N(1e9), r.Int64N(1_000_000), opt(), opt(), opt(), opt(),
+			r.Float64(), r.Float64(), r.Float64(), r.Float64(), r.Float64(), r.Float64(),
+		}
 	}
 	var buf bytes.Buffer
 	if err := parquetgo.Write(&buf, all, parquetgo.MaxRowsPerRowGroup(125_000)); err != nil {

@@ -86,8 +86,13 @@ func huge(v *columnar.Vector) bool {
 	return v != nil && max(cap(v.Data), cap(v.Int64s), cap(v.Float64s)) > maxKept
 }
 
-// next returns the header of the next data page, having read dictionaries before it; ok is false after the last.
+// next returns the header of the next data page, having read the dictionary before it; ok is false after the last.
 func (c *chunk) next(ctx context.Context) (h pageHeader, ok bool, err error) {
+	return c.nextAfter(ctx, c.dictionary)
+}
+
+// nextAfter is next with another way to take a dictionary: its values in PLAIN encoding, valid during the call.
+func (c *chunk) nextAfter(ctx context.Context, dictionary func(n int, body []byte) error) (h pageHeader, ok bool, err error) {
 	for c.values < c.meta.values {
 		if c.win.left() == 0 {
 			return h, false, fmt.Errorf("the column chunk ends after %d of %d values", c.values, c.meta.values)
@@ -97,14 +102,18 @@ func (c *chunk) next(ctx context.Context) (h pageHeader, ok bool, err error) {
 		}
 		switch h.kind {
 		case format.DictionaryPage:
-			if err := c.dictionary(&h); err != nil {
+			body, err := c.dictionaryBody(&h)
+			if err == nil {
+				err = dictionary(int(h.values), body)
+			}
+			if err != nil {
 				return h, false, fmt.Errorf("dictionary: %w", err)
 			}
 		case format.DataPage, format.DataPageV2:
 			c.values += int64(h.values)
 			return h, true, nil
 		default:
-			c.win.discard(int64(h.compressed))
+			c.skip(&h)
 		}
 	}
 	return h, false, nil
@@ -125,20 +134,24 @@ func (c *chunk) finish() error {
 	return nil
 }
 
-func (c *chunk) dictionary(h *pageHeader) error {
+// plainDictionary is how old writers mark a dictionary and the pages that refer to it.
+const plainDictionary = format.PlainDictionary //nolint:staticcheck // deprecated for writers; files have it
+
+func (c *chunk) dictionaryBody(h *pageHeader) ([]byte, error) {
 	if c.dict != nil {
-		return errors.New("a second one")
+		return nil, errors.New("a second one")
 	}
-	if h.encoding != format.Plain && h.encoding != format.PlainDictionary {
-		return errEncoding(h.encoding, "dictionaries")
+	if h.encoding != format.Plain && h.encoding != plainDictionary {
+		return nil, errEncoding(h.encoding, "dictionaries")
 	}
-	body, err := c.body(h)
-	if err != nil {
-		return err
-	}
+	return c.body(h)
+}
+
+// dictionary converts the n values of a dictionary.
+func (c *chunk) dictionary(n int, body []byte) error {
 	c.dict = columnar.NewVector(c.elem, 0)
 	c.inDict = true
-	err = c.convert(c.dict, int(h.values), format.Plain, body)
+	err := c.convert(c.dict, n, format.Plain, body)
 	c.inDict = false
 	return err
 }
@@ -170,7 +183,7 @@ func (c *chunk) decode(h *pageHeader) (data, error) {
 	if h.kind == format.DataPageV2 && d.entries-d.present != int(h.nulls) && c.leaf.maxRep == 0 {
 		return d, fmt.Errorf("the page header says %d nulls, its levels say %d", h.nulls, d.entries-d.present)
 	}
-	if h.encoding == format.RLEDictionary || h.encoding == format.PlainDictionary {
+	if h.encoding == format.RLEDictionary || h.encoding == plainDictionary {
 		if c.dict == nil {
 			return d, errors.New("the page refers to a dictionary that is not there")
 		}

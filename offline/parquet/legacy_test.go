@@ -156,7 +156,7 @@ func TestAmbiguousRows(t *testing.T) {
 		c.Location, c.Ambiguous = ny, test.ambiguous
 		r := bind(t, buf.Bytes(), "x.parquet", c)
 		v := columnar.NewVector(c.Type, 0)
-		got := ""
+		var got string
 		if err := r.Read(context.Background(), 0, 0, v); err != nil {
 			got = err.Error()
 		} else {

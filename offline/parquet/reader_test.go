@@ -375,8 +375,12 @@ func TestPartitionsAndAbsentColumns(t *testing.T) {
 		t.Fatal(err)
 	}
 	partition := []source.Partition{
-		{Name: "day", Value: "2001-07-04"}, {Name: "hour", Value: "2001-07-04 13:30:00.0000001"}, {Name: "n", Value: "-7"},
-		{Name: "s", Value: "a b"}, {Name: "none", Null: true}, {Name: "k", Value: "the file's own column wins"},
+		{Name: "day", Value: "2001-07-04"},
+		{Name: "hour", Value: "2001-07-04 13:30:00.0000001"},
+		{Name: "n", Value: "-7"},
+		{Name: "s", Value: "a b"},
+		{Name: "none", Null: true},
+		{Name: "k", Value: "the file's own column wins"},
 	}
 	f, err := open(b, "p.parquet", partition...)
 	if err != nil {

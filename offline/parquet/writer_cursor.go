@@ -153,7 +153,7 @@ func (c *Cursor) load(ctx context.Context) error {
 			}
 			c.open()
 		}
-		h, ok, err := c.header(ctx)
+		h, ok, err := c.chunk.nextAfter(ctx, c.readDictionary)
 		if err != nil {
 			return err
 		}
@@ -189,50 +189,16 @@ func (c *Cursor) open() {
 	c.group++
 }
 
-// header returns the header of the next data page, having read the dictionary before it.
-func (c *Cursor) header(ctx context.Context) (h pageHeader, ok bool, err error) {
-	k := c.chunk
-	for k.values < k.meta.values {
-		if k.win.left() == 0 {
-			return h, false, fmt.Errorf("the column chunk ends after %d of %d values", k.values, k.meta.values)
-		}
-		if h, err = k.header(ctx); err != nil {
-			return h, false, err
-		}
-		switch h.kind {
-		case format.DictionaryPage:
-			if err := c.readDictionary(&h); err != nil {
-				return h, false, fmt.Errorf("dictionary: %w", err)
-			}
-		case format.DataPage, format.DataPageV2:
-			k.values += int64(h.values)
-			return h, true, nil
-		default:
-			k.skip(&h)
-		}
-	}
-	return h, false, nil
-}
-
-func (c *Cursor) readDictionary(h *pageHeader) error {
-	if c.chunk.dict != nil {
-		return errors.New("a second one")
-	}
-	if h.encoding != format.Plain && h.encoding != format.PlainDictionary {
-		return errEncoding(h.encoding, "dictionaries")
-	}
-	body, err := c.chunk.body(h)
-	if err != nil {
-		return err
-	}
-	if err := c.dictionary.decode(c.leaf, int(h.values), format.Plain, body, c.file.limits); err != nil {
+// readDictionary keeps the n values of a dictionary.
+func (c *Cursor) readDictionary(n int, body []byte) error {
+	if err := c.dictionary.decode(c.leaf, n, format.Plain, body, c.file.limits); err != nil {
 		return err
 	}
 	// Other pages reuse the memory of this one.
 	c.dictionary.fixed = slices.Clone(c.dictionary.fixed)
 	// The chunk takes from its own dictionary only the length, to check positions against.
 	c.chunk.dict = columnar.NewVector(columnar.Type{}, 0)
-	c.chunk.dict.SetLen(int(h.values))
+	c.chunk.dict.SetLen(n)
 	return nil
 }
 
