@@ -13,12 +13,12 @@ test: ## install what the tests need, and run them all
 race: ## the same under the race detector
 	./scripts/test -race
 
-lint: ## formatting, linters, protos, known vulnerabilities
+lint: ## formatting, linters, breaking changes, known vulnerabilities
 	./scripts/lint
 
 generate: ## generated code and documents
 	$(TOOL) buf generate
-	go test ./registry/definition -run Docs -update
+	go test ./registry/definition -update
 
 demo: ## the main job, on real data
 	go run ./cmd/provender demo
