@@ -131,8 +131,8 @@ func (c *chunk) convertText(dst *columnar.Vector, n int, e format.Encoding, src 
 
 func (c *chunk) convertFixed(dst *columnar.Vector, n int, e format.Encoding, src []byte) error {
 	width := int(c.leaf.elem.length)
-	if int64(width) > c.limits.ValueBytes {
-		return (&byteArrays{}).fits(int64(width), c.limits.ValueBytes, math.MaxUint32)
+	if err := (&byteArrays{}).fits(int64(width), c.limits.ValueBytes, math.MaxUint32); err != nil {
+		return err
 	}
 	b, err := fixedBytes(n, width, e, src)
 	if err != nil {

@@ -28,12 +28,14 @@ type Limits struct {
 	ValueBytes  int64 // one string; default 16 MiB
 	FooterBytes int64 // default 64 MiB
 	GroupValues int64 // values of one column in a row group, elements of lists included; default 268,435,456
+	ChunkBytes  int64 // what one column of a Passthrough has in a row group to write; default 2 GiB
 }
 
 func (l Limits) withDefaults() Limits {
 	l.PageBytes = cmp.Or(l.PageBytes, 256<<20)
 	l.ValueBytes = cmp.Or(l.ValueBytes, 16<<20)
 	l.FooterBytes = cmp.Or(l.FooterBytes, 64<<20)
+	l.ChunkBytes = cmp.Or(l.ChunkBytes, 2<<30)
 	l.GroupValues = min(cmp.Or(l.GroupValues, 1<<28), math.MaxInt32)
 	return l
 }

@@ -81,7 +81,11 @@ func (p *Passthrough) Names() []string {
 	for i := 0; i < len(p.schema.elements); {
 		names = append(names, p.schema.elements[i].Name)
 		for open := 1; open > 0; i++ {
-			open += int(p.schema.elements[i].NumChildren.V) - 1
+			open--
+			// What a leaf says of children counts for nothing.
+			if e := &p.schema.elements[i]; !e.Type.Valid {
+				open += int(e.NumChildren.V)
+			}
 		}
 	}
 	return names

@@ -62,7 +62,9 @@ func (c *Cursor) Next(ctx context.Context, n int, dst *Chunk) (err error) {
 		}
 		c.rows += rows
 		dst.rows += rows
-		c.move(slots, dst)
+		if err := c.move(slots, dst); err != nil {
+			return err
+		}
 	}
 }
 
@@ -117,7 +119,7 @@ func (c *Cursor) run(n int) (slots, rows int) {
 }
 
 // move appends slots of the page to dst.
-func (c *Cursor) move(slots int, dst *Chunk) {
+func (c *Cursor) move(slots int, dst *Chunk) error {
 	values := slots
 	if c.leaf.maxRep > 0 {
 		dst.rep = append(dst.rep, c.page.rep[c.slot:c.slot+slots]...)
@@ -142,6 +144,10 @@ func (c *Cursor) move(slots int, dst *Chunk) {
 	dst.values += values
 	c.slot += slots
 	c.value += values
+	if size := int64(len(dst.data) + len(dst.fixed)); size > c.file.limits.ChunkBytes {
+		return errChunkBytes(size, c.file.limits)
+	}
+	return nil
 }
 
 // load makes the next page that has slots the current one; io.EOF after the last.
@@ -214,7 +220,7 @@ func (c *Cursor) take(d *data) error {
 		return errors.New("the first page begins inside a row")
 	}
 	if d.dict {
-		return p.lookUp(c.leaf, &c.dictionary, d.index)
+		return p.lookUp(c.leaf, &c.dictionary, d.index, c.file.limits)
 	}
 	return p.decode(c.leaf, d.present, d.encoding, d.body, c.file.limits)
 }

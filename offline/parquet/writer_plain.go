@@ -33,6 +33,9 @@ func (p *plainValues) decode(leaf *Leaf, n int, e format.Encoding, src []byte, l
 		p.fixed = p.scratch
 		return nil
 	}
+	if err := p.fits(int64(leaf.width), limits.ValueBytes, math.MaxUint32); err != nil {
+		return err
+	}
 	if e == format.Plain {
 		size := n * leaf.width
 		if len(src) < size {
@@ -77,9 +80,12 @@ func (p *plainValues) decodeFixed(leaf *Leaf, n int, e format.Encoding, src []by
 }
 
 // lookUp replaces the values by those of a dictionary at positions, which have been checked against its length.
-func (p *plainValues) lookUp(leaf *Leaf, dictionary *plainValues, positions []int32) error {
+func (p *plainValues) lookUp(leaf *Leaf, dictionary *plainValues, positions []int32, limits Limits) error {
 	if leaf.physical != byteArray {
 		w := leaf.width
+		if size := int64(len(positions)) * int64(w); size > limits.ChunkBytes {
+			return errChunkBytes(size, limits)
+		}
 		p.scratch = p.scratch[:0]
 		for _, at := range positions {
 			p.scratch = append(p.scratch, dictionary.fixed[int(at)*w:(int(at)+1)*w]...)
@@ -90,11 +96,16 @@ func (p *plainValues) lookUp(leaf *Leaf, dictionary *plainValues, positions []in
 	p.data, p.offsets = p.data[:0], append(p.offsets[:0], 0)
 	for _, at := range positions {
 		value := dictionary.data[dictionary.offsets[at]:dictionary.offsets[at+1]]
-		if len(p.data)+len(value) > math.MaxUint32 {
-			return tooMuchData()
+		if size := int64(len(p.data) + len(value)); size > min(limits.ChunkBytes, math.MaxUint32) {
+			return errChunkBytes(size, limits)
 		}
 		p.data = append(p.data, value...)
 		p.offsets = append(p.offsets, uint32(len(p.data)))
 	}
 	return nil
+}
+
+// errChunkBytes is the answer to small dictionaries of long values, which could grow without bound.
+func errChunkBytes(size int64, limits Limits) error {
+	return &limitError{fmt.Sprintf("%d bytes of values together are over the limit of %d (chunk bytes)", size, limits.ChunkBytes)}
 }
