@@ -134,6 +134,16 @@ func (a *answer) cells(output, lo, hi int, dst, scratch *columnar.Vector, counts
 	return dst
 }
 
+// size returns the bytes that cells would append for a row of an output of no fixed width.
+func (a *answer) size(output, row int) int {
+	o := a.service.Outputs[output]
+	result := a.results[o.Read]
+	if byDefault := a.service.Reads[o.Read].View.Defaults[o.Feature]; byDefault != nil && result.Status[row] != columnar.Present {
+		return byDefault.Size(0)
+	}
+	return result.Size(a.columns[output], row)
+}
+
 // outputType is the type of an output's column.
 func outputType(service *registry.Service, output int) columnar.Type {
 	o := service.Outputs[output]

@@ -29,17 +29,20 @@ func Export(ctx context.Context, req ExportRequest) (_ *ExportReport, err error)
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, in.close()) }()
-	if existing, statErr := os.Stat(req.Out); statErr == nil && os.SameFile(existing, in.opened) {
-		e := problem.New(problem.Invalid, "the output %s is the spine itself", req.Out)
-		e.Field, e.Suggestion = "out", "name another file"
-		return nil, e
+	manifestPath := req.Out + ".manifest.json"
+	for _, path := range []string{req.Out, manifestPath} {
+		if existing, statErr := os.Stat(path); statErr == nil && os.SameFile(existing, in.opened) {
+			e := problem.New(problem.Invalid, "the output %s is the spine itself", path)
+			e.Field, e.Suggestion = "out", "name another file"
+			return nil, e
+		}
 	}
 	out, err := createOutput(req.Out)
 	if err != nil {
 		return nil, err
 	}
 	defer out.discard()
-	sidecar, err := createOutput(req.Out + ".manifest.json")
+	sidecar, err := createOutput(manifestPath)
 	if err != nil {
 		return nil, err
 	}
@@ -47,20 +50,17 @@ func Export(ctx context.Context, req ExportRequest) (_ *ExportReport, err error)
 
 	// The digest reads the whole spine; it runs beside the join, which reads other files.
 	var digest string
-	beside, digestCtx := errgroup.WithContext(ctx)
-	beside.Go(func() (err error) {
-		digest, err = in.sha256(digestCtx)
+	e := &export{req: req, spine: in, out: out, progress: serialized(req.Progress)}
+	both, bothCtx := errgroup.WithContext(ctx)
+	both.Go(func() (err error) {
+		digest, err = in.sha256(bothCtx)
 		return err
 	})
-	e := &export{req: req, spine: in, out: out, progress: serialized(req.Progress)}
-	err = e.run(ctx)
-	if besideErr := beside.Wait(); err == nil {
-		err = besideErr
+	both.Go(func() error { return e.run(bothCtx) })
+	if err := both.Wait(); err != nil {
+		return nil, err
 	}
-	if err == nil {
-		err = in.check()
-	}
-	if err != nil {
+	if err := in.check(); err != nil {
 		return nil, err
 	}
 	sum, err := out.finish()

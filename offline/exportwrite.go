@@ -10,8 +10,8 @@ import (
 	"github.com/provender-dev/provender/offline/parquet"
 )
 
-// Row groups hold groupRows, fewer where spine rows are so wide that a group would take more than groupBytes of the
-// spine. The size follows from the spine alone, so that the output's bytes do not depend on workers.
+// Row groups hold groupRows, fewer where rows are so wide that a group would take more than groupBytes of the spine or
+// of the features. The size follows from the rows alone, so that the output's bytes do not depend on workers.
 const (
 	groupRows  = 122_880
 	groupBytes = 64 << 20
@@ -60,8 +60,8 @@ func (e *export) write(ctx context.Context) error {
 		}
 	}
 	encoded := make([]*parquet.Encoded, len(columns))
-	for lo := 0; lo < rows; lo += step {
-		hi := min(rows, lo+step)
+	for lo, hi := 0, 0; lo < rows; lo = hi {
+		hi = e.groupEnd(lo, min(rows, lo+step))
 		if err := e.encodeGroup(ctx, columns, encoded, lo, hi); err != nil {
 			return err
 		}
@@ -102,6 +102,27 @@ func (e *export) encodeGroup(ctx context.Context, columns []column, encoded []*p
 	return each.Wait()
 }
 
+// groupEnd returns where the row group that begins at lo ends, at most at most.
+func (e *export) groupEnd(lo, most int) int {
+	var wide []int
+	for i := range e.req.Service.Outputs {
+		if !outputType(e.req.Service, i).FixedWidth() {
+			wide = append(wide, i)
+		}
+	}
+	size := 0
+	for row := lo; row < most && len(wide) > 0; row++ {
+		for _, output := range wide {
+			size += e.answer.size(output, row)
+		}
+		if size > groupBytes && row > lo {
+			return row
+		}
+	}
+	return most
+}
+
+// groupRows returns how many rows of the spine a row group takes.
 func (e *export) groupRows(rows int) int {
 	perRow := max(1, e.spine.opened.Size()/max(1, int64(rows)))
 	return int(min(groupRows, max(1024, groupBytes/perRow)))

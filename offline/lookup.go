@@ -2,6 +2,7 @@ package offline
 
 import (
 	"context"
+	"math"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
@@ -34,6 +35,9 @@ func Lookup(ctx context.Context, svc *registry.Service, files *source.Files, key
 	out := &Answer{}
 	for i, o := range svc.Outputs {
 		t := outputType(svc, i)
+		if size := joined.totalSize(i, rows); size > math.MaxUint32 {
+			return nil, problem.New(problem.Exhausted, "output %s: %d bytes for %d rows; ask for fewer at a time", o.Name, size, rows)
+		}
 		result := joined.results[o.Read]
 		cells := columnar.NewVector(t, rows)
 		result.Cells(joined.columns[i], 0, rows, cells)
@@ -52,6 +56,18 @@ func Lookup(ctx context.Context, svc *registry.Service, files *source.Files, key
 		out.Events = append(out.Events, result.Event)
 	}
 	return out, nil
+}
+
+// totalSize returns the bytes of an output's cells, 0 for a fixed width.
+func (a *answer) totalSize(output, rows int) int {
+	size := 0
+	if outputType(a.service, output).FixedWidth() {
+		return size
+	}
+	for row := range rows {
+		size += a.size(output, row)
+	}
+	return size
 }
 
 // lookupRows checks the request keys and returns the number of rows they ask for.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"math"
 	"os"
 	"slices"
 	"strings"
@@ -102,10 +101,6 @@ func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.Req
 			for g := range reader.RowGroups() {
 				if err := reader.Read(ctx, g, i, vectors[i]); err != nil {
 					return fmt.Errorf("read spine: %w", err)
-				}
-				if len(vectors[i].Data) > math.MaxUint32 {
-					return problem.New(problem.Exhausted, "spine %s: column %s has more than 4 GiB of text; split the spine",
-						s.path, column.Name)
 				}
 			}
 			if int64(vectors[i].Len()) != file.NumRows() {

@@ -64,6 +64,9 @@ func (t Type) String() string {
 // Elem returns the type of a list's elements.
 func (t Type) Elem() Type { return Type{Kind: t.Kind} }
 
+// FixedWidth reports whether all values take the same bytes.
+func (t Type) FixedWidth() bool { return !t.List && t.Kind.Width() > 0 }
+
 // ParseType reads a type as definition files write it.
 func ParseType(s string) (Type, error) {
 	name, list := strings.CutPrefix(s, "list<")

@@ -159,6 +159,22 @@ func (v *Vector) EndList() {
 // BytesAt returns value i of a string or bytes vector; it is valid until the vector is changed.
 func (v *Vector) BytesAt(i int) []byte { return v.Data[v.Offsets[i]:v.Offsets[i+1]] }
 
+// Size returns the bytes that value i of strings, bytes or a list takes; 0 for a fixed width.
+func (v *Vector) Size(i int) int {
+	if v.Offsets == nil {
+		return 0
+	}
+	lo, hi := int(v.Offsets[i]), int(v.Offsets[i+1])
+	if !v.Type.List {
+		return hi - lo
+	}
+	if v.Elem.Offsets == nil {
+		return (hi - lo) * v.Elem.Type.Kind.Width()
+	}
+	const offset = 4 // of each element
+	return (hi-lo)*offset + int(v.Elem.Offsets[hi]-v.Elem.Offsets[lo])
+}
+
 // AppendFrom appends value i of src, which has the same type.
 func (v *Vector) AppendFrom(src *Vector, i int) {
 	if src.IsNull(i) {

@@ -31,6 +31,15 @@ func (r *Result) Cells(f, lo, hi int, dst *columnar.Vector) {
 	r.appendValidity(f, cells, dst)
 }
 
+// Size returns the bytes of the cell of feature f in spine row i, 0 where it is not Present or of fixed width.
+func (r *Result) Size(f, i int) int {
+	c := r.cells[i]
+	if c == nowhere {
+		return 0
+	}
+	return r.chunks[c>>32][f].Size(int(uint32(c)))
+}
+
 // appendCells appends the values of cells, zero for nulls.
 func appendCells[T any](dst []T, r *Result, f int, cells []int64, values func(*columnar.Vector) []T) []T {
 	chunks := make([][]T, len(r.chunks))

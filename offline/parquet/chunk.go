@@ -427,5 +427,5 @@ func markPresent(v *columnar.Vector, at, n int) {
 }
 
 func tooMuchData() error {
-	return &limitError{fmt.Sprintf("more than %d bytes of values in one row group; write smaller row groups", uint32(math.MaxUint32))}
+	return &limitError{fmt.Sprintf("more than %d bytes of values at once; write smaller row groups, split a spine", uint32(math.MaxUint32))}
 }

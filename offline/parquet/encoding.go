@@ -473,7 +473,7 @@ func (b *byteArrays) fits(n, most, room int64) error {
 		return &limitError{fmt.Sprintf("a value of %d bytes is over the limit of %d (value bytes)", n, most)}
 	}
 	if int64(len(b.data))+n > room {
-		return &limitError{fmt.Sprintf("more than %d bytes of values in one row group", room)}
+		return &limitError{fmt.Sprintf("more than %d bytes of values at once; write smaller row groups, split a spine", room)}
 	}
 	return nil
 }
