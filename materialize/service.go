@@ -156,16 +156,19 @@ func (s *Service) Live(ctx context.Context) ([]online.Live, error) {
 	if err != nil {
 		return nil, err
 	}
-	incarnation, err := s.identify(ctx)
-	if err != nil {
-		s.cfg.Logger.Warn("identify the online store", "error", err)
-	}
+	incarnation, _ := s.identify(ctx) // Reach tells why not
 	serving := s.serving(gens, incarnation)
 	live := make([]online.Live, 0, len(serving))
 	for _, name := range slices.Sorted(maps.Keys(serving)) {
 		live = append(live, serving[name].Live())
 	}
 	return live, nil
+}
+
+// Reach reports whether the online store answers and is this registry's, which it may be without its data.
+func (s *Service) Reach(ctx context.Context) error {
+	_, err := s.identify(ctx)
+	return err
 }
 
 // serving returns by view the generation that serves in an incarnation of this store, or else the one that served in

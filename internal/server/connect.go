@@ -36,8 +36,8 @@ func Remote(ctx context.Context, addr string, fn func(context.Context, *client.C
 	return errors.Join(fn(ctx, c), c.Close())
 }
 
-// Do calls fn with a client of the process that holds the project's online store: another one, if that listens, else
-// this one, which then listens while fn works. fn is called again if the other process goes away under it.
+// Do calls fn with a client of the process that listens for the project: a server, or a command that holds its embedded
+// store; else of this one. fn is called again if the other process goes away under it.
 func (p *Project) Do(ctx context.Context, logger *slog.Logger, fn func(context.Context, *client.Client) error) error {
 	for attempt := 1; ; attempt++ {
 		c, err := p.connect(ctx, logger)
@@ -59,7 +59,7 @@ func goneAway(err error) bool {
 	return errors.As(err, &failed) && failed.Code == client.CodeUnavailable && failed.RetryAfter == 0
 }
 
-// held reports whether another process answers for the project's embedded store.
+// held reports whether another process listens for the project.
 func (p *Project) held(ctx context.Context) bool {
 	conn, err := p.socket().dial(ctx)
 	if err != nil {
@@ -77,13 +77,6 @@ type connection struct {
 }
 
 func (p *Project) connect(ctx context.Context, logger *slog.Logger) (connection, error) {
-	if !p.isEmbedded() {
-		n, err := openNode(ctx, p, time.Time{}, logger)
-		if err != nil {
-			return connection{}, err
-		}
-		return n.connect(ctx)
-	}
 	var conn connection
 	err := whileHeld(ctx, func() error {
 		if p.held(ctx) {
@@ -95,10 +88,12 @@ func (p *Project) connect(ctx context.Context, logger *slog.Logger) (connection,
 		if err != nil {
 			return err
 		}
-		if l, err := p.socket().listen(); err != nil {
-			logger.Warn("other commands can't use the online store while this one does", "error", err)
-		} else {
-			n.serve(l)
+		if p.isEmbedded() {
+			if l, err := p.socket().listen(); err != nil {
+				logger.Warn("other commands can't use the online store while this one does", "error", err)
+			} else {
+				n.serve(l)
+			}
 		}
 		conn, err = n.connect(ctx)
 		return err

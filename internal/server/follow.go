@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/serving"
 	"github.com/provender-dev/provender/registry"
@@ -23,7 +24,7 @@ const (
 // registry does not answer, the last snapshot stays. Safe for concurrent use.
 type follower struct {
 	registry registry.Store
-	live     func(context.Context) ([]online.Live, error)
+	ops      *materialize.Service
 	serving  *serving.Server
 	online   online.Store
 	logger   *slog.Logger
@@ -57,7 +58,7 @@ func (f *follower) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	live, err := f.live(ctx)
+	live, err := f.ops.Live(ctx)
 	if err != nil {
 		return err
 	}
@@ -123,28 +124,33 @@ func (f *follower) run(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		within, cancel := context.WithTimeout(ctx, refreshTimeout)
-		refreshed, checked := f.refresh(within), f.check(within)
-		cancel()
-		if ctx.Err() == nil {
-			f.registryState.set(f.logger, refreshed)
-			f.storeState.set(f.logger, checked)
-			if f.observe != nil {
-				f.observe()
-			}
+		f.look(ctx)
+		if ctx.Err() == nil && f.observe != nil {
+			f.observe()
 		}
+	}
+}
+
+// look refreshes and checks once.
+func (f *follower) look(ctx context.Context) {
+	within, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
+	refreshed, checked := f.refresh(within), f.check(within)
+	if ctx.Err() == nil {
+		f.registryState.set(f.logger, refreshed)
+		f.storeState.set(f.logger, checked)
 	}
 }
 
 // check asks the store for the markers of the generations that serve, and tells those that it has lost: their lookups
 // are Unavailable until a run has filled them again.
 func (f *follower) check(ctx context.Context) error {
+	if err := f.ops.Reach(ctx); err != nil {
+		return err
+	}
 	f.mu.Lock()
 	serves := f.serves
 	f.mu.Unlock()
-	if len(serves) == 0 {
-		return f.online.Ping(ctx)
-	}
 	ids := make([]online.GenerationID, len(serves))
 	for i, l := range serves {
 		ids[i] = l.ID

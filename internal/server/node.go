@@ -47,6 +47,10 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 	if err != nil {
 		return nil, err
 	}
+	id, err := reg.ID(ctx)
+	if err != nil {
+		return nil, err
+	}
 	ops, err := state.Open(ctx, reg.DB())
 	if err != nil {
 		return nil, err
@@ -68,21 +72,29 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 	n.follow = &follower{registry: reg, serving: n.serving, online: store, logger: logger}
 	n.follow.registryState.name, n.follow.storeState.name = "registry", "online store"
 	n.ops = materialize.New(materialize.Config{
-		State: ops, Online: store, Files: p.Files, Snapshot: n.follow.current, By: identity(), Logger: logger,
-		Changed: n.follow.poke,
+		State: ops, Online: store, RegistryID: id, StoreName: p.storeName(), Files: p.Files,
+		Snapshot: n.follow.current, Changed: n.follow.poke, NextRun: n.nextRun, By: identity(), Logger: logger,
 	})
-	n.follow.live = n.ops.Live
+	n.follow.ops = n.ops
 	if err := n.follow.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
 	n.grpc = grpc.NewServer(append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(maxMessageBytes))...)
 	rpc.Register(n.grpc, rpc.Services{
 		Lookups:    freshLookups{n.serving, n.follow},
-		Operations: scheduledOperations{n.ops, n.scheduler.Load},
+		Operations: n.ops,
 		Revisions:  reg,
 		Snapshot:   n.follow.snapshot.Load,
 	})
 	return n, nil
+}
+
+// nextRun tells when the schedule runs a view next, zero where none does.
+func (n *node) nextRun(view string) time.Time {
+	if s := n.scheduler.Load(); s != nil {
+		return s.Next(view)
+	}
+	return time.Time{}
 }
 
 // start follows the registry in the background.

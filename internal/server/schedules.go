@@ -53,20 +53,3 @@ func (s *server) reschedule(ctx context.Context, snapshot *registry.Snapshot) {
 		s.logger.Error("some views have no schedule", "error", err)
 	}
 }
-
-// scheduledOperations are a node's operations, whose status tells the next scheduled run.
-type scheduledOperations struct {
-	*materialize.Service
-	scheduler func() *schedule.Scheduler
-}
-
-// Status implements rpc.Operations.
-func (o scheduledOperations) Status(ctx context.Context, views []string) ([]materialize.ViewStatus, error) {
-	status, err := o.Service.Status(ctx, views)
-	if s := o.scheduler(); s != nil {
-		for i := range status {
-			status[i].NextRun = s.Next(status[i].View)
-		}
-	}
-	return status, err
-}

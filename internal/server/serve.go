@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -70,6 +71,7 @@ type server struct {
 	*node
 	opts      ServeOptions
 	health    *health.Server
+	stopping  atomic.Bool
 	addresses Addresses
 	listeners []net.Listener // of gRPC
 	http      net.Listener
@@ -102,7 +104,8 @@ func (s *server) listen(ctx context.Context) (err error) {
 		return err
 	}
 	s.listeners = append(s.listeners, l)
-	if s.project.isEmbedded() {
+	// Several servers of one folder may share a Redis; the first is found by commands.
+	if s.project.isEmbedded() || !s.project.held(ctx) {
 		l, err := s.project.socket().listen()
 		if err != nil {
 			return err
@@ -155,6 +158,7 @@ func (s *server) run(ctx context.Context) error {
 	reflection.Register(s.grpc)
 	web := &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second}
 
+	s.follow.look(ctx) // so that readiness is known from the first answer on
 	group, ctx := errgroup.WithContext(ctx)
 	if s.opts.Now.IsZero() {
 		s.startSchedules(ctx, group)
@@ -180,6 +184,7 @@ func (s *server) run(ctx context.Context) error {
 	group.Go(func() error {
 		<-ctx.Done()
 		s.logger.Info("stopping: calls under way finish", "within", drainTime)
+		s.stopping.Store(true)
 		s.health.Shutdown()
 		grace, cancel := context.WithTimeout(context.Background(), drainTime)
 		defer cancel()
@@ -195,8 +200,8 @@ func (s *server) run(ctx context.Context) error {
 
 // ready returns why lookups can't be answered, nil where they can.
 func (s *server) ready() error {
-	if s.follow.snapshot.Load() == nil {
-		return errors.New("definitions are not loaded yet")
+	if s.stopping.Load() {
+		return errors.New("the server is stopping")
 	}
 	if err := s.follow.storeState.err(); err != nil {
 		return errors.New("the online store does not answer")

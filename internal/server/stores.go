@@ -16,6 +16,16 @@ const embeddedScheme = "embedded://"
 // isEmbedded reports whether the project's online store belongs to one process at a time.
 func (p *Project) isEmbedded() bool { return strings.HasPrefix(p.Config.Online, embeddedScheme) }
 
+// storeName is the address of the project's online store: scheme, host and path, without user, password and options.
+func (p *Project) storeName() string {
+	scheme, rest, _ := strings.Cut(p.Config.Online, "://")
+	if scheme == "embedded" {
+		return p.Config.Online
+	}
+	rest, _, _ = strings.Cut(rest, "?")
+	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+}
+
 // openOnline opens the project's online store. Unavailable where it does not answer, or, embedded, where another
 // process holds it.
 func (p *Project) openOnline(logger *slog.Logger) (online.Store, error) {
