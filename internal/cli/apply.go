@@ -49,7 +49,7 @@ func (a *app) apply(ctx context.Context, p *server.Project, args []string, yes b
 		return a.show(r)
 	}
 	if !yes {
-		if err := a.confirm(made); err != nil {
+		if err := a.confirm(ctx, made); err != nil {
 			return err
 		}
 		r.shown = true
@@ -115,7 +115,7 @@ func (a *app) readPlan(ctx context.Context, p *server.Project, path string) (*pl
 }
 
 // confirm shows a plan and asks.
-func (a *app) confirm(made *planReport) error {
+func (a *app) confirm(ctx context.Context, made *planReport) error {
 	if !a.StdinTerminal || !a.StderrTerminal || a.output == "json" {
 		err := problem.New(problem.Invalid, "apply asks before it changes the registry, and there is nobody to ask")
 		err.Suggestion = "look at provender plan, then run provender apply --yes"
@@ -123,11 +123,19 @@ func (a *app) confirm(made *planReport) error {
 	}
 	made.text(a.out())
 	a.talk().printf("\nApply? Only yes is taken for it: ")
-	answer, err := bufio.NewReader(a.Stdin).ReadString('\n')
-	if err != nil || strings.TrimSpace(answer) != "yes" {
-		return problem.New(problem.Canceled, "not applied")
+	answer := make(chan string, 1)
+	go func() {
+		line, _ := bufio.NewReader(a.Stdin).ReadString('\n') // without an end of line it is no answer
+		answer <- line
+	}()
+	select {
+	case line := <-answer:
+		if strings.HasSuffix(line, "\n") && strings.TrimSpace(line) == "yes" {
+			return nil
+		}
+	case <-ctx.Done():
 	}
-	return nil
+	return problem.New(problem.Canceled, "not applied")
 }
 
 type applyReport struct {

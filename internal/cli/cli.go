@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -61,6 +62,8 @@ type app struct {
 	World
 	dir, env, server string
 	output           string // "table" or "json"
+
+	shown atomic.Pointer[progress] // the last that was begun
 }
 
 // errInterrupted is the cause of the context's end after a signal.
@@ -79,7 +82,7 @@ func Main(args []string, world World) int {
 		case <-done:
 			return
 		}
-		fmt.Fprintln(a.Stderr, "Stopping after the step under way; interrupt again to stop at once.")
+		a.say("Stopping after the step under way; interrupt again to stop at once.")
 		cancel(errInterrupted)
 		select {
 		case <-a.Signals:
@@ -104,7 +107,7 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 		}
 		return code.code
 	case context.Cause(ctx) == errInterrupted:
-		fmt.Fprintf(a.Stderr, "Interrupted: %v\n", err)
+		a.printInterrupted(err)
 		return exitInterrupted
 	default:
 		a.printError(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/sdk/client"
 )
 
@@ -45,6 +46,11 @@ func (a *app) materialize(ctx context.Context, views []string, f materializeFlag
 		runs, err = c.Materialize(ctx, req, func(s client.Progress) { p.update(step(s)) })
 		return err
 	})
+	if context.Cause(ctx) == errInterrupted && err != nil {
+		stopped := problem.New(problem.Canceled, "materialize: %w", err)
+		stopped.Suggestion = "what is complete is recorded, the rest is not: provender runs; to do the rest: provender materialize"
+		return stopped
+	}
 	// What ran is told even where a view failed.
 	if len(runs) > 0 || err == nil {
 		if err := a.show(newRunsReport(runs)); err != nil {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,6 +61,19 @@ func (a *app) printError(err error) {
 	message = strings.Replace(message, " ("+suggestion+")", "", 1)
 	p.printf("%s %s\n", p.bad("Error:"), strings.TrimRight(message, "\n"))
 	if suggestion != "" {
+		p.printf("  %s\n", suggestion)
+	}
+}
+
+// printInterrupted tells that a command did not come to its end, and more where err says more than that.
+func (a *app) printInterrupted(err error) {
+	p := a.talk()
+	if errors.Is(err, context.Canceled) {
+		p.printf("%s\n", p.warn("Interrupted."))
+	} else {
+		p.printf("%s %v\n", p.warn("Interrupted:"), err)
+	}
+	if suggestion := suggestionOf(err); suggestion != "" {
 		p.printf("  %s\n", suggestion)
 	}
 }

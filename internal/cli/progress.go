@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
 )
+
+// barWidth is the width of a bar without its texts; on a narrow terminal it is narrower.
+const barWidth = 40
 
 // plainEvery is the least time between two plain lines of one stage.
 const plainEvery = 5 * time.Second
@@ -33,9 +37,29 @@ type progress struct {
 func (a *app) progress() *progress {
 	p := &progress{talk: a.talk(), clock: a.Now}
 	if a.colour(a.StderrTerminal) {
-		p.bars = mpb.New(mpb.WithOutput(a.Stderr), mpb.WithWidth(40), mpb.WithAutoRefresh())
+		p.bars = mpb.New(mpb.WithOutput(a.Stderr), mpb.WithWidth(barWidth), mpb.WithAutoRefresh())
 	}
+	a.shown.Store(p)
 	return p
+}
+
+// say tells a line on stderr, above the bars that are shown at the time.
+func (a *app) say(line string) {
+	if p := a.shown.Load(); p == nil || !p.say(line) {
+		fmt.Fprintln(a.Stderr, line)
+	}
+}
+
+// say writes a line above the bars; it reports whether there are any.
+func (p *progress) say(line string) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.bars == nil {
+		return false
+	}
+	p.talk.printf("\r") // the terminal may have echoed ^C, and bars are erased from the cursor on
+	_, err := fmt.Fprintln(p.bars, line)
+	return err == nil
 }
 
 // update tells a step.
@@ -53,13 +77,10 @@ func (p *progress) update(s step) {
 		return
 	}
 	p.told = now
-	switch {
-	case s.Done == 0:
+	if s.Done == 0 {
 		p.talk.printf("%s\n", s.what())
-	case s.Size > 0:
-		p.talk.printf("%s, %s of %s rows\n", s.what(), count(s.Done), count(s.Size))
-	default:
-		p.talk.printf("%s, %s rows\n", s.what(), count(s.Done))
+	} else {
+		p.talk.printf("%s, %s\n", s.what(), rowsOf(s.Done, s.Size))
 	}
 }
 
@@ -76,13 +97,28 @@ func (p *progress) draw(s step, begins bool) {
 		if p.bar != nil {
 			p.bar.Abort(true)
 		}
-		p.bar = p.bars.AddBar(s.Size,
+		var filler mpb.BarFillerBuilder = mpb.BarStyle()
+		if s.Size == 0 {
+			filler = mpb.SpinnerStyle()
+		}
+		p.bar = p.bars.New(s.Size, filler,
 			mpb.PrependDecorators(decor.Name(s.what()+" ")),
-			mpb.AppendDecorators(decor.CountersNoUnit(" %d / %d rows")),
+			mpb.AppendDecorators(decor.Any(func(at decor.Statistics) string { return " " + rowsOf(at.Current, s.Size) })),
+			mpb.BarRemoveOnComplete(),
 		)
 	}
-	p.bar.SetTotal(max(s.Size, s.Done), false)
+	if s.Size == 0 {
+		p.bar.SetTotal(s.Done+1, false) // never complete
+	}
 	p.bar.SetCurrent(s.Done)
+}
+
+// rowsOf writes how many rows are done, of how many if that is known.
+func rowsOf(done, size int64) string {
+	if size > 0 {
+		return count(done) + " of " + count(size) + " rows"
+	}
+	return count(done) + " rows"
 }
 
 // close takes the bars off the terminal. Nothing may be told afterwards.

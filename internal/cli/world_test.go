@@ -211,7 +211,7 @@ func TestInterrupt(t *testing.T) {
 	w, signals := world(nil, &stdout, stderr)
 	w.Stdin = &interrupting{signals, stderr.arrived, strings.NewReader("customer_id\n1\n")}
 	code := Main([]string{"get", "-C", dir, "--service", "churn_model_v1", "--entities", "-"}, w)
-	if code != exitInterrupted || stdout.Len() > 0 || !strings.Contains(stderr.String(), "Interrupted: ") {
+	if code != exitInterrupted || stdout.Len() > 0 || !strings.Contains(stderr.String(), "Interrupted.") {
 		t.Errorf("exit code %d, want %d\n%s%s", code, exitInterrupted, &stdout, stderr)
 	}
 }
