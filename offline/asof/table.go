@@ -3,6 +3,7 @@ package asof
 import (
 	"bytes"
 	"math/bits"
+	"slices"
 	"sync"
 
 	"github.com/zeebo/xxh3"
@@ -121,8 +122,10 @@ func (t *intTable) findInts(keys []int64, ids []int32) {
 }
 
 func (t *intTable) numberInts(keys []int64, ids []int32) {
-	// Most keys are known already; those need no exclusive lock.
 	t.findInts(keys, ids)
+	if !slices.Contains(ids, unknown) {
+		return // as most often; others may go on reading
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i, id := range ids {
@@ -220,6 +223,9 @@ func (t *stringTable) find(values *columnar.Vector, ids []int32) {
 
 func (t *stringTable) number(values *columnar.Vector, ids []int32) {
 	t.find(values, ids)
+	if !slices.Contains(ids, unknown) {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i, id := range ids {

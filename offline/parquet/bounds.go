@@ -2,6 +2,7 @@ package parquet
 
 import (
 	"encoding/binary"
+	"fmt"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/registry"
@@ -38,6 +39,27 @@ func (r *Reader) Bounds(group, column int) (least, greatest int64, ok bool) {
 	}
 	return least, greatest, least <= greatest
 }
+
+// checkBounds fails where timestamps of a row group, in v from the given position on, are not within its statistics:
+// other calls would leave the row group out because of them.
+func (r *Reader) checkBounds(group, column int, v *columnar.Vector, from int) error {
+	if v.Type.Kind != columnar.Timestamp {
+		return nil
+	}
+	least, greatest, ok := r.Bounds(group, column)
+	if !ok {
+		return nil
+	}
+	for i := from; i < v.Len(); i++ {
+		if t := v.Int64s[i]; (t < least || t > greatest) && !v.IsNull(i) {
+			return fmt.Errorf("row %d: %s is not between %s and %s, which the row group's statistics promise; rewrite the file",
+				i-from, instantText(t), instantText(least), instantText(greatest))
+		}
+	}
+	return nil
+}
+
+func instantText(t int64) string { return string(columnar.AppendTimestamp(nil, t)) }
 
 // statistic reads a bound as the column stores values.
 func (l *leaf) statistic(raw []byte) (int64, bool) {

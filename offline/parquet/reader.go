@@ -43,13 +43,17 @@ func (r *Reader) Read(ctx context.Context, group, column int, dst *columnar.Vect
 	if b.leaf.maxRep > 0 {
 		return c.readLists(ctx, nil, b.Required, dst)
 	}
+	before := dst.Len()
 	for {
 		h, ok, err := c.next(ctx)
 		if err != nil {
 			return err
 		}
 		if !ok {
-			return c.finish()
+			if err := c.finish(); err != nil {
+				return err
+			}
+			return r.checkBounds(group, column, dst, before)
 		}
 		d, err := c.decode(&h)
 		if err != nil {
