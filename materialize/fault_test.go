@@ -419,6 +419,50 @@ func TestZombie(t *testing.T) {
 	})
 }
 
+// A run that finds at its commit that another has taken over leaves the generation alone that the other one fills.
+func TestZombieSweepsNothing(t *testing.T) {
+	w := one(t)
+	w.write("1.parquet", history()...)
+	w.run(materialize.Request{})
+	w.write("2.parquet", at("e0", 20, 50))
+	zombie, writing, goOn := &intercepted{Store: w.store}, make(chan struct{}), make(chan struct{})
+	zombie.before = func(_ context.Context, call string) error {
+		if call == "identity" { // every row is written
+			close(writing)
+			<-goOn
+		}
+		return nil
+	}
+	done := make(chan error)
+	go func() {
+		_, err := w.service(zombie, func(c *materialize.Config) {
+			c.Now = func() time.Time { return noon }
+		}).Run(t.Context(), materialize.Request{}, nil)
+		done <- err
+	}()
+	<-writing
+	w.now = noon.Add(time.Minute)
+	s := &intercepted{Store: w.store}
+	var once sync.Once
+	s.before = func(_ context.Context, call string) error {
+		if call == "write" {
+			once.Do(func() {
+				close(goOn)
+				if err := <-done; !errors.Is(err, state.ErrLeaseLost) {
+					t.Errorf("the zombie: %v", err)
+				}
+			})
+		}
+		return nil
+	}
+	runs, err := w.service(s, nil).Run(t.Context(), materialize.Request{Full: true}, nil)
+	check(t, err)
+	if st := w.wantState(materialize.ViewOK); st.Generation != runs[0].Generation {
+		t.Errorf("status %+v, run %+v", st, runs[0])
+	}
+	w.clean()
+}
+
 // The heartbeat keeps a lease, and ends the run where another has taken it.
 func TestHeartbeat(t *testing.T) {
 	w := one(t)

@@ -406,12 +406,21 @@ func (j *job) sweep(ctx context.Context) {
 	}
 	before := j.cfg.Now().Add(-j.cfg.DropAfter).UnixMicro()
 	for _, g := range gens {
-		// Under the lease no other run fills a generation of this view: one that is filling was left behind.
-		due := g.Phase == state.Filling || g.Phase == state.Retired && g.Retired <= before
-		if g.Incarnation != j.incarnation || !due {
+		if g.Incarnation != j.incarnation {
 			continue
 		}
-		err := j.cfg.Online.DropGeneration(ctx, g.Generation)
+		switch {
+		case g.Phase == state.Retired && g.Retired <= before:
+			err = nil
+		case g.Phase == state.Filling:
+			// Left behind: under the lease no other run fills a generation of this view.
+			err = j.cfg.State.Abandon(ctx, j.lease, g.ID, j.cfg.Now())
+		default:
+			continue
+		}
+		if err == nil {
+			err = j.cfg.Online.DropGeneration(ctx, g.Generation)
+		}
 		if err == nil {
 			err = j.cfg.State.MarkDropped(ctx, g.ID)
 		}

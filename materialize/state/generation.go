@@ -101,7 +101,20 @@ func insertGeneration(ctx context.Context, tx *sql.Tx, g *Generation) error {
 	return err
 }
 
-// MarkDropped records that a generation's rows are gone from its store.
+// Abandon retires a generation that an earlier holder of the lease began to fill: nothing will fill or serve it any
+// more. ErrLeaseLost where l is no longer the lease, and a later holder may be filling it.
+func (s *Store) Abandon(ctx context.Context, l Lease, id online.GenerationID, now time.Time) error {
+	return s.write(ctx, "retire generation in", func(tx *sql.Tx) error {
+		if err := fence(ctx, tx, l); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE generation SET state = ?, retired = ? WHERE id = ? AND state = ?`,
+			Retired, now.UnixMicro(), id, Filling)
+		return err
+	})
+}
+
+// MarkDropped records that a retired generation's rows are gone from its store.
 func (s *Store) MarkDropped(ctx context.Context, id online.GenerationID) error {
 	return s.write(ctx, "record dropped generation in", func(tx *sql.Tx) error {
 		if _, err := tx.ExecContext(ctx, `UPDATE generation SET state = ? WHERE id = ?`, Dropped, id); err != nil {
