@@ -37,7 +37,7 @@ type progress struct {
 func (a *app) progress() *progress {
 	p := &progress{talk: a.talk(), clock: a.Now}
 	if a.colour(a.StderrTerminal) {
-		p.bars = mpb.New(mpb.WithOutput(a.Stderr), mpb.WithWidth(barWidth), mpb.WithAutoRefresh())
+		p.bars = mpb.New(mpb.WithOutput(a.Stderr), mpb.WithAutoRefresh())
 	}
 	a.shown.Store(p)
 	return p
@@ -97,14 +97,14 @@ func (p *progress) draw(s step, begins bool) {
 		if p.bar != nil {
 			p.bar.Abort(true)
 		}
-		var filler mpb.BarFillerBuilder = mpb.BarStyle()
+		width, filler := barWidth, mpb.BarFillerBuilder(mpb.BarStyle())
 		if s.Size == 0 {
-			filler = mpb.SpinnerStyle()
+			width, filler = 1, mpb.SpinnerStyle()
 		}
 		p.bar = p.bars.New(s.Size, filler,
 			mpb.PrependDecorators(decor.Name(s.what()+" ")),
 			mpb.AppendDecorators(decor.Any(func(at decor.Statistics) string { return " " + rowsOf(at.Current, s.Size) })),
-			mpb.BarRemoveOnComplete(),
+			mpb.BarWidth(width), mpb.BarRemoveOnComplete(),
 		)
 	}
 	if s.Size == 0 {

@@ -1,0 +1,239 @@
+package cli_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/provender-dev/provender/online/onlinetest"
+	"github.com/provender-dev/provender/sdk/client"
+)
+
+// shop makes a project whose definitions are applied.
+func shop(t *testing.T) string {
+	t.Helper()
+	dir := filepath.Join(t.TempDir(), "shop")
+	provender(t, "init", dir)
+	provender(t, "apply", "--yes", "-C", dir)
+	return dir
+}
+
+// provender runs a command in a process of its own.
+func provender(t *testing.T, args ...string) string {
+	t.Helper()
+	var stderr bytes.Buffer
+	c := exec.Command("provender", args...)
+	c.Stderr = &stderr
+	out, err := c.Output()
+	if err != nil {
+		t.Fatalf("provender %s: %v\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return string(out)
+}
+
+// service is a provender serve in a process of its own.
+type service struct {
+	grpc, http string
+	process    *exec.Cmd
+	log        bytes.Buffer
+}
+
+// startServe starts a server and waits until it lives.
+func startServe(t *testing.T, dir string) *service {
+	t.Helper()
+	s := &service{process: exec.Command("provender", "serve", "-C", dir, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")}
+	s.process.Stderr = &s.log
+	if err := s.process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if s.process.ProcessState == nil {
+			_ = s.process.Process.Kill()
+			_ = s.process.Wait()
+		}
+	})
+	if err := until("server alive", func() bool {
+		var at struct {
+			GRPC, HTTP string
+			PID        int
+		}
+		raw, err := os.ReadFile(filepath.Join(dir, ".provender", "serve.json"))
+		if err != nil || json.Unmarshal(raw, &at) != nil || at.PID != s.process.Process.Pid {
+			return false
+		}
+		s.grpc, s.http = at.GRPC, at.HTTP
+		return s.get("/livez") == http.StatusOK
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// get returns the HTTP status of a path, 0 where nobody answers.
+func (s *service) get(path string) int {
+	response, err := http.Get("http://" + s.http + path)
+	if err != nil {
+		return 0
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+func (s *service) dial(t *testing.T) *client.Client {
+	t.Helper()
+	c, err := client.Dial(t.Context(), s.grpc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+// stop sends SIGTERM and waits for a clean end.
+func (s *service) stop(t *testing.T) {
+	t.Helper()
+	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(patience, func() { _ = s.process.Process.Kill() })
+	defer kill.Stop()
+	if err := s.process.Wait(); err != nil {
+		t.Fatalf("serve: %v\n%s", err, &s.log)
+	}
+}
+
+// No call that was begun before SIGTERM fails; later ones learn that nobody is there.
+func TestDrain(t *testing.T) {
+	dir := shop(t)
+	provender(t, "materialize", "-C", dir)
+	ids := make([]int64, 10_000)
+	for i := range ids {
+		ids[i] = int64(i)
+	}
+	for range 3 {
+		s := startServe(t, dir)
+		c := s.dial(t)
+		var signalled atomic.Bool
+		var answered atomic.Int64
+		var callers sync.WaitGroup
+		for range 8 {
+			callers.Go(func() {
+				for {
+					late := signalled.Load()
+					_, err := c.GetFeatures(t.Context(), client.Request{
+						Service: "churn_model_v1", Keys: []client.Key{client.Int64s("customer_id", ids...)},
+					})
+					if err == nil {
+						answered.Add(1)
+						continue
+					}
+					var failed *client.Error
+					if !late || !errors.As(err, &failed) || failed.Code != client.CodeUnavailable {
+						t.Errorf("after %d answers, begun after the signal: %v: %v", answered.Load(), late, err)
+					}
+					return
+				}
+			})
+		}
+		if err := until("calls under way", func() bool { return answered.Load() >= 20 || t.Failed() }); err != nil {
+			t.Fatal(err)
+		}
+		signalled.Store(true)
+		s.stop(t)
+		callers.Wait()
+	}
+}
+
+// gate stands between a server and its store: shut, it drops every connection.
+type gate struct {
+	net.Listener
+	open atomic.Bool
+}
+
+func startGate(t *testing.T, target string) *gate {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{Listener: l}
+	t.Cleanup(func() { _ = l.Close() })
+	go func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if !g.open.Load() {
+				_ = in.Close()
+				continue
+			}
+			out, err := net.Dial("tcp", target)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			for _, way := range [][2]net.Conn{{in, out}, {out, in}} {
+				go func() {
+					_, _ = io.Copy(way[0], way[1])
+					_, _ = in.Close(), out.Close()
+				}()
+			}
+		}
+	}()
+	return g
+}
+
+// A server begins without its store: it lives, is not ready, and answers Unavailable, until the store is there.
+func TestStoreComesLater(t *testing.T) {
+	dir := shop(t)
+	url := onlinetest.StartRedis(t)
+	address := strings.TrimSuffix(strings.TrimPrefix(url, "redis://"), "/0")
+	store := startGate(t, address)
+	config := filepath.Join(dir, "provender.yaml")
+	raw, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := strings.Replace(string(raw), "embedded://.provender/online", "redis://"+store.Addr().String()+"/0", 1)
+	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	store.open.Store(true)
+	provender(t, "materialize", "-C", dir)
+
+	store.open.Store(false)
+	s := startServe(t, dir)
+	if code := s.get("/readyz"); code != http.StatusServiceUnavailable {
+		t.Errorf("/readyz: %d", code)
+	}
+	c := s.dial(t)
+	req := client.Request{Service: "churn_model_v1", Keys: []client.Key{client.Int64s("customer_id", 1)}}
+	var failed *client.Error
+	if _, err := c.GetFeatures(t.Context(), req); !errors.As(err, &failed) || failed.Code != client.CodeUnavailable || failed.RetryAfter == 0 {
+		t.Errorf("lookup without a store: %v", err)
+	}
+	store.open.Store(true)
+	if err := until("ready", func() bool { return s.get("/readyz") == http.StatusOK }); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.GetFeatures(t.Context(), req); err != nil {
+		t.Error(err)
+	}
+	s.stop(t)
+	if n := strings.Count(s.log.String(), "online store does not answer"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, &s.log)
+	}
+}
