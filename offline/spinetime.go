@@ -6,6 +6,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/registry"
 )
@@ -27,7 +28,7 @@ func timeColumn(path string, opts SpineOptions, infos []parquet.ColumnInfo) (spi
 	}
 	c.column = parquet.Column{
 		Name: opts.Time, Type: info.Type, Location: opts.Location, At: opts.At,
-		Round: parquet.RoundDown, Ambiguous: registry.AmbiguousError, Required: true,
+		Round: parquet.RoundDown, Ambiguous: registry.AmbiguousError,
 	}
 	switch {
 	case info.Date:
@@ -58,12 +59,6 @@ func (c *spineClock) wrong(what, fix string) error {
 
 // unitMicros is the microseconds of units that are not finer.
 var unitMicros = map[string]int64{"s": 1e6, "ms": 1e3, "us": 1}
-
-// Instants lie within the years 0001 to 9999 (R1).
-var (
-	firstMicro = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
-	lastMicro  = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() - 1
-)
 
 // instants turns the values of the column into microseconds.
 func (c *spineClock) instants(v *columnar.Vector) ([]int64, error) {
@@ -106,7 +101,7 @@ func scale(x int64, unit string) (us int64, ok bool) {
 		return floorDiv(x, 1000), true // int64 nanoseconds span 1677 to 2262
 	}
 	f := unitMicros[unit]
-	if x < floorDiv(firstMicro, f) || x > lastMicro/f {
+	if x < floorDiv(row.MinTime, f) || x > row.MaxTime/f {
 		return 0, false
 	}
 	return x * f, true
@@ -138,7 +133,7 @@ func parseInstant(b []byte) (int64, error) {
 		return 0, fmt.Errorf("%.64q is not an RFC 3339 instant", b)
 	}
 	us := t.UnixMicro()
-	if us < firstMicro || us > lastMicro {
+	if !row.ValidTime(us) {
 		return 0, fmt.Errorf("%.64q lies outside the years 0001 to 9999", b)
 	}
 	return us, nil

@@ -10,6 +10,7 @@ import (
 	pq "github.com/parquet-go/parquet-go"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/registry"
 )
 
@@ -177,12 +178,12 @@ func TestSpineTimeBounds(t *testing.T) {
 		{-1, "ns", -1, true},
 		{-1000, "ns", -1, true},
 		{-1001, "ns", -2, true},
-		{firstMicro / 1e6, "s", firstMicro, true},
-		{firstMicro/1e6 - 1, "s", 0, false},
-		{lastMicro / 1e3, "ms", lastMicro / 1e3 * 1e3, true},
-		{lastMicro/1e3 + 1, "ms", 0, false},
-		{lastMicro, "us", lastMicro, true},
-		{lastMicro + 1, "us", 0, false},
+		{row.MinTime / 1_000_000, "s", row.MinTime, true},
+		{row.MinTime/1_000_000 - 1, "s", 0, false},
+		{row.MaxTime / 1000, "ms", row.MaxTime / 1000 * 1000, true},
+		{row.MaxTime/1000 + 1, "ms", 0, false},
+		{row.MaxTime, "us", row.MaxTime, true},
+		{row.MaxTime + 1, "us", 0, false},
 		{-1 << 63, "s", 0, false},
 		{1<<63 - 1, "ms", 0, false},
 	} {

@@ -6,13 +6,8 @@ import (
 	"fmt"
 	"math"
 
+	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/registry"
-)
-
-// The instants that Provender has: years 0001–9999, in microseconds.
-const (
-	firstInstant = -62135596800_000000
-	lastInstant  = 253402300800_000000 - 1
 )
 
 var (
@@ -34,7 +29,7 @@ func (c *instants) timestamp(v int64) (int64, error) {
 	if !c.naive || c.local.loc == nil {
 		switch c.unit {
 		case unitMillis:
-			if v < firstInstant/1000 || v > lastInstant/1000 {
+			if v < row.MinTime/1000 || v > row.MaxTime/1000 {
 				return 0, errYear
 			}
 			return v * 1000, nil
@@ -56,7 +51,7 @@ func (c *instants) timestamp(v int64) (int64, error) {
 		rest += perSecond
 	}
 	// Zones change at whole seconds, so what is finer is added after the search, and cannot be rounded into a gap.
-	if seconds < firstInstant/1_000_000-daySeconds || seconds > lastInstant/1_000_000+daySeconds {
+	if seconds < row.MinTime/1_000_000-daySeconds || seconds > row.MaxTime/1_000_000+daySeconds {
 		return 0, errYear
 	}
 	seconds, err := c.local.instant(seconds)
@@ -84,7 +79,7 @@ func (c *instants) nanos(micros, rest int64) (int64, error) {
 }
 
 func inYears(micros int64) (int64, error) {
-	if micros < firstInstant || micros > lastInstant {
+	if !row.ValidTime(micros) {
 		return 0, errYear
 	}
 	return micros, nil

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/registry"
 )
 
@@ -123,12 +124,12 @@ func TestInstants(t *testing.T) {
 		err  bool
 	}{
 		{"ms", instants{local: utc, unit: unitMillis}, 1, 1000, false},
-		{"ms before year 1", instants{local: utc, unit: unitMillis}, firstInstant/1000 - 1, 0, true},
+		{"ms before year 1", instants{local: utc, unit: unitMillis}, row.MinTime/1000 - 1, 0, true},
 		{"ms overflow", instants{local: utc, unit: unitMillis}, 1 << 62, 0, true},
-		{"year 1", instants{local: utc, unit: unitMicros}, firstInstant, firstInstant, false},
-		{"before year 1", instants{local: utc, unit: unitMicros}, firstInstant - 1, 0, true},
-		{"year 9999", instants{local: utc, unit: unitMicros}, lastInstant, lastInstant, false},
-		{"after year 9999", instants{local: utc, unit: unitMicros}, lastInstant + 1, 0, true},
+		{"year 1", instants{local: utc, unit: unitMicros}, row.MinTime, row.MinTime, false},
+		{"before year 1", instants{local: utc, unit: unitMicros}, row.MinTime - 1, 0, true},
+		{"year 9999", instants{local: utc, unit: unitMicros}, row.MaxTime, row.MaxTime, false},
+		{"after year 9999", instants{local: utc, unit: unitMicros}, row.MaxTime + 1, 0, true},
 		{"naive after year 9999", instants{local: local, naive: true, unit: unitMicros}, 1 << 62, 0, true},
 		{"ns exact", instants{local: utc, unit: unitNanos}, -1000, -1, false},
 		{"ns with a rest", instants{local: utc, unit: unitNanos}, -1001, 0, true},

@@ -59,7 +59,6 @@ type Column struct {
 	Ambiguous registry.Ambiguous
 	At        registry.DayEnd // for DATE columns and partitions; "" makes those an error
 	Round     Rounding
-	Required  bool // a null is an error that names row group and row (spine times)
 	// Optional: where the file lacks the column, all its values are null.
 	Optional bool
 }

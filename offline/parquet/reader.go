@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 
 	"github.com/provender-dev/provender/internal/columnar"
 )
@@ -36,12 +35,12 @@ func (r *Reader) Read(ctx context.Context, group, column int, dst *columnar.Vect
 	defer func() { err = r.failure(group, b, err) }()
 	defer guard(&err)
 	if b.leaf == nil {
-		return b.repeat(r.Rows(group), nil, dst)
+		return b.repeat(r.Rows(group), dst)
 	}
 	c := r.open(group, b)
 	defer c.release()
 	if b.leaf.maxRep > 0 {
-		return c.readLists(ctx, nil, b.Required, dst)
+		return c.readLists(ctx, nil, dst)
 	}
 	before := dst.Len()
 	for {
@@ -62,7 +61,7 @@ func (r *Reader) Read(ctx context.Context, group, column int, dst *columnar.Vect
 		if d.defs == nil && !d.dict {
 			err = c.plain(dst, &d)
 		} else {
-			err = c.expand(dst, &d, b.Required)
+			err = c.expand(dst, &d)
 		}
 		if err != nil {
 			return err
@@ -72,29 +71,12 @@ func (r *Reader) Read(ctx context.Context, group, column int, dst *columnar.Vect
 }
 
 // expand appends the rows of a page, nulls and values of a dictionary in their places.
-func (c *chunk) expand(dst *columnar.Vector, d *data, required bool) error {
+func (c *chunk) expand(dst *columnar.Vector, d *data) error {
 	src, err := c.source(d)
 	if err != nil {
 		return err
 	}
-	positions := c.positions(d)
-	if required {
-		if err := c.checkNull(positions); err != nil {
-			return err
-		}
-	}
-	return take(dst, src, positions)
-}
-
-func (c *chunk) checkNull(positions []int32) error {
-	if at := slices.Index(positions, -1); at >= 0 {
-		return errNull(c.row + at)
-	}
-	return nil
-}
-
-func errNull(row int) error {
-	return fmt.Errorf("row %d: a null, where every row must have a value", row)
+	return take(dst, src, c.positions(d))
 }
 
 // Pages calls fn for every page of a row group's column, in order, stopping at fn's error. A column of lists comes as
@@ -114,7 +96,7 @@ func (r *Reader) Pages(ctx context.Context, group, column int, fn func(Page) err
 	c := r.open(group, b)
 	defer c.release()
 	for {
-		page, ok, err := c.nextPage(ctx, b.Required)
+		page, ok, err := c.nextPage(ctx)
 		if err != nil {
 			return r.failure(group, b, err)
 		}
@@ -128,7 +110,7 @@ func (r *Reader) Pages(ctx context.Context, group, column int, fn func(Page) err
 }
 
 // nextPage decodes the next page of a flat column; ok is false after the last.
-func (c *chunk) nextPage(ctx context.Context, required bool) (p Page, ok bool, err error) {
+func (c *chunk) nextPage(ctx context.Context) (p Page, ok bool, err error) {
 	defer guard(&err)
 	h, ok, err := c.next(ctx)
 	if err != nil {
@@ -148,11 +130,6 @@ func (c *chunk) nextPage(ctx context.Context, required bool) (p Page, ok bool, e
 	p = Page{Rows: d.entries, Values: src}
 	if d.defs != nil || d.dict {
 		positions := c.positions(&d)
-		if required {
-			if err := c.checkNull(positions); err != nil {
-				return p, false, err
-			}
-		}
 		if d.dict {
 			p.Index = positions
 		} else {
@@ -178,9 +155,6 @@ func (r *Reader) constantPages(group int, b *binding, fn func(Page) error) error
 	index := make([]int32, min(rows, constantRows))
 	values := b.constant
 	if values.IsNull(0) {
-		if b.Required && rows > 0 {
-			return r.failure(group, b, errNull(0))
-		}
 		values = columnar.NewVector(b.Type, 0)
 		for i := range index {
 			index[i] = -1
@@ -211,12 +185,12 @@ func (r *Reader) Gather(ctx context.Context, group, column int, rows []int32, ds
 		return nil
 	}
 	if b.leaf == nil {
-		return b.repeat(len(rows), rows, dst)
+		return b.repeat(len(rows), dst)
 	}
 	c := r.open(group, b)
 	defer c.release()
 	if b.leaf.maxRep > 0 {
-		return c.readLists(ctx, rows, b.Required, dst)
+		return c.readLists(ctx, rows, dst)
 	}
 	for len(rows) > 0 {
 		h, ok, err := c.next(ctx)
@@ -236,7 +210,7 @@ func (r *Reader) Gather(ctx context.Context, group, column int, rows []int32, ds
 			c.row = end
 			continue
 		}
-		if err := c.gather(dst, &h, rows[:here], b.Required); err != nil {
+		if err := c.gather(dst, &h, rows[:here]); err != nil {
 			return err
 		}
 		rows = rows[here:]
@@ -246,7 +220,7 @@ func (r *Reader) Gather(ctx context.Context, group, column int, rows []int32, ds
 }
 
 // gather appends the values at rows, which are all in the page of the header.
-func (c *chunk) gather(dst *columnar.Vector, h *pageHeader, rows []int32, required bool) error {
+func (c *chunk) gather(dst *columnar.Vector, h *pageHeader, rows []int32) error {
 	d, err := c.decode(h)
 	if err != nil {
 		return err
@@ -262,26 +236,22 @@ func (c *chunk) gather(dst *columnar.Vector, h *pageHeader, rows []int32, requir
 		if positions != nil {
 			at = positions[at]
 		}
-		if required && at < 0 {
-			return errNull(int(row))
-		}
 		c.wanted = append(c.wanted, at)
 	}
 	return take(dst, src, c.wanted)
 }
 
 // readLists appends the wanted rows of a list column; nil means all.
-func (c *chunk) readLists(ctx context.Context, rows []int32, required bool, dst *columnar.Vector) error {
+func (c *chunk) readLists(ctx context.Context, rows []int32, dst *columnar.Vector) error {
 	l := lists{dst: dst, rows: rows, element: c.wanted}
 	defer func() { c.wanted = l.element }()
-	before := dst.Len()
 	for {
 		h, ok, err := c.next(ctx)
 		if err != nil {
 			return err
 		}
 		if !ok {
-			break
+			return c.finish()
 		}
 		d, err := c.decode(&h)
 		if err != nil {
@@ -291,17 +261,6 @@ func (c *chunk) readLists(ctx context.Context, rows []int32, required bool, dst 
 			return err
 		}
 	}
-	if required {
-		for i := before; i < dst.Len(); i++ {
-			if dst.IsNull(i) {
-				if rows != nil {
-					return errNull(int(rows[i-before]))
-				}
-				return errNull(i - before)
-			}
-		}
-	}
-	return c.finish()
 }
 
 // open starts reading a column of a row group.
@@ -316,17 +275,11 @@ func (r *Reader) open(group int, b *binding) *chunk {
 }
 
 // repeat appends a constant n times.
-func (b *binding) repeat(n int, rows []int32, dst *columnar.Vector) error {
+func (b *binding) repeat(n int, dst *columnar.Vector) error {
 	if n == 0 {
 		return nil
 	}
 	if b.constant.IsNull(0) {
-		if b.Required {
-			if rows != nil {
-				return errNull(int(rows[0]))
-			}
-			return errNull(0)
-		}
 		for range n {
 			dst.AppendNull()
 		}

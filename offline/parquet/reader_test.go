@@ -338,27 +338,17 @@ func TestTextWithoutLogicalType(t *testing.T) {
 	}
 }
 
-func TestExactAndRequired(t *testing.T) {
+func TestExact(t *testing.T) {
 	ctx := context.Background()
 	b := load(t, "time-ns.parquet")
 	exact := column("up", "timestamp")
-	required := exact
-	required.Round, required.Required = parquet.RoundDown, true
-	r := bind(t, b, "ns.parquet", exact, required)
+	rounded := exact
+	rounded.Round = parquet.RoundDown
+	r := bind(t, b, "ns.parquet", exact, rounded)
 	v := columnar.NewVector(exact.Type, 0)
 	want := `ns.parquet: row group 0: column "up": row 1: a timestamp finer than a microsecond`
 	if err := r.Read(ctx, 0, 0, v); err == nil || !strings.HasPrefix(err.Error(), want) {
 		t.Errorf("exact: %v", err)
-	}
-	want = `ns.parquet: row group 0: column "up": row 9: a null`
-	for how, read := range map[string]func() error{
-		"Read":   func() error { return r.Read(ctx, 0, 1, columnar.NewVector(exact.Type, 0)) },
-		"Pages":  func() error { return fromPages(ctx, r, 0, 1, columnar.NewVector(exact.Type, 0)) },
-		"Gather": func() error { return r.Gather(ctx, 0, 1, []int32{2, 9}, columnar.NewVector(exact.Type, 0)) },
-	} {
-		if err := read(); err == nil || !strings.HasPrefix(err.Error(), want) {
-			t.Errorf("%s: %v", how, err)
-		}
 	}
 	canceled, cancel := context.WithCancel(ctx)
 	cancel()
