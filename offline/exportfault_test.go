@@ -215,3 +215,16 @@ func TestExportDiskFull(t *testing.T) {
 		t.Errorf("left %v, there was %v", after, before)
 	}
 }
+
+func TestExportOverItsSpine(t *testing.T) {
+	w := newWorld(t)
+	path := w.path("x.manifest.json")
+	bigSpine(t, path, 10)
+	req := w.request("one", path)
+	for _, out := range []string{path, w.path("x")} {
+		req.Out = out
+		if _, err := Export(context.Background(), req); err == nil || !strings.Contains(err.Error(), "is the spine itself") {
+			t.Errorf("%s: %v", out, err)
+		}
+	}
+}

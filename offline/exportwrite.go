@@ -60,8 +60,8 @@ func (e *export) write(ctx context.Context) error {
 		}
 	}
 	encoded := make([]*parquet.Encoded, len(columns))
-	for lo, hi := 0, 0; lo < rows; lo = hi {
-		hi = e.groupEnd(lo, min(rows, lo+step))
+	for lo := 0; lo < rows; {
+		hi := e.groupEnd(lo, min(rows, lo+step))
 		if err := e.encodeGroup(ctx, columns, encoded, lo, hi); err != nil {
 			return err
 		}
@@ -71,6 +71,7 @@ func (e *export) write(ctx context.Context) error {
 		if e.progress != nil {
 			e.progress(Progress{Stage: "write", Done: int64(hi), Size: int64(rows)})
 		}
+		lo = hi
 	}
 	for _, c := range columns {
 		if err := c.end(ctx); err != nil {

@@ -2,10 +2,8 @@ package offline
 
 import (
 	"context"
-	"errors"
 	"math"
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/provender-dev/provender/internal/columnar"
@@ -106,20 +104,4 @@ func show(v *columnar.Vector) string {
 		b = append(columnar.AppendJSON(b, v, i), ' ')
 	}
 	return string(b)
-}
-
-// More text than a vector holds is an error before any of it is copied.
-func TestLookupTooLong(t *testing.T) {
-	w := newWorld(t)
-	w.longNote(t, 16<<20)
-	const rows = 300
-	airports := columnar.NewVector(stringType, rows)
-	for range rows {
-		airports.AppendString("JFK")
-	}
-	_, err := Lookup(context.Background(), w.snapshot.Services["one"], w.files, []*columnar.Vector{airports}, noon)
-	var e *problem.Error
-	if !errors.As(err, &e) || e.Code != problem.Exhausted || !strings.Contains(e.Message, "output tags") {
-		t.Errorf("%v", err)
-	}
 }
