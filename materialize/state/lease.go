@@ -18,36 +18,57 @@ type Lease struct {
 	Token int64
 }
 
-// Acquire takes the lease of a view and store, or refuses with Conflict while another holds it and now is before that
-// one's expiry.
+// Acquire takes the lease of a view and store for this process, or refuses with Conflict while another holds it: until
+// that one's expiry, or until its process is gone where it ran on this machine.
 func (s *Store) Acquire(ctx context.Context, view, store, holder string, now time.Time, ttl time.Duration) (Lease, error) {
 	l := Lease{View: view, Store: store, Holder: holder}
 	err := s.write(ctx, "take lease in", func(tx *sql.Tx) error {
-		at := now.UnixMicro()
-		err := tx.QueryRowContext(ctx, `INSERT INTO lease (view_name, store, token, holder, taken, heartbeat, expires)
-			VALUES (?, ?, 1, ?, ?, ?, ?)
-			ON CONFLICT (view_name, store) DO UPDATE SET token = lease.token + 1, holder = excluded.holder,
-				taken = excluded.taken, heartbeat = excluded.heartbeat, expires = excluded.expires
-			WHERE lease.expires <= excluded.taken
-			RETURNING token`, view, store, holder, at, at, now.Add(ttl).UnixMicro()).Scan(&l.Token)
-		if !errors.Is(err, sql.ErrNoRows) {
+		const none = 0 // tokens begin at 1
+		held, err := l.take(ctx, tx, now, ttl, none)
+		if err != nil || held == nil {
 			return err
 		}
-		var by string
-		var taken, expires int64
-		if err := tx.QueryRowContext(ctx, `SELECT holder, taken, expires FROM lease WHERE view_name = ? AND store = ?`,
-			view, store).Scan(&by, &taken, &expires); err != nil {
+		if held.process.gone() {
+			_, err = l.take(ctx, tx, now, ttl, held.token)
 			return err
 		}
 		return &problem.Error{
 			Code: problem.Conflict,
-			Message: fmt.Sprintf("view %s is being materialized by %s since %s", view, by,
-				time.UnixMicro(taken).UTC().Format(time.RFC3339)),
+			Message: fmt.Sprintf("view %s is being materialized by %s since %s", view, held.holder,
+				time.UnixMicro(held.taken).UTC().Format(time.RFC3339)),
 			Suggestion: "wait until that run has ended; if its process has gone, until " +
-				time.UnixMicro(expires).UTC().Format(time.RFC3339),
+				time.UnixMicro(held.expires).UTC().Format(time.RFC3339),
 		}
 	})
 	return l, err
+}
+
+// held is a lease as another holds it.
+type held struct {
+	token, taken, expires int64
+	holder                string
+	process               process
+}
+
+// take makes l the lease where there is none, where it has expired, or where its token is that of a holder who is
+// known to be gone; else it returns the lease that there is.
+func (l *Lease) take(ctx context.Context, tx *sql.Tx, now time.Time, ttl time.Duration, from int64) (*held, error) {
+	at := now.UnixMicro()
+	err := tx.QueryRowContext(ctx, `INSERT INTO lease (view_name, store, token, holder, process, taken, heartbeat, expires)
+		VALUES (?, ?, 1, ?, ?, ?, ?, ?)
+		ON CONFLICT (view_name, store) DO UPDATE SET token = lease.token + 1, holder = excluded.holder,
+			process = excluded.process, taken = excluded.taken, heartbeat = excluded.heartbeat, expires = excluded.expires
+		WHERE lease.expires <= excluded.taken OR lease.token = ?
+		RETURNING token`, l.View, l.Store, l.Holder, self().String(), at, at, now.Add(ttl).UnixMicro(), from).Scan(&l.Token)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return nil, err
+	}
+	var h held
+	var by string
+	err = tx.QueryRowContext(ctx, `SELECT token, holder, process, taken, expires FROM lease WHERE view_name = ? AND store = ?`,
+		l.View, l.Store).Scan(&h.token, &h.holder, &by, &h.taken, &h.expires)
+	h.process = parseProcess(by)
+	return &h, err
 }
 
 // Renew moves a lease's expiry; ErrLeaseLost where another has taken it.

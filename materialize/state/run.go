@@ -146,12 +146,13 @@ func updateRun(ctx context.Context, tx *sql.Tx, r *Run) error {
 // selectRuns takes the present instant, for runs whose lease has ended without them.
 const selectRuns = `SELECT r.id, r.view_name, r.revision, r.generation, r.cause, r.run_by, r.state, r.is_full, r.reason, r.t,
 		r.started, r.finished, r.files, r.rows_read, r.written, r.older, r.held, r.null_keys, r.ties, r.error,
-		r.state = 'running' AND (l.token IS NULL OR l.token <> r.token OR l.expires <= ?) AS gone
+		r.state = 'running' AND (l.token IS NULL OR l.token <> r.token OR l.expires <= ?) AS gone,
+		CASE WHEN r.state = 'running' THEN coalesce(l.process, '') ELSE '' END
 	FROM run r LEFT JOIN lease l ON l.view_name = r.view_name AND l.store = r.store
 	`
 
 // Runs lists the runs of views (empty: all) into a store, newest first, at most limit (0: all). A run whose lease has
-// ended without it counts as interrupted.
+// ended without it, or whose process is gone, counts as interrupted.
 func (s *Store) Runs(ctx context.Context, store string, views []string, limit int, now time.Time) ([]Run, error) {
 	query := selectRuns + `WHERE r.store = ?`
 	args := []any{now.UnixMicro(), store}
@@ -188,10 +189,11 @@ func scanRun(rows *sql.Rows) (Run, error) {
 	var r Run
 	var t, started, finished sql.NullInt64
 	var gone bool
+	var by string
 	err := rows.Scan(&r.ID, &r.View, &r.Revision, &r.Generation, &r.Trigger, &r.By, &r.State, &r.Full, &r.Reason, &t,
-		&started, &finished, &r.Files, &r.RowsRead, &r.Written, &r.Older, &r.Held, &r.NullKeys, &r.Ties, &r.Error, &gone)
+		&started, &finished, &r.Files, &r.RowsRead, &r.Written, &r.Older, &r.Held, &r.NullKeys, &r.Ties, &r.Error, &gone, &by)
 	r.T, r.Started, r.Finished = clock(t), clock(started), clock(finished)
-	if gone {
+	if gone || parseProcess(by).gone() {
 		r.State, r.Error = RunFailed, Interrupted
 	}
 	return r, err

@@ -98,6 +98,7 @@ CREATE TABLE lease (
     store     TEXT   NOT NULL,
     token     BIGINT NOT NULL, -- grows with every holder
     holder    TEXT   NOT NULL,
+    process   TEXT   NOT NULL, -- of the holder: pid, start, machine's boot and pid namespace; empty: not known
     taken     BIGINT NOT NULL,
     heartbeat BIGINT NOT NULL,
     expires   BIGINT NOT NULL, -- 0: released
