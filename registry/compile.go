@@ -192,9 +192,19 @@ func (s *Snapshot) FeatureService(name string) (*Service, error) {
 }
 
 func (s *Snapshot) notFound(kind, name string, candidates []string) *problem.Error {
-	err := problem.New(problem.NotFound, "no %s %q in revision %d", kind, name, s.Revision)
+	return NotFound(kind, name, s.Revision, candidates)
+}
+
+// NotFound is the error of a definition that a revision does not have, beside those of its kind that it has.
+func NotFound(kind, name string, revision int64, candidates []string) *problem.Error {
+	if revision == 0 {
+		err := problem.New(problem.NotFound, "no %s %q: nothing was applied yet", kind, name)
+		err.Suggestion = "run provender apply"
+		return err
+	}
+	err := problem.New(problem.NotFound, "no %s %q in revision %d", kind, name, revision)
 	err.Suggestion = diag.Suggest(name, candidates)
-	if err.Suggestion == "" && len(candidates) == 0 {
+	if len(candidates) == 0 {
 		err.Suggestion = "declare one and run provender apply"
 	}
 	return err

@@ -34,7 +34,7 @@ func TestMain(m *testing.M) {
 //	replace FILE A B    replace A, which must be there, by B
 //	stop DIR            send SIGTERM to the server of a project
 //
-// $REDIS is the URL of a Redis.
+// $REDIS is the URL of a Redis, $ADDRESS its host:port.
 func TestScripts(t *testing.T) {
 	redis := onlinetest.StartRedis(t)
 	testscript.Run(t, testscript.Params{
@@ -44,6 +44,7 @@ func TestScripts(t *testing.T) {
 			env.Setenv("NO_COLOR", "1")
 			env.Setenv("USER", "tester")
 			env.Setenv("REDIS", redis)
+			env.Setenv("ADDRESS", strings.TrimPrefix(redis, "redis://"))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){

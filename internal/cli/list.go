@@ -93,9 +93,7 @@ func (a *app) showCommand() *cobra.Command {
 			i := slices.Index(all.names, args[1])
 			if i < 0 {
 				one := singularKinds[slices.Index(pluralKinds, kind)]
-				err := problem.New(problem.NotFound, "there is no %s %q in revision %d", one, args[1], snapshot.Revision)
-				err.Suggestion = diag.Suggest(args[1], all.names)
-				return err
+				return registry.NotFound(one, args[1], snapshot.Revision, all.names)
 			}
 			return a.show(&showReport{
 				Kind: singularKinds[slices.Index(pluralKinds, kind)], Revision: snapshot.Revision,

@@ -199,15 +199,14 @@ func startGate(t *testing.T, target string) *gate {
 // A server begins without its store: it lives, is not ready, and answers Unavailable, until the store is there.
 func TestStoreComesLater(t *testing.T) {
 	dir := shop(t)
-	url := onlinetest.StartRedis(t)
-	address := strings.TrimSuffix(strings.TrimPrefix(url, "redis://"), "/0")
-	store := startGate(t, address)
+	redis := onlinetest.StartRedisServer(t, "--requirepass", "canary")
+	store := startGate(t, strings.TrimPrefix(redis.URL, "redis://"))
 	config := filepath.Join(dir, "provender.yaml")
 	raw, err := os.ReadFile(config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	text := strings.Replace(string(raw), "embedded://.provender/online", "redis://"+store.Addr().String()+"/0", 1)
+	text := strings.Replace(string(raw), "embedded://.provender/online", "redis://:canary@"+store.Addr().String()+"/0", 1)
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -235,5 +234,8 @@ func TestStoreComesLater(t *testing.T) {
 	s.stop(t)
 	if n := strings.Count(s.log.String(), "online store does not answer"); n != 1 {
 		t.Errorf("told %d times:\n%s", n, &s.log)
+	}
+	if strings.Contains(s.log.String(), "canary") {
+		t.Errorf("the password is told:\n%s", &s.log)
 	}
 }

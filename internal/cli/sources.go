@@ -14,13 +14,6 @@ import (
 	"github.com/provender-dev/provender/registry/definition"
 )
 
-// The codes of what planning finds in files.
-const (
-	codeColumnMismatch = "column-mismatch" // a file lacks a column, or has it of another type
-	codeUnreadableData = "unreadable-data" // a file is no Parquet file, or can't be opened
-	codeNoData         = "no-data"         // a warning: no file to check against
-)
-
 // checkSources checks every view's columns against a file of its source. A source without files is a warning: they may
 // be elsewhere, or yet to come. The error is a diag.Set.
 func checkSources(ctx context.Context, files *source.Files, project *definition.Project) (warnings diag.Set, err error) {
@@ -54,25 +47,25 @@ func (c *sourceCheck) run(ctx context.Context, files *source.Files) error {
 		if err == nil {
 			err = errors.New("no files")
 		}
-		add(c.warnings, c.source("parquet"), codeNoData, err)
+		add(c.warnings, c.source("parquet"), definition.CodeNoData, err)
 		return nil
 	}
 	// The last in name order: of files that are named by date, the one that the next run reads.
 	last := list[len(list)-1]
 	handle, err := files.Open(ctx, last)
 	if err != nil {
-		add(c.found, c.source("parquet"), codeUnreadableData, err)
+		add(c.found, c.source("parquet"), definition.CodeUnreadableData, err)
 		return nil
 	}
 	defer handle.Close()
 	file, err := parquet.Open(ctx, handle, last, parquet.Limits{})
 	if err != nil {
-		add(c.found, c.source("parquet"), codeUnreadableData, err)
+		add(c.found, c.source("parquet"), definition.CodeUnreadableData, err)
 		return nil
 	}
 	for _, want := range c.columns() {
 		if _, err := file.Bind([]parquet.Column{want.Column}); err != nil {
-			add(c.found, want.at, codeColumnMismatch, err)
+			add(c.found, want.at, definition.CodeColumnMismatch, err)
 		}
 	}
 	return nil

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strconv"
 
-	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/internal/problem"
 	pb "github.com/provender-dev/provender/proto/provender/v1"
 	"github.com/provender-dev/provender/registry"
@@ -58,9 +57,7 @@ func (s *registryService) GetDefinition(ctx context.Context, in *pb.GetDefinitio
 		return nil, err
 	}
 	if out.Definition == nil {
-		p := problem.New(problem.NotFound, "no %s %q in revision %d", kindNames[in.Kind], in.Name, rev.Number)
-		p.Suggestion = diag.Suggest(in.Name, names)
-		return nil, p
+		return nil, registry.NotFound(kindNames[in.Kind], in.Name, rev.Number, names)
 	}
 	return out, nil
 }

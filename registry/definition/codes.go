@@ -46,6 +46,13 @@ const (
 	codeUnknownRoot        = "unknown-root"
 )
 
+// The codes of what planning finds in the files of sources.
+const (
+	CodeColumnMismatch = "column-mismatch"
+	CodeUnreadableData = "unreadable-data"
+	CodeNoData         = "no-data"
+)
+
 // Code is a class of problem in a project's files.
 type Code struct {
 	Name    string
@@ -96,4 +103,11 @@ var Codes = []Code{
 	{codeUnsetVariable, "An environment variable that provender.yaml uses is not set, or empty."},
 	{codeUnknownEnvironment, "The environment chosen is not in provender.yaml."},
 	{codeUnknownRoot, "A Parquet path begins with a root that provender.yaml does not name."},
+}
+
+// FileCodes lists what planning finds in the files of sources, in the order of the documentation.
+var FileCodes = []Code{
+	{CodeColumnMismatch, "A file of the source lacks a column, or has it of a type that does not convert exactly."},
+	{CodeUnreadableData, "A file of the source is no Parquet file, or can't be opened."},
+	{CodeNoData, "A warning: the source has no file to check the columns against."},
 }

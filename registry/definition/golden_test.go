@@ -140,12 +140,24 @@ This page is made from the table in ` + "`registry/definition/codes.go`" + ` by 
 |---|---|
 `)
 	seen := map[string]bool{}
-	for _, c := range Codes {
-		if seen[c.Name] {
-			t.Errorf("code %s is in the table twice", c.Name)
+	table := func(codes []Code) {
+		for _, c := range codes {
+			if seen[c.Name] {
+				t.Errorf("code %s is in a table twice", c.Name)
+			}
+			seen[c.Name] = true
+			fmt.Fprintf(&doc, "| `%s` | %s |\n", c.Name, c.Meaning)
 		}
-		seen[c.Name] = true
-		fmt.Fprintf(&doc, "| `%s` | %s |\n", c.Name, c.Meaning)
 	}
+	table(Codes)
+	doc.WriteString(`
+## Found in the files of sources
+
+` + "`provender plan` and `provender apply`" + ` look into one file per source, the last by name.
+
+| code | meaning |
+|---|---|
+`)
+	table(FileCodes)
 	golden(t, "../../docs/reference/errors.md", []byte(doc.String()))
 }
