@@ -561,3 +561,26 @@ func TestExportFailures(t *testing.T) {
 		})
 	}
 }
+
+// TestExportManifestOfTies: rows that tie are counted, and the newest event time is that of the rows that were read.
+func TestExportManifestOfTies(t *testing.T) {
+	w := newWorld(t)
+	writeFile(t, w.path("hourly/b.parquet"), 2,
+		field{"airport", vec(stringType, "JFK")}, field{"hour", vec(timeType, noon)}, field{"departures", vec(int64Type, 8)},
+		field{"delay", vec(floatType, nil)}, field{"tags", vec(listType, nil)}, field{"note", vec(stringType, "z")},
+	)
+	spine := w.path("spine.parquet")
+	writeFile(t, spine, 100, field{"t", vec(timeType, noon)}, field{"airport", vec(stringType, "JFK")})
+	b, err := os.ReadFile(w.export(t, w.request("one", spine)).Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m manifest
+	if err := json.Unmarshal(b, &m); err != nil {
+		t.Fatal(err)
+	}
+	newest := string(columnar.AppendTimestamp(nil, noon))
+	if v := m.Views[0]; v.Ties != 1 || v.NewestEvent != newest || len(v.Files) != 2 {
+		t.Errorf("view %+v, want 1 tie, newest event %s", v, newest)
+	}
+}
