@@ -3,10 +3,12 @@ package materialize_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize"
+	"github.com/provender-dev/provender/materialize/state"
 )
 
 // One batch that the store refuses, though it answers before and after, fails the run: nothing of it is recorded, no
@@ -58,5 +60,33 @@ func TestWriteRefused(t *testing.T) {
 			t.Errorf("batch %d refused: the next run %+v", refuse+1, run)
 		}
 		w.clean()
+	}
+}
+
+// A run into one store leaves alone what another store still has: only there its rows can be dropped.
+func TestSweepsItsOwnStore(t *testing.T) {
+	w := one(t)
+	w.write("1.parquet", history()...)
+	first := w.run(materialize.Request{})
+	w.run(materialize.Request{Full: true})
+	retired := func() bool {
+		gens, err := w.state.Generations(t.Context(), "")
+		check(t, err)
+		return slices.ContainsFunc(gens, func(g state.Generation) bool {
+			return g.ID == first.Generation && g.Phase == state.Retired
+		})
+	}
+	if !retired() {
+		t.Fatal("the first generation is not there to be dropped")
+	}
+	b := backend{URL: t.TempDir()}
+	s, err := b.open()
+	check(t, err)
+	defer s.Close()
+	other := w.service(s, func(c *materialize.Config) { c.StoreName, c.DropAfter = b.URL, -1 })
+	_, err = other.Run(t.Context(), materialize.Request{}, nil)
+	check(t, err)
+	if !retired() {
+		t.Error("a generation was recorded as dropped, and its rows are still in its store")
 	}
 }

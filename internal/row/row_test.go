@@ -250,6 +250,11 @@ func TestOrder(t *testing.T) {
 		if got := row.Compare(ra, rb); got != want(a, b) {
 			t.Fatalf("%+v against %+v: %d, want %d", a, b, got, want(a, b))
 		}
+		damaged := bytes.Clone(ra)
+		damaged[len(ra)-1] ^= 1
+		if got := row.Compare(ra, damaged); got != 0 {
+			t.Fatalf("%+v: its checksum has a say: %d", a, got)
+		}
 		if got := bytes.Compare(ra[:len(ra)-2], rb[:len(rb)-2]); got != want(a, b) {
 			t.Fatalf("%+v against %+v: bytes %d, want %d", a, b, got, want(a, b))
 		}
