@@ -73,14 +73,22 @@ type View struct {
 	Features []Column
 }
 
+// Run is a run up to an instant.
+type Run struct {
+	To   Instant
+	Full bool
+	// Cut makes the run fail at that write, from 1, if it comes to so many, and be repeated; 0: never.
+	Cut int
+}
+
 // Step is one line of a case's history. Exactly one field is set.
 type Step struct {
 	Line   int
-	Row    *Row     // appears in its file
-	Delete string   // the file disappears; rows given to it later are another file of that name
-	Run    *Instant // materialize up to here
-	Online *Ask     // a lookup in what the runs left
-	Ask    *Ask     // a spine row over all rows so far; and a lookup after a run up to its time
+	Row    *Row   // appears in its file
+	Delete string // the file disappears; rows given to it later are another file of that name
+	Run    *Run   // materialize
+	Online *Ask   // a lookup in what the runs left
+	Ask    *Ask   // a spine row over all rows so far; and a lookup after a run up to its time
 }
 
 // Case is a view and a history.

@@ -47,8 +47,7 @@ func (c *Case) add(line int, text string) (err error) {
 	case "delete":
 		step.Delete = args[0]
 	case "run":
-		step.Run = new(Instant)
-		*step.Run, err = parseInstant(args[0])
+		step.Run, err = parseRun(args)
 	case "ask":
 		step.Ask, err = c.ask(line, args)
 	case "online":
@@ -58,6 +57,26 @@ func (c *Case) add(line int, text string) (err error) {
 	}
 	c.Steps = append(c.Steps, step)
 	return err
+}
+
+func parseRun(args []string) (r *Run, err error) {
+	r = new(Run)
+	if r.To, err = parseInstant(args[0]); err != nil {
+		return nil, err
+	}
+	for _, arg := range args[1:] {
+		switch name, value, _ := strings.Cut(arg, "="); name {
+		case "full":
+			r.Full = true
+		case "cut":
+			if r.Cut, err = strconv.Atoi(value); err != nil {
+				return nil, err
+			}
+		default:
+			return nil, fmt.Errorf("unknown word %q of a run", arg)
+		}
+	}
+	return r, nil
 }
 
 // split cuts a line at spaces outside of quotes and brackets.

@@ -2,13 +2,16 @@ package pit
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -114,15 +117,31 @@ func (p *project) sync(t *testing.T, files map[string][]Row) {
 		}
 	}
 	for name, rows := range files {
-		content := fmt.Sprintf("%+v", rows)
-		if p.written[name] == content {
+		if was, ok := p.written[name]; ok && was == content(rows) {
 			continue
 		}
+		p.written[name] = content(rows)
 		rows = slices.Clone(rows)
 		p.rng.Shuffle(len(rows), func(i, j int) { rows[i], rows[j] = rows[j], rows[i] })
 		writeSource(t, path(name), p.view, rows, randomLayout(p.rng))
-		p.written[name] = content
 	}
+}
+
+// deal gives the rows to other files, some of them twice: no answer depends on that (R4).
+func (p *project) deal(files map[string][]Row) map[string][]Row {
+	if p.rng.IntN(2) == 0 {
+		return files
+	}
+	dealt := map[string][]Row{}
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		for _, r := range files[name] {
+			for range 1 + p.rng.IntN(5)/4 {
+				to := fmt.Sprint("dealt", p.rng.IntN(5))
+				dealt[to] = append(dealt[to], r)
+			}
+		}
+	}
+	return dealt
 }
 
 func (p *project) service(t *testing.T) *registry.Service {
@@ -320,6 +339,7 @@ func fromVector(v *columnar.Vector, i int) Value {
 type live struct {
 	*project
 	store   online.Store
+	cut     *cutting // in front of store, for runs
 	service *materialize.Service
 }
 
@@ -338,20 +358,75 @@ func (p *project) live(t *testing.T, s online.Store) *live {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &live{project: p, store: s, service: materialize.New(materialize.Config{
-		State: st, Online: s, Files: p.files, Now: func() time.Time { return afterAll }, By: "pit",
-		Snapshot: func() *registry.Snapshot { return p.snapshot },
-	})}
+	l := &live{project: p, store: s, cut: &cutting{Store: s}}
+	l.service = materialize.New(materialize.Config{
+		State: st, Online: l.cut, Files: p.files, Now: func() time.Time { return afterAll }, By: "pit",
+		Snapshot:  func() *registry.Snapshot { return p.snapshot },
+		BatchRows: 1 + p.rng.IntN(4), Writers: 1 + p.rng.IntN(3),
+	})
+	return l
 }
 
-func (l *live) run(t *testing.T, to Instant, full bool) {
+// errCut is why a run fails that a case cuts off.
+var errCut = errors.New("cut off")
+
+// cutting is a store that fails one write.
+type cutting struct {
+	online.Store
+	mu     sync.Mutex
+	left   int    // writes until then; 0: none fails
+	cancel func() // instead of the failure, where it is set
+}
+
+func (c *cutting) Write(ctx context.Context, gen online.Generation, entries []online.Entry, win online.Win) (online.WriteResult, error) {
+	c.mu.Lock()
+	fails := c.left == 1
+	c.left = max(0, c.left-1)
+	c.mu.Unlock()
+	if fails && c.cancel == nil {
+		return online.WriteResult{}, errCut
+	}
+	if fails {
+		c.cancel()
+	}
+	return c.Store.Write(ctx, gen, entries, win)
+}
+
+// run materializes; a run that is cut off is repeated.
+func (l *live) run(t *testing.T, run *Run) {
 	t.Helper()
-	_, err := l.service.Run(context.Background(), materialize.Request{
-		To: time.UnixMicro(floorMicros(to)), Full: full, Trigger: "command",
-	}, func(materialize.Progress) {})
-	if err != nil {
+	if run.Cut > 0 {
+		ctx, cancel := context.WithCancel(context.Background())
+		defer cancel()
+		if l.cut.left, l.cut.cancel = run.Cut, nil; l.rng.IntN(2) == 0 {
+			l.cut.cancel = cancel
+		}
+		err := l.materialize(ctx, run)
+		if err != nil && !errors.Is(err, errCut) && !errors.Is(err, context.Canceled) {
+			t.Fatalf("materialize, cut off: %v", err)
+		}
+		l.cut.left = 0
+	}
+	if err := l.materialize(context.Background(), run); err != nil {
 		t.Fatalf("materialize: %v", err)
 	}
+}
+
+func (l *live) materialize(ctx context.Context, run *Run) error {
+	_, err := l.service.Run(ctx, materialize.Request{
+		To: time.UnixMicro(floorMicros(run.To)), Full: run.Full, Trigger: "command",
+	}, nil)
+	return err
+}
+
+// state is what status says of the view.
+func (l *live) state(t *testing.T) string {
+	t.Helper()
+	status, err := l.service.Status(context.Background(), nil)
+	if err != nil {
+		t.Fatalf("status: %v", err)
+	}
+	return status[0].State
 }
 
 // verify is the product's own comparison of online with offline.

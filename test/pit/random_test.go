@@ -14,12 +14,16 @@ var featureTypes = []string{
 }
 
 // random makes a case in which edges are common: few entities, few instants, times that differ by a ttl or by one
-// microsecond, ties in event time and in created time, rewritten and deleted files, runs that lag.
+// microsecond, ties in event time and in created time, rewritten and deleted files under both `rewrites`, runs that lag,
+// are cut off and repeated.
 func random(rng *rand.Rand) *Case {
 	c := &Case{Name: "random"}
 	v := &c.View
 	if rng.IntN(3) > 0 {
 		v.TTL = []int64{1, 1500, 1e6, 3600e6}[rng.IntN(4)]
+	}
+	if rng.IntN(2) == 0 {
+		v.Rewrites = "replace"
 	}
 	for i := range rng.IntN(4) {
 		v.Keys = append(v.Keys, Column{Name: fmt.Sprint("k", i), Type: []string{"int64", "string"}[rng.IntN(2)]})
@@ -88,12 +92,16 @@ func random(rng *rand.Rand) *Case {
 		}
 		at += Instant(rng.IntN(3)) * step
 		to := at + Instant(rng.IntN(3)-1)*1000
-		if last := lastRun(c); to < last {
-			to = last
+		run := Run{To: max(to, lastRun(c)), Full: rng.IntN(8) == 0}
+		if rng.IntN(3) == 0 {
+			run.Cut = 1 + rng.IntN(4)
 		}
-		c.Steps = append(c.Steps, Step{Run: &to})
+		c.Steps = append(c.Steps, Step{Run: &run})
+		if rng.IntN(4) == 0 { // once more
+			c.Steps = append(c.Steps, Step{Run: &Run{To: run.To}})
+		}
 		for range 1 + rng.IntN(4) {
-			c.Steps = append(c.Steps, Step{Online: &Ask{Keys: keys(true), At: to + Instant(rng.IntN(3))*step + Instant(rng.IntN(2))*1000}})
+			c.Steps = append(c.Steps, Step{Online: &Ask{Keys: keys(true), At: run.To + Instant(rng.IntN(3))*step + Instant(rng.IntN(2))*1000}})
 		}
 	}
 	return c
@@ -103,7 +111,7 @@ func lastRun(c *Case) Instant {
 	last := Instant(math.MinInt64)
 	for _, s := range c.Steps {
 		if s.Run != nil {
-			last = *s.Run
+			last = s.Run.To
 		}
 	}
 	return last
@@ -156,7 +164,7 @@ func (c *Case) text() string {
 		case s.Delete != "":
 			fmt.Fprintf(&b, "delete %s\n", s.Delete)
 		case s.Run != nil:
-			fmt.Fprintf(&b, "run %s\n", at(*s.Run))
+			fmt.Fprintf(&b, "run %s full=%v cut=%d\n", at(s.Run.To), s.Run.Full, s.Run.Cut)
 		case s.Online != nil:
 			fmt.Fprintf(&b, "online %s keys=%+v\n", at(s.Online.At), s.Online.Keys)
 		case s.Ask != nil:

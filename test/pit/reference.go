@@ -85,8 +85,7 @@ func sameKeys(a, b []Value) bool {
 // compare orders two rows of one entity (R4).
 func (v *View) compare(a, b *Row) int {
 	return cmp.Or(
-		cmp.Compare(ceilMicros(a.Event), ceilMicros(b.Event)),
-		compareCreated(a.Created, b.Created),
+		compareTimes(a, b),
 		bytes.Compare(v.encode(a.Values), v.encode(b.Values)),
 	)
 }
