@@ -205,7 +205,7 @@ func TestRewrittenAfterCut(t *testing.T) {
 				run := w.run(materialize.Request{})
 				if replacing {
 					w.wantState(materialize.ViewDiverged)
-					run = w.run(materialize.Request{Full: true})
+					w.run(materialize.Request{Full: true})
 				} else if run.Reason != "source files changed" {
 					t.Errorf("run %+v", run)
 				}

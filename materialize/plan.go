@@ -55,7 +55,7 @@ func planRun(v *registry.View, g *state.Generation, had consumed, files []source
 		p.refill("source files changed", files)
 		return p
 	}
-	p.read, p.replace, p.gone = append(d.fresh, d.due...), d.changed, d.gone
+	p.read, p.replace, p.gone = slices.Concat(d.fresh, d.due), d.changed, d.gone
 	p.diverged = len(d.changed)+len(d.gone) > 0
 	return p
 }

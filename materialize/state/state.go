@@ -114,7 +114,7 @@ func (s *Store) once(ctx context.Context, fn func(*sql.Tx) error) error {
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing, before it the error below says more
+	defer tx.Rollback() // after Commit it does nothing
 	if err := fn(tx); err != nil {
 		return err
 	}

@@ -117,10 +117,11 @@ func TestLease(t *testing.T) {
 	}
 	a := must[state.Lease](t)(acquire("v", "ann@one:1", noon))
 	_, err := acquire("v", "bob@two:2", noon.Add(ttl-time.Microsecond))
-	if problem.CodeOf(err) != problem.Conflict {
+	var refused *problem.Error
+	if !errors.As(err, &refused) || refused.Code != problem.Conflict {
 		t.Fatalf("a lease that is held: %v", err)
 	}
-	if want := "view v is being materialized by ann@one:1 since 2026-05-01T12:00:00Z"; err.(*problem.Error).Message != want {
+	if want := "view v is being materialized by ann@one:1 since 2026-05-01T12:00:00Z"; refused.Message != want {
 		t.Errorf("message %q", err)
 	}
 	must[state.Lease](t)(acquire("w", "bob@two:2", noon))

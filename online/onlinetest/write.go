@@ -60,7 +60,7 @@ func (s *suite) newestWins() {
 		for _, j := range []int{i + 1, 255} {
 			low, high := At(0, int64(i/2)), At(0, int64(j/2))
 			key := int64(1000*i + j)
-			if bytes.Compare(low.Row()[:8], high.Row()[:8]) == 0 && row.Compare(low.Row(), high.Row()) < 0 {
+			if bytes.Equal(low.Row()[:8], high.Row()[:8]) && row.Compare(low.Row(), high.Row()) < 0 {
 				s.write(genA, key, high, online.WinNewest, true)
 				s.write(genA, key, low, online.WinNewest, false)
 			}
@@ -271,8 +271,11 @@ func (s *suite) sizes() {
 // binaryKeys are prefixes of each other, or have bytes that text formats and patterns give a meaning.
 func (s *suite) binaryKeys() {
 	s.create(genA, genB, genC)
-	keys := [][]byte{{}, {0}, {0, 0}, {1}, {1, 1}, {255}, {255, 255}, []byte("*"), []byte("[a-z]?\\"), []byte("\r\n$5\r\n"),
-		[]byte("a:b"), []byte("{tag}"), bytes.Repeat([]byte{'k'}, 127), bytes.Repeat([]byte{'k'}, 128), bytes.Repeat([]byte{0x80}, 4000)}
+	keys := [][]byte{
+		[]byte(""), []byte("\x00"), []byte("\x00\x00"), []byte("\x01"), []byte("\x01\x01"), []byte("\xff"), []byte("\xff\xff"),
+		[]byte("*"), []byte("[a-z]?\\"), []byte("\r\n$5\r\n"),
+		[]byte("a:b"), []byte("{tag}"), bytes.Repeat([]byte{'k'}, 127), bytes.Repeat([]byte{'k'}, 128), bytes.Repeat([]byte{0x80}, 4000),
+	}
 	for i := range 256 {
 		keys = append(keys, []byte{2, byte(i)})
 	}

@@ -276,8 +276,9 @@ func parseValue(typ, s string) (Value, error) {
 		return Value{Null: true}, nil
 	}
 	if elem, list := strings.CutPrefix(typ, "list<"); list {
-		inner, ok := strings.CutPrefix(s, "[")
-		if inner, ok = strings.CutSuffix(inner, "]"); !ok {
+		inner, opens := strings.CutPrefix(s, "[")
+		inner, closes := strings.CutSuffix(inner, "]")
+		if !opens || !closes {
 			return Value{}, fmt.Errorf("%s %q: not a list", typ, s)
 		}
 		v := Value{}
