@@ -12,9 +12,11 @@ import (
 
 	"github.com/provender-dev/provender/internal/failpoint"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/online"
+	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/registry"
 )
 
@@ -249,6 +251,69 @@ func TestLostStore(t *testing.T) {
 			t.Errorf("run %+v", run)
 		}
 	})
+}
+
+// A Redis that starts from a snapshot has lost what came after it: that is told, served to nobody as absent, and
+// everything is read again.
+func TestStoreWentBack(t *testing.T) {
+	w, r := snapshotWorld(t)
+	w.write("1.parquet", history()...)
+	first := w.run(materialize.Request{})
+	check(t, r.Client(t).Save(t.Context()).Err())
+	w.write("2.parquet", at("late", 10, 1))
+	w.run(materialize.Request{})
+	w.want(w.values("late"), "1 10")
+	r.Kill()
+	r.Restart(t)
+	if st := w.wantState(materialize.ViewLost); st.Generation != first.Generation {
+		t.Errorf("status %+v", st)
+	}
+	live, err := w.svc.Live(t.Context())
+	check(t, err)
+	var rows online.Rows
+	err = w.store.Read(t.Context(), []online.Group{{
+		Keyspace: live[0].Keyspace, Generations: []onlineID{live[0].ID}, Keys: [][]byte{row.AppendStringKey(nil, []byte("late"))},
+	}}, &rows)
+	if !errors.Is(err, online.ErrGenerationLost) {
+		t.Errorf("a lookup of what is lost: %v", err)
+	}
+	if run := w.run(materialize.Request{}); run.Reason != "store lost its data" || run.Files != 2 {
+		t.Errorf("run %+v", run)
+	}
+	w.want(w.values("late"), "1 10")
+	w.clean()
+}
+
+// A Redis that starts from a snapshot in the middle of a run may have lost rows of that run: nothing is recorded.
+func TestWentBackInMidRun(t *testing.T) {
+	w, r := snapshotWorld(t)
+	w.write("1.parquet", history()...)
+	w.run(materialize.Request{})
+	w.write("2.parquet", at("late", 10, 1))
+	check(t, r.Client(t).Save(t.Context()).Err())
+	s := &intercepted{Store: w.store}
+	s.before = func(_ context.Context, call string) error {
+		if call == "identity" { // every row is written
+			r.Kill()
+			r.Restart(t)
+		}
+		return nil
+	}
+	_, err := w.service(s, nil).Run(t.Context(), materialize.Request{}, nil)
+	if problem.CodeOf(err) != problem.Unavailable || !strings.Contains(err.Error(), "restarted") {
+		t.Fatalf("the run: %v", err)
+	}
+	if run := w.run(materialize.Request{}); run.Files != 1 {
+		t.Errorf("run %+v", run)
+	}
+	w.want(w.values("late"), "1 10")
+	w.clean()
+}
+
+// snapshotWorld is a world on a Redis that starts from its last snapshot.
+func snapshotWorld(t *testing.T) (*world, *onlinetest.Redis) {
+	r := onlinetest.StartRedisServer(t, "--dir", t.TempDir())
+	return newWorld(t, backend{URL: r.URL, redis: r}), r
 }
 
 // A store that lost one generation's marker, by eviction, is filled again too.

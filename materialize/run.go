@@ -26,13 +26,13 @@ type job struct {
 	progress func(Progress)
 	lease    state.Lease
 
-	incarnation string
-	current     *state.Generation // that serves in this incarnation; nil: none, or its rows are lost
-	plan        plan
-	gen         online.Generation // that the run writes to
-	run         Run
-	newest      int64 // event time written
-	decoded     bool  // rows have been decoded
+	identity online.Identity   // of the store when the run began
+	current  *state.Generation // that serves in this incarnation; nil: none, or its rows are lost
+	plan     plan
+	gen      online.Generation // that the run writes to
+	run      Run
+	newest   int64 // event time written
+	decoded  bool  // rows have been decoded
 }
 
 func (s *Service) runView(ctx context.Context, snap *registry.Snapshot, v *registry.View, req Request, progress func(Progress)) (Run, error) {
@@ -127,7 +127,7 @@ func (j *job) do(ctx context.Context) error {
 // survey finds out what there is: store, generations, T, files, and what must be read.
 func (j *job) survey(ctx context.Context) (err error) {
 	j.report("list", 0, 0)
-	if j.incarnation, err = j.claim(ctx); err != nil {
+	if j.identity, err = j.claim(ctx); err != nil {
 		return err
 	}
 	gens, err := j.cfg.State.Generations(ctx, j.view.Name)
@@ -194,7 +194,7 @@ func (j *job) findCurrent(ctx context.Context, gens []state.Generation) (reason 
 		g := &gens[i]
 		switch {
 		case g.Phase != state.Serving:
-		case g.Incarnation == j.incarnation:
+		case g.Incarnation == j.identity.Incarnation:
 			j.current = g
 		case g.Store == j.cfg.StoreName:
 			reason = "store lost its data"
@@ -205,7 +205,7 @@ func (j *job) findCurrent(ctx context.Context, gens []state.Generation) (reason 
 	if j.current == nil {
 		return reason, nil
 	}
-	lost, err := j.cfg.Online.CheckGenerations(ctx, []online.GenerationID{j.current.ID})
+	lost, err := j.cfg.Online.CheckGenerations(ctx, []online.Checkpoint{j.current.Checkpoint()})
 	if err != nil {
 		return "", storeFailure("check generations of", err)
 	}
@@ -252,7 +252,7 @@ func (j *job) begin(ctx context.Context) error {
 		}
 		start.Fresh = &state.Generation{
 			Generation: online.Generation{Keyspace: keyspace},
-			View:       j.view.Name, Incarnation: j.incarnation, Digest: j.view.Digest,
+			View:       j.view.Name, Incarnation: j.identity.Incarnation, Digest: j.view.Digest,
 			Fields: j.view.Layout.Fields(), Keys: keyFields(j.view), TTL: j.view.TTLMicros,
 			Begun: j.run.Started.UnixMicro(),
 		}
@@ -314,18 +314,33 @@ func (j *job) consume(ctx context.Context) ([]state.LedgerFile, error) {
 	return ledger, j.beforeWrite()
 }
 
-// checkStore fails where the store is no longer the one that the rows were written to.
+// checkStore fails where the store is no longer as the rows were written to it, and marks there that they were.
 func (j *job) checkStore(ctx context.Context) error {
 	id, err := j.cfg.Online.Identity(ctx)
 	if err != nil {
 		return storeFailure("identify", err)
 	}
-	lost, err := j.cfg.Online.CheckGenerations(ctx, []online.GenerationID{j.gen.ID})
+	if id.Incarnation != j.identity.Incarnation {
+		return storeFailure("write to", online.ErrGenerationLost)
+	}
+	if id.Session != j.identity.Session {
+		return problem.New(problem.Unavailable,
+			"the online store was restarted, or replaced by a replica, during the run, and may have lost rows: nothing was recorded")
+	}
+	expected := online.Checkpoint{ID: j.gen.ID}
+	if !j.plan.full {
+		expected = j.current.Checkpoint()
+	}
+	lost, err := j.cfg.Online.CheckGenerations(ctx, []online.Checkpoint{expected})
 	if err != nil {
 		return storeFailure("check generations of", err)
 	}
-	if id.Incarnation != j.incarnation || len(lost) > 0 {
+	if len(lost) > 0 {
 		return storeFailure("write to", online.ErrGenerationLost)
+	}
+	// Before the commit: a marker may be ahead of what is recorded, not behind.
+	if err := j.cfg.Online.Checkpoint(ctx, online.Checkpoint{ID: j.gen.ID, Run: j.run.ID}); err != nil {
+		return storeFailure("write to", err)
 	}
 	return nil
 }
@@ -396,7 +411,7 @@ func (j *job) failed(ctx context.Context, err error) error {
 
 // sweep drops generations of the view that nothing needs any more. What it can't drop now, the next run will.
 func (j *job) sweep(ctx context.Context) {
-	if j.incarnation == "" || ctx.Err() != nil {
+	if j.identity.Incarnation == "" || ctx.Err() != nil {
 		return
 	}
 	gens, err := j.cfg.State.Generations(ctx, j.view.Name)
@@ -406,7 +421,7 @@ func (j *job) sweep(ctx context.Context) {
 	}
 	before := j.cfg.Now().Add(-j.cfg.DropAfter).UnixMicro()
 	for _, g := range gens {
-		if g.Incarnation != j.incarnation {
+		if g.Incarnation != j.identity.Incarnation {
 			continue
 		}
 		switch {

@@ -8,6 +8,7 @@ import (
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/materialize/state"
+	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/registry"
 )
@@ -213,7 +214,7 @@ func TestRebuild(t *testing.T) {
 		if len(gens) != 2 || gens[0].ID != second.Generation || gens[0].Phase != state.Retired || gens[1].ID != third.Generation {
 			t.Errorf("generations %+v", gens)
 		}
-		lost, err := w.store.CheckGenerations(t.Context(), []onlineID{first.Generation, second.Generation, third.Generation})
+		lost, err := w.store.CheckGenerations(t.Context(), []online.Checkpoint{{ID: first.Generation}, {ID: second.Generation}, {ID: third.Generation}})
 		check(t, err)
 		if len(lost) != 1 || lost[0] != first.Generation {
 			t.Errorf("dropped %v", lost)

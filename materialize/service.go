@@ -188,20 +188,20 @@ func (s *Service) serving(gens []state.Generation, incarnation string) map[strin
 	return serving
 }
 
-// claim makes the store ours and returns its incarnation.
-func (s *Service) claim(ctx context.Context) (string, error) {
+// claim makes the store ours.
+func (s *Service) claim(ctx context.Context) (online.Identity, error) {
 	prefix, err := s.cfg.State.Prefix(ctx)
 	if err != nil {
-		return "", err
+		return online.Identity{}, err
 	}
 	id, err := s.cfg.Online.Claim(ctx, s.cfg.RegistryID, prefix)
 	if err != nil {
-		return "", storeFailure("claim", err)
+		return id, storeFailure("claim", err)
 	}
 	s.mu.Lock()
 	s.claimed = true
 	s.mu.Unlock()
-	return id.Incarnation, s.cfg.State.Saw(ctx, s.cfg.StoreName, id.Incarnation, s.cfg.Now())
+	return id, s.cfg.State.Saw(ctx, s.cfg.StoreName, id.Incarnation, s.cfg.Now())
 }
 
 // identify returns the store's incarnation without writing to a store that lost its marker.
@@ -210,7 +210,8 @@ func (s *Service) identify(ctx context.Context) (string, error) {
 	claimed := s.claimed
 	s.mu.Unlock()
 	if !claimed {
-		return s.claim(ctx)
+		id, err := s.claim(ctx)
+		return id.Incarnation, err
 	}
 	id, err := s.cfg.Online.Identity(ctx)
 	switch {

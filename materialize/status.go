@@ -57,14 +57,14 @@ func (s *Service) Status(ctx context.Context, views []string) ([]ViewStatus, err
 
 // lost returns those of the serving generations whose rows are gone.
 func (s *Service) lost(ctx context.Context, serving map[string]*state.Generation) ([]online.GenerationID, error) {
-	ids := make([]online.GenerationID, 0, len(serving))
+	expected := make([]online.Checkpoint, 0, len(serving))
 	for _, g := range serving {
-		ids = append(ids, g.ID)
+		expected = append(expected, g.Checkpoint())
 	}
-	if len(ids) == 0 {
+	if len(expected) == 0 {
 		return nil, nil
 	}
-	lost, err := s.cfg.Online.CheckGenerations(ctx, ids)
+	lost, err := s.cfg.Online.CheckGenerations(ctx, expected)
 	if err != nil {
 		return nil, storeFailure("check generations of", err)
 	}

@@ -32,6 +32,9 @@ type Identity struct {
 	Incarnation string
 	// Created reports that this call wrote the marker: the store holds nothing of ours yet.
 	Created bool
+	// Session changes whenever the store may have gone back to an earlier state, as a server does that starts from a
+	// snapshot or is replaced by a replica; "" where that can't be or is not told.
+	Session string
 }
 
 // Group asks for the rows of some generations, all of one keyspace, for each of Keys.
@@ -123,6 +126,12 @@ type Generation struct {
 	Keyspace KeyspaceID
 }
 
+// Checkpoint names the last run whose writes a generation has in full; 0 before the first.
+type Checkpoint struct {
+	ID  GenerationID
+	Run int64
+}
+
 // Store is an online store, claimed for one registry.
 type Store interface {
 	Reader
@@ -134,8 +143,13 @@ type Store interface {
 	Identity(ctx context.Context) (Identity, error)
 	// CreateGeneration writes a generation's marker.
 	CreateGeneration(ctx context.Context, gen Generation) error
-	// CheckGenerations returns those of ids whose marker is gone.
-	CheckGenerations(ctx context.Context, ids []GenerationID) (lost []GenerationID, err error)
+	// Checkpoint records in a generation's marker that the writes of all runs up to c.Run were acknowledged. A later run
+	// that the marker has stays. ErrGenerationLost where there is no marker.
+	Checkpoint(ctx context.Context, c Checkpoint) error
+	// CheckGenerations returns those generations whose marker is gone, or is from before their checkpoint: the store has
+	// lost acknowledged writes, by a restart from a snapshot or a failover. Such a marker is removed, so that to every
+	// reader the generation is lost.
+	CheckGenerations(ctx context.Context, expected []Checkpoint) (lost []GenerationID, err error)
 	// DropGeneration removes marker first, then rows, at a bounded rate. Only rows of this generation are touched.
 	DropGeneration(ctx context.Context, gen Generation) error
 	// Scan calls fn with every key and row of a generation, in no order, a key perhaps more than once, stopping at fn's
@@ -155,4 +169,5 @@ type Live struct {
 	Keys   []row.Field // join keys in R8's order
 	Digest string      // registry.View.Digest when the generation was begun
 	T      int64       // greatest T of its complete runs, microseconds (R11)
+	Run    int64       // the last of those, for checks
 }

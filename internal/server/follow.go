@@ -98,7 +98,7 @@ func (f *follower) latest(ctx context.Context) (*registry.Snapshot, error) {
 }
 
 func sameLive(a, b online.Live) bool {
-	return a.View == b.View && a.ID == b.ID && a.T == b.T && a.Digest == b.Digest
+	return a.View == b.View && a.ID == b.ID && a.T == b.T && a.Run == b.Run && a.Digest == b.Digest
 }
 
 // current returns the newest snapshot for a run, the last known where the registry does not answer.
@@ -151,11 +151,11 @@ func (f *follower) check(ctx context.Context) error {
 	f.mu.Lock()
 	serves := f.serves
 	f.mu.Unlock()
-	ids := make([]online.GenerationID, len(serves))
+	expected := make([]online.Checkpoint, len(serves))
 	for i, l := range serves {
-		ids[i] = l.ID
+		expected[i] = online.Checkpoint{ID: l.ID, Run: l.Run}
 	}
-	lost, err := f.online.CheckGenerations(ctx, ids)
+	lost, err := f.online.CheckGenerations(ctx, expected)
 	if err != nil {
 		return err
 	}

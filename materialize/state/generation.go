@@ -33,6 +33,7 @@ type Generation struct {
 	Keys        []row.Field
 	TTL         int64 // least ttl that its runs read with, microseconds: older rows were left out; 0: none were
 	Phase       Phase
+	Run         int64 // last complete run, 0 for none; the store's marker is from then or later
 	T           int64 // greatest T of its complete runs; NoTime for none
 	Reached     int64 // greatest T of runs that may have written, complete or not; NoTime for none
 	Newest      int64 // newest event time written; NoTime for none
@@ -45,14 +46,17 @@ type Generation struct {
 // Live returns what serving needs to know.
 func (g *Generation) Live() online.Live {
 	return online.Live{
-		View: g.View, Generation: g.Generation, Fields: g.Fields, Keys: g.Keys, Digest: g.Digest, T: g.T,
+		View: g.View, Generation: g.Generation, Fields: g.Fields, Keys: g.Keys, Digest: g.Digest, T: g.T, Run: g.Run,
 	}
 }
+
+// Checkpoint returns what the store's marker must have reached.
+func (g *Generation) Checkpoint() online.Checkpoint { return online.Checkpoint{ID: g.ID, Run: g.Run} }
 
 // Generations returns those of a view ("": of every view) that are not dropped, in every store, oldest first.
 func (s *Store) Generations(ctx context.Context, view string) ([]Generation, error) {
 	gens, err := list(ctx, s.db, scanGeneration, `SELECT g.id, g.keyspace, g.view_name, g.incarnation, i.store, g.digest,
-			g.fields, g.join_keys, g.ttl, g.state, g.t, g.reached, g.newest_event, g.row_count, g.diverged, g.begun, g.retired
+			g.fields, g.join_keys, g.ttl, g.state, g.last_run, g.t, g.reached, g.newest_event, g.row_count, g.diverged, g.begun, g.retired
 		FROM generation g JOIN incarnation i ON i.incarnation = g.incarnation
 		WHERE g.state <> 'dropped' AND (g.view_name = ? OR ? = '') ORDER BY g.id`, view, view)
 	return gens, failure("read generations from", err)
@@ -63,7 +67,7 @@ func scanGeneration(rows *sql.Rows) (Generation, error) {
 	var fields, keys string
 	var t, reached, newest, diverged, retired sql.NullInt64
 	err := rows.Scan(&g.ID, &g.Keyspace, &g.View, &g.Incarnation, &g.Store, &g.Digest,
-		&fields, &keys, &g.TTL, &g.Phase, &t, &reached, &newest, &g.Rows, &diverged, &g.Begun, &retired)
+		&fields, &keys, &g.TTL, &g.Phase, &g.Run, &t, &reached, &newest, &g.Rows, &diverged, &g.Begun, &retired)
 	if err != nil {
 		return g, err
 	}
@@ -199,11 +203,11 @@ func (s *Store) Commit(ctx context.Context, l Lease, c Commit) error {
 			}
 		}
 		diverged := sql.NullInt64{Int64: now, Valid: c.Diverged}
-		if _, err := tx.ExecContext(ctx, `UPDATE generation SET state = ?, t = ?, row_count = row_count + ?,
+		if _, err := tx.ExecContext(ctx, `UPDATE generation SET state = ?, last_run = ?, t = ?, row_count = row_count + ?,
 				ttl = CASE WHEN ttl = 0 THEN ? WHEN ? = 0 OR ttl < ? THEN ttl ELSE ? END,
 				newest_event = CASE WHEN newest_event > ? THEN newest_event ELSE coalesce(?, newest_event) END,
 				diverged = coalesce(diverged, ?)
-			WHERE id = ?`, Serving, done.T.UnixMicro(), done.Written,
+			WHERE id = ?`, Serving, done.ID, done.T.UnixMicro(), done.Written,
 			c.TTL, c.TTL, c.TTL, c.TTL,
 			nullable(c.Newest), nullable(c.Newest), diverged, done.Generation); err != nil {
 			return err

@@ -248,6 +248,7 @@ func TestRunAndSwap(t *testing.T) {
 	}))
 	want := *gen
 	want.Store, want.Phase, want.T, want.Reached, want.Newest, want.Rows = shop, state.Serving, noon.UnixMicro(), noon.UnixMicro(), 77, 20
+	want.Run = run.ID
 	if diff := cmp.Diff([]state.Generation{want}, w.generations()); diff != "" {
 		t.Errorf("serving (-want +got):\n%s", diff)
 	}
@@ -271,6 +272,7 @@ func TestRunAndSwap(t *testing.T) {
 		Run: run2, TTL: 500, Newest: 66, Files: []state.LedgerFile{file("b", "3")}, Gone: []string{"a"},
 		Diverged: true, Now: later,
 	}))
+	want.Run = run2.ID
 	want.T, want.Reached, want.Rows, want.TTL, want.Diverged = later.UnixMicro(), later.UnixMicro(), 25, 500, later.UnixMicro()
 	if diff := cmp.Diff([]state.Generation{want}, w.generations()); diff != "" {
 		t.Errorf("after a second run (-want +got):\n%s", diff)

@@ -243,21 +243,43 @@ func (s *Store) CreateGeneration(ctx context.Context, gen online.Generation) err
 		return err
 	}
 	defer s.end()
-	return s.set(appendMarker(nil, gen.ID), binary.AppendUvarint(nil, uint64(gen.Keyspace)))
+	return s.set(appendMarker(nil, gen.ID), binary.AppendUvarint(nil, 0))
 }
 
-// CheckGenerations returns those of ids whose marker is gone.
-func (s *Store) CheckGenerations(ctx context.Context, ids []online.GenerationID) (lost []online.GenerationID, err error) {
+// Checkpoint records in a generation's marker that the writes of all runs up to c.Run were acknowledged.
+func (s *Store) Checkpoint(ctx context.Context, c online.Checkpoint) error {
+	if err := s.begin(ctx); err != nil {
+		return err
+	}
+	defer s.end()
+	s.marks.Lock()
+	defer s.marks.Unlock()
+	run, err := s.readMarker(c.ID)
+	if err != nil || run >= c.Run {
+		return err
+	}
+	return s.set(appendMarker(nil, c.ID), binary.AppendUvarint(nil, uint64(c.Run)))
+}
+
+// CheckGenerations returns those generations whose marker is gone, or is from before their checkpoint, as in a folder
+// that was restored from a copy.
+func (s *Store) CheckGenerations(ctx context.Context, expected []online.Checkpoint) (lost []online.GenerationID, err error) {
 	if err := s.begin(ctx); err != nil {
 		return nil, err
 	}
 	defer s.end()
-	for _, id := range ids {
-		switch err := s.checkMarker(id); {
+	for _, c := range expected {
+		run, err := s.readMarker(c.ID)
+		switch {
 		case errors.Is(err, online.ErrGenerationLost):
-			lost = append(lost, id)
+			lost = append(lost, c.ID)
 		case err != nil:
 			return nil, err
+		case run < c.Run:
+			if err := s.deleteMarker(c.ID); err != nil {
+				return nil, err
+			}
+			lost = append(lost, c.ID)
 		}
 	}
 	return lost, nil
@@ -265,15 +287,25 @@ func (s *Store) CheckGenerations(ctx context.Context, ids []online.GenerationID)
 
 // checkMarker returns ErrGenerationLost where a generation has no marker.
 func (s *Store) checkMarker(id online.GenerationID) error {
+	_, err := s.readMarker(id)
+	return err
+}
+
+// readMarker returns the run of a generation's checkpoint; ErrGenerationLost where there is no marker.
+func (s *Store) readMarker(id online.GenerationID) (run int64, err error) {
 	var buf [16]byte
 	b, err := get(s.db, appendMarker(buf[:0], id))
 	if err != nil {
-		return fmt.Errorf("read the marker of generation %d: %w", id, err)
+		return 0, fmt.Errorf("read the marker of generation %d: %w", id, err)
 	}
 	if b == nil {
-		return online.ErrGenerationLost
+		return 0, online.ErrGenerationLost
 	}
-	return nil
+	x, n := binary.Uvarint(b)
+	if n <= 0 {
+		return 0, fmt.Errorf("the marker of generation %d is damaged: %x", id, b)
+	}
+	return int64(x), nil
 }
 
 // get returns a copy of a value that is never empty, nil where there is none.

@@ -168,11 +168,38 @@ func (s *suite) markerLost() {
 	s.lost("write", err)
 	s.lost("delete", s.store.Delete(s.ctx, genA, [][]byte{Key(1)}))
 	s.lost("scan", s.store.Scan(s.ctx, genA, func(_, _ []byte) error { return nil }))
-	gone, err := s.store.CheckGenerations(s.ctx, []online.GenerationID{genA.ID, genB.ID, 77})
+	gone, err := s.store.CheckGenerations(s.ctx, []online.Checkpoint{{ID: genA.ID}, {ID: genB.ID}, {ID: 77}})
 	s.ok(err)
 	if !slices.Equal(gone, []online.GenerationID{genA.ID, 77}) {
 		s.Errorf("lost generations: %v", gone)
 	}
+}
+
+// wentBack: a store whose marker is of an earlier run than was recorded has lost rows.
+func (s *suite) wentBack() {
+	s.create(genA, genB)
+	for _, run := range []int64{7, 300, 5} {
+		s.ok(s.store.Checkpoint(s.ctx, online.Checkpoint{ID: genA.ID, Run: run}))
+	}
+	s.lost("checkpoint", s.store.Checkpoint(s.ctx, online.Checkpoint{ID: 77, Run: 1}))
+	for _, c := range []struct {
+		a, b int64
+		want []online.GenerationID
+	}{
+		{0, 0, nil},
+		{300, 0, nil},
+		{301, 0, []online.GenerationID{genA.ID}},
+		{300, 0, []online.GenerationID{genA.ID}}, // for good
+		{0, 1, []online.GenerationID{genA.ID, genB.ID}},
+	} {
+		lost, err := s.store.CheckGenerations(s.ctx, []online.Checkpoint{{ID: genA.ID, Run: c.a}, {ID: genB.ID, Run: c.b}})
+		s.ok(err)
+		if !slices.Equal(lost, c.want) {
+			s.Errorf("expecting runs %d and %d: lost %v, want %v", c.a, c.b, lost, c.want)
+		}
+	}
+	_, err := s.lookup(genA, Key(1))
+	s.lost("read", err)
 }
 
 // allLost: a store that lost everything says so, and is another one afterwards.

@@ -117,7 +117,7 @@ func (r *Redis) Kill() {
 	}
 }
 
-// Restart starts the server again after a Kill, at the same address, empty.
+// Restart starts the server again after a Kill, at the same address, from its last snapshot, empty without one.
 func (r *Redis) Restart(t testing.TB) {
 	t.Helper()
 	if err := r.start(); err != nil {

@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"Scan", (*suite).scan},
 		{"NeverCreated", (*suite).neverCreated},
 		{"MarkerLost", (*suite).markerLost},
+		{"WentBack", (*suite).wentBack},
 		{"AllLost", (*suite).allLost},
 		{"Claim", (*suite).claim},
 		{"Reopen", (*suite).reopen},

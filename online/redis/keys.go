@@ -2,6 +2,7 @@ package redis
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/provender-dev/provender/online"
 )
@@ -31,7 +32,17 @@ func (o *owner) claimKey() string { return claimLead + ":" + o.prefix }
 
 func (o *owner) claimValue(incarnation string) string { return o.registryID + "\n" + incarnation }
 
-// markerKey holds the owner of a generation that exists. Keyspaces are digits, so it is no entity's key.
+// marker is what a generation's marker holds.
+func (o *owner) marker(run int64) string { return o.registryID + "\n" + strconv.FormatInt(run, 10) }
+
+// parseMarker returns the run of a marker that is ours.
+func (o *owner) parseMarker(value string) (run int64, ok bool) {
+	owner, number, _ := strings.Cut(value, "\n")
+	run, err := strconv.ParseInt(number, 10, 64)
+	return run, err == nil && owner == o.registryID
+}
+
+// markerKey holds the owner of a generation that exists, and the last run whose writes it has in full. Keyspaces are digits, so it is no entity's key.
 func (o *owner) markerKey(id online.GenerationID) string { return o.prefix + ":g:" + field(id) }
 
 // keyspace is what the keys of a keyspace's entities begin with; the entity key follows.

@@ -206,22 +206,29 @@ func (s *Store) readClaim(ctx context.Context, o *owner) (online.Identity, error
 	if !ours {
 		return online.Identity{}, online.ErrForeignStore
 	}
-	return online.Identity{Incarnation: incarnation}, nil
+	return online.Identity{Incarnation: incarnation, Session: s.info(ctx, "server", "run_id")}, nil
+}
+
+// info returns one line of what the server tells of itself, "" where it does not.
+func (s *Store) info(ctx context.Context, section, name string) string {
+	text, err := s.client.Info(ctx, section).Result()
+	if err != nil {
+		return ""
+	}
+	for line := range strings.Lines(text) {
+		if value, found := strings.CutPrefix(strings.TrimSpace(line), name+":"); found {
+			return value
+		}
+	}
+	return ""
 }
 
 // checkEviction warns where the server may drop keys to make room: an entity without its key looks like one that never
 // was. A server that does not tell is left alone.
 func (s *Store) checkEviction(ctx context.Context) {
-	info, err := s.client.Info(ctx, "memory").Result()
-	if err != nil {
-		return
-	}
-	for line := range strings.Lines(info) {
-		policy, found := strings.CutPrefix(strings.TrimSpace(line), "maxmemory_policy:")
-		if found && policy != "noeviction" {
-			s.opts.Logger.Warn("Redis may drop rows to make room, and lookups would not find them: "+
-				"set maxmemory-policy to noeviction", "server", s.name, "maxmemory-policy", policy)
-		}
+	if policy := s.info(ctx, "memory", "maxmemory_policy"); policy != "" && policy != "noeviction" {
+		s.opts.Logger.Warn("Redis may drop rows to make room, and lookups would not find them: "+
+			"set maxmemory-policy to noeviction", "server", s.name, "maxmemory-policy", policy)
 	}
 }
 
@@ -231,37 +238,98 @@ func (s *Store) CreateGeneration(ctx context.Context, gen online.Generation) err
 	if err != nil {
 		return err
 	}
-	return s.failure(ctx, "create a generation", s.client.Set(ctx, o.markerKey(gen.ID), o.registryID, 0).Err())
+	return s.failure(ctx, "create a generation", s.client.Set(ctx, o.markerKey(gen.ID), o.marker(0), 0).Err())
 }
 
-// CheckGenerations returns those of ids whose marker is gone, or another registry's.
-func (s *Store) CheckGenerations(ctx context.Context, ids []online.GenerationID) (lost []online.GenerationID, err error) {
+// raiseScript sets the marker KEYS[1] of owner ARGV[1] to run ARGV[2] unless it has a later one; 0 where there is none.
+var raiseScript = redis.NewScript(`
+local owner, run = string.match(redis.call('GET', KEYS[1]) or '', '^(.*)\n(%d+)$')
+if owner ~= ARGV[1] then return 0 end
+if tonumber(run) < tonumber(ARGV[2]) then redis.call('SET', KEYS[1], owner .. '\n' .. ARGV[2]) end
+return 1`)
+
+// removeScript removes KEYS[1] where it still has the value ARGV[1].
+var removeScript = redis.NewScript(`
+if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
+return 1`)
+
+// Checkpoint records in a generation's marker that the writes of all runs up to c.Run were acknowledged.
+func (s *Store) Checkpoint(ctx context.Context, c online.Checkpoint) error {
 	o, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	found, err := raiseScript.Run(ctx, s.client, []string{o.markerKey(c.ID)}, o.registryID, c.Run).Int()
+	if err == nil && found == 0 {
+		return online.ErrGenerationLost
+	}
+	return s.failure(ctx, "record a run", err)
+}
+
+// CheckGenerations returns those generations whose marker is gone, another registry's, or from before their checkpoint.
+func (s *Store) CheckGenerations(ctx context.Context, expected []online.Checkpoint) (lost []online.GenerationID, err error) {
+	o, err := s.begin(ctx)
+	if err != nil || len(expected) == 0 {
+		return nil, err
+	}
+	ids := make([]online.GenerationID, len(expected))
+	for i, c := range expected {
+		ids[i] = c.ID
+	}
+	markers, err := s.markers(ctx, o, ids)
 	if err != nil {
 		return nil, err
 	}
-	return s.lost(ctx, o, ids)
+	for i, c := range expected {
+		run, ok := o.parseMarker(markers[i])
+		if ok && run >= c.Run {
+			continue
+		}
+		lost = append(lost, c.ID)
+		if ok {
+			err := removeScript.Run(ctx, s.client, []string{o.markerKey(c.ID)}, markers[i]).Err()
+			if err != nil {
+				return nil, s.failure(ctx, "remove the marker of a generation", err)
+			}
+		}
+	}
+	return lost, nil
 }
 
-func (s *Store) lost(ctx context.Context, o *owner, ids []online.GenerationID) (lost []online.GenerationID, err error) {
+// mustExist returns ErrGenerationLost where a generation has no marker.
+func (s *Store) mustExist(ctx context.Context, o *owner, ids ...online.GenerationID) error {
 	if len(ids) == 0 {
-		return nil, nil
+		return nil
 	}
+	markers, err := s.markers(ctx, o, ids)
+	if err != nil {
+		return err
+	}
+	for _, m := range markers {
+		if _, ok := o.parseMarker(m); !ok {
+			return online.ErrGenerationLost
+		}
+	}
+	return nil
+}
+
+// markers returns what the markers of generations hold, "" where there is none.
+func (s *Store) markers(ctx context.Context, o *owner, ids []online.GenerationID) ([]string, error) {
 	pipe := s.client.Pipeline()
 	markers := make([]*redis.StringCmd, len(ids))
 	for i, id := range ids {
 		markers[i] = pipe.Get(ctx, o.markerKey(id))
 	}
 	_, _ = pipe.Exec(ctx) // each command has its error
+	values := make([]string, len(ids))
 	for i, m := range markers {
-		switch value, err := m.Result(); {
-		case errors.Is(err, redis.Nil), err == nil && value != o.registryID:
-			lost = append(lost, ids[i])
-		case err != nil:
+		value, err := m.Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
 			return nil, s.failure(ctx, "read the marker of a generation", err)
 		}
+		values[i] = value
 	}
-	return lost, nil
+	return values, nil
 }
 
 // failure says what an error of the server means to the caller. It is nil for nil.

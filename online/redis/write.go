@@ -52,15 +52,6 @@ func (s *Store) Write(ctx context.Context, gen online.Generation, entries []onli
 	return done, err
 }
 
-// mustExist returns ErrGenerationLost where a generation has no marker.
-func (s *Store) mustExist(ctx context.Context, o *owner, ids ...online.GenerationID) error {
-	lost, err := s.lost(ctx, o, ids)
-	if err == nil && len(lost) > 0 {
-		err = online.ErrGenerationLost
-	}
-	return err
-}
-
 // writePipe writes up to one pipeline of entries. Repeating a call is harmless, so all of them may be tried twice.
 func (s *Store) writePipe(ctx context.Context, o *owner, gen online.Generation, entries []online.Entry, win online.Win) (done online.WriteResult, err error) {
 	args := newWriteArgs(o, gen, entries, win)

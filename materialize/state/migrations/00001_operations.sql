@@ -36,6 +36,7 @@ CREATE TABLE generation (
     join_keys    TEXT   NOT NULL, -- JSON, in key order
     ttl          BIGINT NOT NULL, -- least ttl its runs read with; 0: none
     state        TEXT   NOT NULL, -- filling, serving, retired, dropped
+    last_run     BIGINT NOT NULL DEFAULT 0, -- complete
     t            BIGINT,          -- greatest T of its complete runs
     reached      BIGINT,          -- greatest T of the runs that may have written, complete or not
     newest_event BIGINT,
