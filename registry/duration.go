@@ -13,8 +13,12 @@ var durationUnits = []struct {
 	name string
 	unit time.Duration
 }{
-	{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second},
-	{"ms", time.Millisecond}, {"us", time.Microsecond},
+	{"d", 24 * time.Hour},
+	{"h", time.Hour},
+	{"m", time.Minute},
+	{"s", time.Second},
+	{"ms", time.Millisecond},
+	{"us", time.Microsecond},
 }
 
 // ParseDuration reads a duration as definition files write it: whole numbers with d, h, m, s, ms or us, such as 90s,

@@ -106,7 +106,7 @@ func (a *app) exitCode(ctx context.Context, err error) int {
 			a.printError(code.err)
 		}
 		return code.code
-	case context.Cause(ctx) == errInterrupted:
+	case errors.Is(context.Cause(ctx), errInterrupted):
 		a.printInterrupted(err)
 		return exitInterrupted
 	default:

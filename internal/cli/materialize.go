@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -46,7 +47,7 @@ func (a *app) materialize(ctx context.Context, views []string, f materializeFlag
 		runs, err = c.Materialize(ctx, req, func(s client.Progress) { p.update(step(s)) })
 		return err
 	})
-	if context.Cause(ctx) == errInterrupted && err != nil {
+	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
 		stopped := problem.New(problem.Canceled, "materialize: %w", err)
 		stopped.Suggestion = "what is complete is recorded, the rest is not: provender runs; to do the rest: provender materialize"
 		return stopped

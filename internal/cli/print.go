@@ -117,8 +117,7 @@ func (p *printer) styled(s string, style lipgloss.Style) string {
 	return style.Render(s)
 }
 
-func (p *printer) bold(s string) string  { return p.styled(s, lipgloss.NewStyle().Bold(true)) }
-func (p *printer) faint(s string) string { return p.styled(s, lipgloss.NewStyle().Faint(true)) }
+func (p *printer) bold(s string) string { return p.styled(s, lipgloss.NewStyle().Bold(true)) }
 func (p *printer) good(s string) string {
 	return p.styled(s, lipgloss.NewStyle().Foreground(lipgloss.Green))
 }

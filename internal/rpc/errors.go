@@ -49,7 +49,7 @@ var classes = [...]class{
 // DEADLINE_EXCEEDED. A status stays as it is. Anything else is INTERNAL under a reference: hidden is called with it and
 // the error, to log what is not shown.
 func statusOf(err error, hidden func(reference string, err error)) *status.Status {
-	if s, ok := err.(interface{ GRPCStatus() *status.Status }); ok { //nolint:errorlint // a status deeper down is not ours
+	if s, ok := err.(interface{ GRPCStatus() *status.Status }); ok { // a status deeper down is not ours
 		return s.GRPCStatus()
 	}
 	var first *problem.Error
@@ -117,7 +117,7 @@ func problemStatus(p *problem.Error, message string) *status.Status {
 
 // flatten appends the parts of what errors.Join made to dst, else err itself.
 func flatten(dst []error, err error) []error {
-	joined, ok := err.(interface{ Unwrap() []error }) //nolint:errorlint // only what is joined at the top is told apart
+	joined, ok := err.(interface{ Unwrap() []error }) // only what is joined at the top is told apart
 	if !ok {
 		return append(dst, err)
 	}

@@ -28,7 +28,7 @@ type lookupHandler interface {
 }
 
 func handleGetFeatures(
-	srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor,
+	srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor, //nolint:revive // gRPC's order
 ) (any, error) {
 	in := new(pb.GetFeaturesRequest)
 	if err := decode(in); err != nil {

@@ -127,12 +127,12 @@ func (m *mapping) meta() registry.Meta {
 
 func decodeEntity(d *decoder, root *yaml.Node) *registry.Entity {
 	m := d.mapping(root, "an entity", entityKeys)
-	e := &registry.Entity{Name: m.name("name", "entity", false), Meta: m.meta()}
+	e := &registry.Entity{Name: m.name("entity", false), Meta: m.meta()}
 	m.need("join_keys", "[{name: …, type: string}]")
 	var seen names
 	for _, n := range m.list("join_keys", "join keys") {
 		k := d.mapping(n, "a join key", joinKeyKeys)
-		key := registry.JoinKey{Name: k.name("name", "join key", true), Type: k.typ("type")}
+		key := registry.JoinKey{Name: k.name("join key", true), Type: k.typ("type")}
 		if key.Type.Kind != columnar.Invalid && (key.Type.List || key.Type.Kind != columnar.Int64 && key.Type.Kind != columnar.String) {
 			p := d.add(k.get("type"), codeBadKeyType, "join key %q is %s; join keys are int64 or string", key.Name, key.Type)
 			if key.Type.Kind == columnar.Int32 && !key.Type.List {
@@ -170,7 +170,7 @@ func (s *names) add(m *mapping, what, name string) bool {
 func decodeSource(d *decoder, root *yaml.Node) *registry.Source {
 	m := d.mapping(root, "a source", sourceKeys)
 	s := m.source()
-	s.Name = m.name("name", "source", false)
+	s.Name = m.name("source", false)
 	return s
 }
 
@@ -234,7 +234,7 @@ func (m *mapping) eventTime() registry.TimeColumn {
 func decodeView(d *decoder, root *yaml.Node) (*registry.FeatureView, *registry.Source) {
 	m := d.mapping(root, "a feature view", viewKeys)
 	v := &registry.FeatureView{
-		Name: m.name("name", "feature view", false), Meta: m.meta(),
+		Name: m.name("feature view", false), Meta: m.meta(),
 		Entities:         []string{},
 		Keys:             m.texts("keys", d.checkColumn),
 		TTL:              m.ttl("ttl"),
@@ -284,7 +284,7 @@ func decodeView(d *decoder, root *yaml.Node) (*registry.FeatureView, *registry.S
 	for _, n := range m.list("features", "features") {
 		f := d.mapping(n, "a feature", featureKeys)
 		feature := &registry.Feature{
-			Name: f.name("name", "feature", true), Meta: f.meta(),
+			Name: f.name("feature", true), Meta: f.meta(),
 			Column: f.column("column"), Type: f.typ("type"),
 		}
 		feature.Default = f.defaultValue("default", feature.Type)
@@ -297,7 +297,7 @@ func decodeView(d *decoder, root *yaml.Node) (*registry.FeatureView, *registry.S
 
 func decodeService(d *decoder, root *yaml.Node) *registry.FeatureService {
 	m := d.mapping(root, "a feature service", serviceKeys)
-	s := &registry.FeatureService{Name: m.name("name", "feature service", false), Meta: m.meta()}
+	s := &registry.FeatureService{Name: m.name("feature service", false), Meta: m.meta()}
 	m.need("features", "[{view: …}]")
 	for _, n := range m.list("features", "views") {
 		// A part that cannot be read stays as an empty one, so that indexes are those of the file.

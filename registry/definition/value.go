@@ -42,13 +42,13 @@ func (d *decoder) checkName(n *yaml.Node, what, name string, column bool) {
 	}
 }
 
-// name returns the value of a key that holds a name and must be there.
-func (m *mapping) name(key, what string, column bool) string {
-	n := m.need(key, "")
+// name returns the value of the key "name", which must be there.
+func (m *mapping) name(what string, column bool) string {
+	n := m.need("name", "")
 	if n == nil {
 		return ""
 	}
-	s, ok := m.scalar(n, key)
+	s, ok := m.scalar(n, "name")
 	if ok {
 		m.checkName(n, what, s, column)
 	}

@@ -127,7 +127,7 @@ func (s *Store) Append(ctx context.Context, base int64, rev registry.Revision, d
 	if err != nil {
 		return registry.Revision{}, failure("write", s.path, err)
 	}
-	defer tx.Rollback() //nolint:errcheck // after Commit it does nothing, before it the error below says more
+	defer tx.Rollback() // after Commit it does nothing, before it the error below says more
 	var current int64
 	if err := tx.QueryRowContext(ctx, `SELECT coalesce(max(number), 0) FROM revision`).Scan(&current); err != nil {
 		return registry.Revision{}, failure("write", s.path, err)

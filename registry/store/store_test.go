@@ -257,7 +257,7 @@ func TestLocked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer tx.Rollback() //nolint:errcheck // ends the lock
+	defer tx.Rollback() // ends the lock
 	// Readers see the last revision meanwhile.
 	if rev, _, err := s.Current(t.Context()); err != nil || rev.Number != 0 {
 		t.Fatal(rev, err)

@@ -177,7 +177,8 @@ func valuesOf(m *pb.Vector, element bool) (*Values, error) {
 		bools: m.Bools, int32s: m.Int32S, int64s: m.Int64S, float32s: m.Float32S, float64s: m.Float64S,
 		offsets: m.Offsets, data: m.Data,
 	}
-	have, limit := -1, len(v.data)
+	var have int
+	limit := len(v.data)
 	switch {
 	case m.List && element:
 		return nil, malformed("a list of lists")
