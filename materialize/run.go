@@ -42,6 +42,9 @@ func (s *Service) runView(ctx context.Context, snap *registry.Snapshot, v *regis
 	}
 	ctx, release := s.hold(ctx, lease)
 	defer release()
+	if err := s.checkRevision(ctx, snap, v); err != nil {
+		return Run{}, err
+	}
 	if req.Trigger == "" {
 		req.Trigger = "command"
 	}
@@ -61,6 +64,21 @@ func (s *Service) runView(ctx context.Context, snap *registry.Snapshot, v *regis
 	s.cfg.Changed()
 	j.sweep(ctx)
 	return j.run, nil
+}
+
+// checkRevision refuses a run by definitions older than those of the view's last run: a process that has not yet seen
+// an apply must not rebuild what it replaced.
+func (s *Service) checkRevision(ctx context.Context, snap *registry.Snapshot, v *registry.View) error {
+	last, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, []string{v.Name}, 1, s.cfg.Now())
+	if err != nil || len(last) == 0 || last[0].Revision <= snap.Revision {
+		return err
+	}
+	return &problem.Error{
+		Code: problem.Conflict,
+		Message: fmt.Sprintf("view %s was last run by revision %d of the definitions; this process still has revision %d",
+			v.Name, last[0].Revision, snap.Revision),
+		Suggestion: "repeat the run in a moment",
+	}
 }
 
 // hold keeps a lease alive until release is called; ctx ends when the lease is lost.

@@ -307,6 +307,27 @@ func TestT(t *testing.T) {
 	})
 }
 
+// A process that has not seen the latest apply does not undo it.
+func TestOlderRevision(t *testing.T) {
+	w := one(t)
+	w.write("1.parquet", at("a", 10, 1))
+	older := *w.snap
+	w.snap = snapshot(func(v *registry.FeatureView, _ *registry.Source) {
+		v.Features[1].Column = "f"
+		v.Features[1].Type = v.Features[0].Type
+	})
+	w.snap.Revision = older.Revision + 1
+	run := w.run(materialize.Request{})
+	newer := w.snap
+	w.snap = &older
+	w.fails(materialize.Request{}, problem.Conflict, "still has revision")
+	w.snap = newer
+	if again := w.run(materialize.Request{}); again.Generation != run.Generation {
+		t.Errorf("run %+v after %+v", again, run)
+	}
+	w.clean()
+}
+
 // A changed definition starts a new generation; the old one serves until then.
 func TestDefinitionChanged(t *testing.T) {
 	forStores(t, func(t *testing.T, w *world) {
