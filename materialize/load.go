@@ -34,6 +34,8 @@ func (b *batch) reset() { b.arena, b.entries = b.arena[:0], b.entries[:0] }
 func (j *job) load(ctx context.Context, files []source.File, win online.Win) (asof.Stats, error) {
 	var stats asof.Stats
 	var mu sync.Mutex // of the run's counts, which the writers share
+	var entities atomic.Int64
+	before := j.run.Written + j.run.Older
 	full := make(chan *batch)
 	free := make(chan *batch, j.cfg.Writers+1)
 	for range cap(free) {
@@ -50,7 +52,7 @@ func (j *job) load(ctx context.Context, files []source.File, win online.Win) (as
 				mu.Lock()
 				j.run.Written += res.Written
 				j.run.Older += res.Older
-				j.report("write", j.run.Written+j.run.Older, 0)
+				j.report("write", j.run.Written+j.run.Older, before+entities.Load())
 				mu.Unlock()
 				if err := failpoint.Hit(failpoint.RunAfterWrite); err != nil {
 					return err
@@ -66,7 +68,10 @@ func (j *job) load(ctx context.Context, files []source.File, win online.Win) (as
 		e := &encoder{job: j, full: full, free: free, expire: j.expiry()}
 		stats, err = asof.Latest(ctx, j.input(files), j.since(), asof.Options{
 			Workers: j.cfg.Workers, Progress: j.reading(&mu),
-		}, func(rows *asof.Batch) error { return e.add(ctx, rows) })
+		}, func(rows *asof.Batch) error {
+			entities.Store(int64(rows.Entities))
+			return e.add(ctx, rows)
+		})
 		if err != nil {
 			return err
 		}
@@ -143,13 +148,13 @@ func (j *job) beforeWrite() error {
 }
 
 // reading reports rows read; the kernel calls it from several goroutines.
-func (j *job) reading(mu *sync.Mutex) func(int64) {
+func (j *job) reading(mu *sync.Mutex) func(done, about int64) {
 	var most atomic.Int64
-	return func(rows int64) {
+	return func(rows, about int64) {
 		for seen := most.Load(); rows > seen; seen = most.Load() {
 			if most.CompareAndSwap(seen, rows) {
 				mu.Lock()
-				j.report("read", most.Load(), 0)
+				j.report("read", most.Load(), about)
 				mu.Unlock()
 				return
 			}

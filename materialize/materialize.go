@@ -56,7 +56,7 @@ type ViewStatus struct {
 	View         string
 	State        string // one of the constants above
 	Generation   online.GenerationID
-	Rows         int64         // stored by the serving generation's runs: first writes of an entity are not told from updates
+	Written      int64         // rows stored by the serving generation's runs, updates of an entity included
 	T            time.Time     // of the serving generation
 	NewestEvent  time.Time     // newest event time online
 	Lag          time.Duration // now less NewestEvent

@@ -50,7 +50,7 @@ func TestFirstRun(t *testing.T) {
 			t.Errorf("report %+v", report)
 		}
 		st := w.wantState(materialize.ViewOK)
-		if st.Generation != run.Generation || st.Rows != 5 || st.T != last || st.NewestEvent != noon.Add(-5*time.Minute) ||
+		if st.Generation != run.Generation || st.Written != 5 || st.T != last || st.NewestEvent != noon.Add(-5*time.Minute) ||
 			st.Lag != 5*time.Minute || st.LastRun.ID != run.ID || st.Held != 1 || st.PendingFiles != 0 || st.Error != "" {
 			t.Errorf("status %+v", st)
 		}

@@ -96,7 +96,7 @@ func (st *ViewStatus) describe(g *state.Generation, now time.Time) {
 	if g == nil {
 		return
 	}
-	st.Generation, st.Rows, st.T = g.ID, g.Rows, time.UnixMicro(g.T).UTC()
+	st.Generation, st.Written, st.T = g.ID, g.Rows, time.UnixMicro(g.T).UTC()
 	if g.Newest != state.NoTime {
 		st.NewestEvent = time.UnixMicro(g.Newest).UTC()
 		st.Lag = now.Sub(st.NewestEvent)

@@ -68,12 +68,12 @@ func join(
 	return a, nil
 }
 
-func readProgress(service *registry.Service, read int, progress func(Progress)) func(int64) {
+func readProgress(service *registry.Service, read int, progress func(Progress)) func(done, about int64) {
 	if progress == nil {
 		return nil
 	}
 	stage := readName(service, read)
-	return func(rows int64) { progress(Progress{Stage: stage, Done: rows}) }
+	return func(done, about int64) { progress(Progress{Stage: stage, Done: done, Size: about}) }
 }
 
 // readName is a view's name, with its binding where the service reads the view more than once.

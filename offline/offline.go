@@ -32,7 +32,7 @@ type ExportRequest struct {
 // Progress is how far an export is.
 type Progress struct {
 	Stage      string // "airport_hourly as origin", "write"
-	Done, Size int64  // rows; Size 0: not known beforehand
+	Done, Size int64  // rows; Size is a guess until all files are open, 0: not known
 }
 
 // ExportReport is what an export did: what the summary prints and the manifest holds.

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vbauerster/mpb/v8"
@@ -18,7 +19,7 @@ const plainEvery = 5 * time.Second
 // step is how far a long command is.
 type step struct {
 	View, Stage string
-	Done, Size  int64 // rows; Size 0 where it is not known
+	Done, Size  int64 // rows; Size may be a guess that changes, 0 where it is not known
 }
 
 // progress tells on stderr how far a long command is: bars on a terminal, plain lines in a pipe, where a stage is told
@@ -30,6 +31,7 @@ type progress struct {
 	mu   sync.Mutex
 	bars *mpb.Progress // nil: plain lines
 	bar  *mpb.Bar
+	size atomic.Int64 // of the last step, for the bar's own goroutine
 	last step
 	told time.Time
 }
@@ -101,14 +103,18 @@ func (p *progress) draw(s step, begins bool) {
 		if s.Size == 0 {
 			width, filler = 1, mpb.SpinnerStyle()
 		}
-		p.bar = p.bars.New(s.Size, filler,
+		// A bar made without a total does not end by itself where a guess was too low.
+		p.bar = p.bars.New(0, filler,
 			mpb.PrependDecorators(decor.Name(s.what()+" ")),
-			mpb.AppendDecorators(decor.Any(func(at decor.Statistics) string { return " " + rowsOf(at.Current, s.Size) })),
+			mpb.AppendDecorators(decor.Any(func(at decor.Statistics) string { return " " + rowsOf(at.Current, p.size.Load()) })),
 			mpb.BarWidth(width), mpb.BarRemoveOnComplete(),
 		)
 	}
+	p.size.Store(s.Size)
 	if s.Size == 0 {
 		p.bar.SetTotal(s.Done+1, false) // never complete
+	} else {
+		p.bar.SetTotal(s.Size, false)
 	}
 	p.bar.SetCurrent(s.Done)
 }

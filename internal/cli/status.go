@@ -30,7 +30,7 @@ type viewStatus struct {
 	View         string     `json:"view"`
 	State        string     `json:"state"`
 	Generation   uint64     `json:"generation,omitempty"`
-	Rows         int64      `json:"rows"`
+	Written      int64      `json:"written"`
 	T            *time.Time `json:"t,omitempty"`
 	NewestEvent  *time.Time `json:"newest_event,omitempty"`
 	LagSeconds   *float64   `json:"lag_seconds,omitempty"`
@@ -52,7 +52,7 @@ func newStatusReport(status []client.ViewStatus) *statusReport {
 	r := &statusReport{Views: make([]viewStatus, len(status))}
 	for i, s := range status {
 		v := viewStatus{
-			View: s.View, State: s.State, Generation: s.Generation, Rows: s.Rows, T: timePointer(s.T),
+			View: s.View, State: s.State, Generation: s.Generation, Written: s.Written, T: timePointer(s.T),
 			NewestEvent: timePointer(s.NewestEvent), Held: s.Held, PendingFiles: s.PendingFiles,
 			NextRun: timePointer(s.NextRun), Error: s.Error, lag: s.Lag,
 		}
@@ -84,11 +84,11 @@ func (r *statusReport) text(p *printer) {
 			last = v.LastRun.State + " " + pointed(v.LastRun.Started)
 		}
 		rows[i] = []string{
-			v.View, p.state(v.State), count(v.Rows), pointed(v.T), pointed(v.NewestEvent), lag, count(v.PendingFiles),
+			v.View, p.state(v.State), count(v.Written), pointed(v.T), pointed(v.NewestEvent), lag, count(v.PendingFiles),
 			last, pointed(v.NextRun),
 		}
 	}
-	p.table([]string{"VIEW", "STATE", "ROWS#", "UP TO", "NEWEST EVENT", "LAG#", "FILES TO READ#", "LAST RUN", "NEXT RUN"}, rows)
+	p.table([]string{"VIEW", "STATE", "WRITTEN#", "UP TO", "NEWEST EVENT", "LAG#", "FILES TO READ#", "LAST RUN", "NEXT RUN"}, rows)
 	for _, v := range r.Views {
 		if v.Error != "" {
 			p.printf("%s: %s\n", v.View, v.Error)

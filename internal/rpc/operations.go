@@ -156,7 +156,7 @@ func runMessage(r *materialize.Run) *pb.Run {
 
 func statusMessage(v *materialize.ViewStatus) *pb.ViewStatus {
 	m := &pb.ViewStatus{
-		View: v.View, State: v.State, Generation: uint64(v.Generation), Rows: v.Rows, T: timestamp(v.T),
+		View: v.View, State: v.State, Generation: uint64(v.Generation), Written: v.Written, T: timestamp(v.T),
 		NewestEvent: timestamp(v.NewestEvent), NextRun: timestamp(v.NextRun),
 		Held: v.Held, PendingFiles: v.PendingFiles, Error: v.Error,
 	}

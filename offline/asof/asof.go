@@ -24,8 +24,10 @@ type Input struct {
 
 // Options are settings of the kernel. The zero value means the defaults.
 type Options struct {
-	Workers  int                          // default GOMAXPROCS
-	Progress func(rowsDone int64)         // rows read or skipped so far; may be nil; called from several goroutines, late calls with lesser figures
+	Workers int // default GOMAXPROCS
+	// Progress tells how many rows were read or skipped, of how many as far as the files opened so far let guess. May be
+	// nil; called from several goroutines, late calls with lesser figures.
+	Progress func(rowsDone, rowsAbout int64)
 	Rejected func(reason string, n int64) // source rows dropped: "null key", "null event time"; may be nil; called by the caller's goroutine
 }
 

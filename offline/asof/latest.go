@@ -14,6 +14,7 @@ type Batch struct {
 	Event    []int64
 	Created  []int64            // row.NoCreated for none
 	Features []*columnar.Vector // all of the view's
+	Entities int                // in all batches of the call
 }
 
 // Latest calls fn, from one goroutine, with the newest row (R4) of every entity that has one with event time in
@@ -42,6 +43,7 @@ func Latest(ctx context.Context, in Input, since int64, opts Options, fn func(*B
 			wants = append(wants, want{c.pos, e})
 		}
 	}
+	s.found = len(wants)
 	return stats, k.deliver(ctx, wants, &s, fn)
 }
 
@@ -73,7 +75,7 @@ func (k *kernel) deliver(ctx context.Context, wants []want, s *scan, fn func(*Ba
 
 // batch adds keys and times to the features of a chunk whose wants go by entity.
 func (s *scan) batch(c chunk) *Batch {
-	b := &Batch{Features: c.features, Event: make([]int64, len(c.wants)), Created: make([]int64, len(c.wants))}
+	b := &Batch{Features: c.features, Entities: s.found, Event: make([]int64, len(c.wants)), Created: make([]int64, len(c.wants))}
 	for _, key := range s.kernel.in.View.KeyColumns {
 		b.Keys = append(b.Keys, columnar.NewVector(columnar.Type{Kind: key.Kind}, len(c.wants)))
 	}

@@ -16,6 +16,7 @@ type openFile struct {
 	handle *source.Handle
 	reader *parquet.Reader
 	first  []int64 // per row group, the position of its first row in the file
+	rows   int64   // of the file
 	left   int     // row groups still to be worked on
 }
 
@@ -173,10 +174,9 @@ func (k *kernel) openFile(ctx context.Context, index int) (*openFile, error) {
 		return nil, err
 	}
 	f := &openFile{index: index, handle: handle, reader: reader, first: make([]int64, reader.RowGroups())}
-	var rows int64
 	for g := range f.first {
-		f.first[g] = rows
-		rows += int64(reader.Rows(g))
+		f.first[g] = f.rows
+		f.rows += int64(reader.Rows(g))
 	}
 	return f, nil
 }

@@ -24,7 +24,7 @@ func TestManyFilesFewOpen(t *testing.T) {
 	}
 	before := descriptors()
 	var most atomic.Int64
-	watch := func(int64) {
+	watch := func(_, _ int64) {
 		for n, old := descriptors(), most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
 		}
 	}

@@ -126,7 +126,10 @@ func TestProgressReachesEveryRow(t *testing.T) {
 	s := shape{keys: ints, features: oneFloat, ttl: second}
 	in := s.input(t, manyTies(5, 21), 4)
 	var most atomic.Int64
-	_, err := Join(t.Context(), s.spine([]question{{k(1), 0}}), in, nil, Options{Workers: 3, Progress: func(done int64) {
+	_, err := Join(t.Context(), s.spine([]question{{k(1), 0}}), in, nil, Options{Workers: 3, Progress: func(done, about int64) {
+		if about < done || done == 5*21 && about != done {
+			t.Errorf("%d rows of about %d", done, about)
+		}
 		for old := most.Load(); done > old && !most.CompareAndSwap(old, done); old = most.Load() {
 		}
 	}})
@@ -208,7 +211,7 @@ func TestFileReplacedMeanwhile(t *testing.T) {
 			if c.rows == 0 {
 				replace()
 			}
-			progress := func(done int64) {
+			progress := func(done, _ int64) {
 				if done == c.rows {
 					replace()
 				}
@@ -227,7 +230,7 @@ func TestRowGroupsInParallel(t *testing.T) {
 	in := s.input(t, [][]fact{{at(k(1), 0, 1.5), at(k(1), 1, 2.5)}}, 1)
 	var both sync.WaitGroup
 	both.Add(2)
-	meet := func(int64) {
+	meet := func(_, _ int64) {
 		both.Done()
 		both.Wait()
 	}
@@ -249,7 +252,7 @@ func TestCancel(t *testing.T) {
 	}
 	ctx, cancel = context.WithCancel(t.Context())
 	defer cancel()
-	opts := Options{Workers: 3, Progress: func(int64) { cancel() }}
+	opts := Options{Workers: 3, Progress: func(_, _ int64) { cancel() }}
 	if _, err := Join(ctx, s.spine([]question{{k(1), 5}}), in, []int{0}, opts); !errors.Is(err, context.Canceled) {
 		t.Errorf("join, canceled meanwhile: %v", err)
 	}

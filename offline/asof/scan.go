@@ -30,10 +30,15 @@ type scan struct {
 	// place offers a block's rows to the sink; calls for one worker do not overlap.
 	place func(worker int, b block, out *sink)
 
+	found   int // entities with a newest row, once all are read
 	workers []scanWorker
 	done    atomic.Int64 // rows read and skipped
 	skipped atomic.Int64
 	future  atomic.Int64 // in skipped row groups
+
+	bytes       int64        // of all files
+	openedRows  atomic.Int64 // of the files opened so far
+	openedBytes atomic.Int64
 }
 
 // scanWorker is one worker's memory.
@@ -61,6 +66,7 @@ func (s *scan) run(ctx context.Context) (Stats, error) {
 	files := make([]int, len(k.in.Files))
 	for i := range files {
 		files[i] = i
+		s.bytes += k.in.Files[i].Size
 	}
 	p := k.newPass(files, s.plan)
 	defer p.abandon()
@@ -82,6 +88,8 @@ func (s *scan) run(ctx context.Context) (Stats, error) {
 
 // plan leaves out the row groups that statistics rule out.
 func (s *scan) plan(f *openFile) []int {
+	s.openedRows.Add(f.rows)
+	s.openedBytes.Add(f.handle.File.Size)
 	groups := make([]int, 0, len(f.first))
 	for g := range f.first {
 		rows := int64(f.reader.Rows(g))
@@ -105,8 +113,17 @@ func (s *scan) plan(f *openFile) []int {
 func (s *scan) progress(rows int64) {
 	done := s.done.Add(rows)
 	if fn := s.kernel.opts.Progress; fn != nil {
-		fn(done)
+		fn(done, max(done, s.about()))
 	}
+}
+
+// about guesses the rows of all files from those of the files opened so far, by size.
+func (s *scan) about() int64 {
+	bytes := s.openedBytes.Load()
+	if bytes == 0 {
+		return 0
+	}
+	return int64(math.Round(float64(s.openedRows.Load()) / float64(bytes) * float64(s.bytes)))
 }
 
 // read decodes one row group and places its rows.

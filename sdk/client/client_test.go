@@ -69,7 +69,7 @@ func (r *recorded) Status(_ context.Context, views []string) ([]materialize.View
 	r.views = views
 	return []materialize.ViewStatus{
 		{
-			View: "a", State: "ok", Generation: 4, Rows: 5, T: noon, NewestEvent: noon.Add(-time.Hour), Lag: time.Hour,
+			View: "a", State: "ok", Generation: 4, Written: 5, T: noon, NewestEvent: noon.Add(-time.Hour), Lag: time.Hour,
 			LastRun: &run, NextRun: noon.Add(time.Minute), Held: 6, PendingFiles: 7, Error: "none",
 		},
 		{View: "b", State: "never"},
@@ -155,7 +155,7 @@ func TestOperations(t *testing.T) {
 	must(t, err)
 	same(t, []client.ViewStatus{
 		{
-			View: "a", State: "ok", Generation: 4, Rows: 5, T: noon, NewestEvent: noon.Add(-time.Hour), Lag: time.Hour,
+			View: "a", State: "ok", Generation: 4, Written: 5, T: noon, NewestEvent: noon.Add(-time.Hour), Lag: time.Hour,
 			LastRun: &wantRun, NextRun: noon.Add(time.Minute), Held: 6, PendingFiles: 7, Error: "none",
 		},
 		{View: "b", State: "never"},

@@ -55,7 +55,7 @@ type ViewStatus struct {
 	View         string
 	State        string // "ok", "never", "running", "failed", "stale", "diverged", "lost", "offline"
 	Generation   uint64
-	Rows         int64
+	Written      int64         // rows stored by the serving generation's runs, updates of an entity included
 	T            time.Time     // the serving generation covers rows up to it; zero where there is none
 	NewestEvent  time.Time     // the newest event time online; zero for none
 	Lag          time.Duration // now less NewestEvent
@@ -174,7 +174,7 @@ func (c *Client) Status(ctx context.Context, views []string) ([]ViewStatus, erro
 	statuses := make([]ViewStatus, 0, len(out.Views))
 	for _, v := range out.Views {
 		s := ViewStatus{
-			View: v.View, State: v.State, Generation: v.Generation, Rows: v.Rows, T: timeOf(v.T),
+			View: v.View, State: v.State, Generation: v.Generation, Written: v.Written, T: timeOf(v.T),
 			NewestEvent: timeOf(v.NewestEvent), Lag: v.Lag.AsDuration(), NextRun: timeOf(v.NextRun),
 			Held: v.Held, PendingFiles: v.PendingFiles, Error: v.Error,
 		}

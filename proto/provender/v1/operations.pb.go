@@ -655,7 +655,8 @@ type ViewStatus struct {
 	// "ok", "never", "running", "failed", "stale", "diverged", "lost", "offline".
 	State      string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	Generation uint64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
-	Rows       int64  `protobuf:"varint,4,opt,name=rows,proto3" json:"rows,omitempty"`
+	// Rows stored by the serving generation's runs, updates of an entity included.
+	Written int64 `protobuf:"varint,4,opt,name=written,proto3" json:"written,omitempty"`
 	// The instant that the serving generation covers rows up to; unset where there is none.
 	T *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=t,proto3" json:"t,omitempty"`
 	// The newest event time online, and how far it is behind now.
@@ -723,9 +724,9 @@ func (x *ViewStatus) GetGeneration() uint64 {
 	return 0
 }
 
-func (x *ViewStatus) GetRows() int64 {
+func (x *ViewStatus) GetWritten() int64 {
 	if x != nil {
-		return x.Rows
+		return x.Written
 	}
 	return 0
 }
@@ -1192,15 +1193,15 @@ const file_provender_v1_operations_proto_rawDesc = "" +
 	"\x10GetStatusRequest\x12\x14\n" +
 	"\x05views\x18\x01 \x03(\tR\x05views\"C\n" +
 	"\x11GetStatusResponse\x12.\n" +
-	"\x05views\x18\x01 \x03(\v2\x18.provender.v1.ViewStatusR\x05views\"\xb4\x03\n" +
+	"\x05views\x18\x01 \x03(\v2\x18.provender.v1.ViewStatusR\x05views\"\xba\x03\n" +
 	"\n" +
 	"ViewStatus\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\tR\x04view\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x1e\n" +
 	"\n" +
 	"generation\x18\x03 \x01(\x04R\n" +
-	"generation\x12\x12\n" +
-	"\x04rows\x18\x04 \x01(\x03R\x04rows\x12(\n" +
+	"generation\x12\x18\n" +
+	"\awritten\x18\x04 \x01(\x03R\awritten\x12(\n" +
 	"\x01t\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x01t\x12=\n" +
 	"\fnewest_event\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\vnewestEvent\x12+\n" +
 	"\x03lag\x18\a \x01(\v2\x19.google.protobuf.DurationR\x03lag\x12,\n" +
