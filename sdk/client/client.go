@@ -110,9 +110,13 @@ func (d *dialer) dial(ctx context.Context, _ string) (net.Conn, error) {
 
 // wait returns when the connection is ready, was refused, or ctx ended.
 func (d *dialer) wait(ctx context.Context, conn *grpc.ClientConn) error {
-	conn.Connect()
 	for {
-		switch state := conn.GetState(); state {
+		state := conn.GetState()
+		if state == connectivity.Idle {
+			// At first, and again where a connection was made and lost before it was seen to be ready.
+			conn.Connect()
+		}
+		switch state {
 		case connectivity.Ready:
 			return nil
 		case connectivity.TransientFailure, connectivity.Shutdown:
