@@ -2,8 +2,11 @@
 package offline
 
 import (
+	"io"
 	"time"
 
+	"github.com/provender-dev/provender/offline/asof"
+	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
 )
@@ -16,15 +19,40 @@ type SpineOptions struct {
 	At       registry.DayEnd // for DATE columns; "" makes them an error
 }
 
+// Format is a file format of spines and outputs.
+type Format string
+
+// The formats. As a spine's, Arrow is an IPC file or stream, whichever the bytes are.
+const (
+	Parquet     Format = "parquet"
+	CSV         Format = "csv" // spines only
+	Arrow       Format = "arrow"
+	ArrowStream Format = "arrow-stream" // outputs only
+)
+
 // ExportRequest is one training set.
 type ExportRequest struct {
 	Service  *registry.Service
 	Snapshot *registry.Snapshot
 	Source   *source.Files
-	Spine    string // path of a Parquet file
+	Spine    string // path of a local file, or URL of an object (s3://bucket/key)
+	// SpineFormat is the spine's; "" goes by the name: .csv, .csv.gz and .tsv, .arrow, .feather and .ipc, all else Parquet.
+	SpineFormat Format
 	SpineOptions
-	Out      string         // path; the manifest goes beside it as OUT.manifest.json
+	Out    string    // path or URL; the manifest goes beside it as OUT.manifest.json. "-": Stdout, and no manifest
+	Stdout io.Writer // for Out "-"
+	// OutFormat is the output's; "" goes by the name: .arrow, .feather and .ipc an Arrow file, "-" an Arrow stream, all else
+	// Parquet.
+	OutFormat   Format
+	Compression string // of Parquet: zstd (default), snappy, gzip, lz4 (LZ4_RAW), none; of Arrow: zstd, lz4, none (default)
+	// GroupRows is the greatest number of rows in a row group or an Arrow batch; default 122,880.
+	GroupRows int
+	// PartRows, where not 0, makes Out a folder of part-00000.parquet, … of so many rows each, the last one fewer.
+	PartRows int64
+	Memory   int64 // bytes that gathered and encoded features may take before they go to a temporary file; default 512 MiB
+	Limits   parquet.Limits
 	Tool     string         // Provender's version, for the manifest
+	Commit   string         // Git commit of the definitions, for the manifest, "" if not known
 	Workers  int            // default GOMAXPROCS
 	Progress func(Progress) // may be nil; one call at a time
 }
@@ -33,18 +61,32 @@ type ExportRequest struct {
 type Progress struct {
 	Stage      string // "airport_hourly as origin", "write"
 	Done, Size int64  // rows; Size is a guess until all files are open, 0: not known
+	// Part is how much of the whole export is done, from 0 to 1: what an estimate of the time left goes by.
+	Part float64
 }
 
 // ExportReport is what an export did: what the summary prints and the manifest holds.
 type ExportReport struct {
 	Rows     int64
+	Bytes    int64 // of the output
 	Features []FeatureCounts
+	Reads    []ReadReport // per read of the service
 	Took     time.Duration
-	Manifest string // path
+	Manifest string // path or URL, "" for none
 }
 
 // FeatureCounts counts the cells of one output by status.
 type FeatureCounts struct {
 	Name                             string
 	Present, Null, Expired, NotFound int64
+}
+
+// ReadReport is how one read of a service answered the spine.
+type ReadReport struct {
+	Name                       string // "airport_hourly as origin"
+	Present, Expired, NotFound int64  // spine rows
+	// Newest and Oldest are the least and the greatest age of the Present rows: spine time less event time, microseconds.
+	// Both 0 where no row is Present.
+	Newest, Oldest int64
+	Stats          asof.Stats
 }
