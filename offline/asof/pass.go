@@ -182,7 +182,7 @@ func (k *kernel) openFile(ctx context.Context, index int) (*openFile, error) {
 }
 
 func (k *kernel) bind(ctx context.Context, handle *source.Handle) (*parquet.Reader, error) {
-	file, err := parquet.Open(ctx, handle, handle.File, parquet.Limits{})
+	file, err := parquet.Open(ctx, handle, handle.File, k.opts.Limits)
 	if err != nil {
 		return nil, err
 	}
