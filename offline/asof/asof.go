@@ -49,7 +49,7 @@ type Stats struct {
 	NewestEvent                int64 // greatest event time up to Cutoff among rows read, math.MinInt64 for none
 }
 
-// Result answers a spine for one view. Immutable.
+// Result answers a spine for one view. What Match found never changes; Gather and Release must not meet Cells or Size.
 type Result struct {
 	// Status is per spine row Present, Expired or NotFound; a cell of a Present row is Null where its value is.
 	Status []columnar.Status
@@ -57,7 +57,11 @@ type Result struct {
 	Event []int64
 	Stats Stats
 
-	pos    []int64 // per spine row the position of the row found, nowhere for none
-	cells  []int64 // per spine row the chunk above 32 bits and the row in it below; nowhere where not Present
-	chunks [][]*columnar.Vector
+	kernel *kernel
+	// found has the positions of the rows that answer: first, ascending, the present ones, whose features can be asked
+	// for; then those that are Expired wherever they answer.
+	found   []int64
+	present int
+	rows    []int32 // per spine row the index into found, nowhere for none
+	columns []gathered
 }

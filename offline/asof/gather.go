@@ -5,6 +5,8 @@ import (
 	"context"
 	"slices"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/provender-dev/provender/internal/columnar"
 )
 
@@ -14,68 +16,111 @@ type want struct {
 	id  int32
 }
 
-// chunkRows bounds the rows of a chunk.
-const chunkRows = 1 << 16
+// partRows bounds the rows of a part.
+const partRows = 1 << 16
 
-// chunk is some wanted rows of one row group and their features, in the order asked for.
-type chunk struct {
-	wants    []want
-	features []*columnar.Vector
+// part is some wanted rows of one row group, those at [lo, hi) of all.
+type part struct {
+	lo, hi int
+	kernel *kernel
+	job    job
+	rows   []int32 // in the row group
 }
 
-// gather reads features (indexes into the view's) of the wanted rows, each row group once, and calls fn from several
-// goroutines; calls for one worker do not overlap. It reorders wants, whose positions are distinct.
-func (k *kernel) gather(ctx context.Context, wants []want, features []int, fn func(ctx context.Context, worker int, c chunk) error) error {
-	if len(wants) == 0 {
+// read appends a feature (an index into the view's) of the part's rows to dst.
+func (p *part) read(ctx context.Context, feature int, dst *columnar.Vector) error {
+	return p.job.file.reader.Gather(ctx, p.job.group, p.kernel.featureColumn(feature), p.rows, dst)
+}
+
+// all returns all the view's features of the part's rows.
+func (p *part) all(ctx context.Context) ([]*columnar.Vector, error) {
+	features := make([]*columnar.Vector, len(p.kernel.in.View.Features))
+	for f := range features {
+		features[f] = columnar.NewVector(p.kernel.in.View.Features[f].Type, p.hi-p.lo)
+		if err := p.read(ctx, f, features[f]); err != nil {
+			return nil, err
+		}
+	}
+	return features, nil
+}
+
+// gather calls fn with parts that make up the rows at positions, which ascend without repeats; from several goroutines,
+// but calls for one worker do not overlap. Every row group is visited once.
+func (k *kernel) gather(ctx context.Context, positions []int64, fn func(ctx context.Context, worker int, p *part) error) error {
+	if len(positions) == 0 {
 		return nil
 	}
-	byFile, files := bucket(wants, len(k.in.Files))
-	// Per file, the wants of its row groups; written by the goroutine that opens the file, before its jobs are queued.
-	groups := make([][][]want, len(k.in.Files))
+	var files []int
+	starts := make([]int, len(k.in.Files)) // of a file's positions
+	for at := 0; at < len(positions); {
+		file := fileOf(positions[at])
+		starts[file] = at
+		files = append(files, file)
+		n, _ := slices.BinarySearch(positions[at:], position(file, 1<<rowBits-1))
+		at += n
+	}
 	p := k.newPass(files, func(f *openFile) []int {
-		wants := byFile[f.index]
-		slices.SortFunc(wants, func(a, b want) int { return cmp.Compare(a.pos, b.pos) })
-		var todo []int
-		groups[f.index], todo = split(wants, f.first)
-		return todo
+		at := starts[f.index]
+		var groups []int
+		for g := range f.first {
+			n, _ := slices.BinarySearch(positions[at:], position(f.index, f.first[g]+int64(f.reader.Rows(g))))
+			if n > 0 {
+				groups = append(groups, g)
+			}
+			at += n
+		}
+		return groups
 	})
 	defer p.abandon()
 	rows := make([][]int32, k.workers)
 	return p.run(ctx, func() bool { return false }, func(ctx context.Context, worker int, j job) error {
-		for part := range slices.Chunk(groups[j.file.index][j.group], chunkRows) {
+		first := position(j.file.index, j.file.first[j.group])
+		lo, _ := slices.BinarySearch(positions, first)
+		end, _ := slices.BinarySearch(positions, first+int64(j.file.reader.Rows(j.group)))
+		for lo < end {
+			hi := min(lo+partRows, end)
 			rows[worker] = rows[worker][:0]
-			for _, w := range part {
-				rows[worker] = append(rows[worker], int32(rowOf(w.pos)-j.file.first[j.group]))
+			for _, pos := range positions[lo:hi] {
+				rows[worker] = append(rows[worker], int32(pos-first))
 			}
-			c := chunk{wants: part, features: make([]*columnar.Vector, len(features))}
-			for i, f := range features {
-				v := columnar.NewVector(k.in.View.Features[f].Type, len(part))
-				if err := j.file.reader.Gather(ctx, j.group, k.featureColumn(f), rows[worker], v); err != nil {
-					return err
-				}
-				c.features[i] = v
-			}
-			if err := fn(ctx, worker, c); err != nil {
+			if err := fn(ctx, worker, &part{lo: lo, hi: hi, kernel: k, job: j, rows: rows[worker]}); err != nil {
 				return err
 			}
+			lo = hi
 		}
 		return nil
 	})
 }
 
-// bucket groups wants by file, in place, and lists the files that have any.
-func bucket(wants []want, files int) (byFile [][]want, present []int) {
+// sort orders wants by position.
+func (k *kernel) sort(ctx context.Context, wants []want) error {
+	if len(wants) == 0 {
+		return nil
+	}
+	each, ctx := errgroup.WithContext(ctx)
+	each.SetLimit(k.workers)
+	for _, file := range bucket(wants, len(k.in.Files)) {
+		if len(file) < 2 {
+			continue
+		}
+		each.Go(func() error {
+			slices.SortFunc(file, func(a, b want) int { return cmp.Compare(a.pos, b.pos) })
+			return ctx.Err()
+		})
+	}
+	return each.Wait()
+}
+
+// bucket groups wants by file, in place.
+func bucket(wants []want, files int) [][]want {
 	ends := make([]int, files)
 	for _, w := range wants {
 		ends[fileOf(w.pos)]++
 	}
 	next := make([]int, files) // where the next want of a file goes
-	byFile = make([][]want, files)
+	byFile := make([][]want, files)
 	end := 0
 	for f, n := range ends {
-		if n > 0 {
-			present = append(present, f)
-		}
 		next[f] = end
 		end += n
 		ends[f] = end
@@ -93,21 +138,5 @@ func bucket(wants []want, files int) (byFile [][]want, present []int) {
 			next[f]++
 		}
 	}
-	return byFile, present
-}
-
-// split divides the wants of a file, ordered by position, among its row groups, and lists those that have any.
-func split(wants []want, first []int64) (byGroup [][]want, todo []int) {
-	byGroup = make([][]want, len(first))
-	for g := range first {
-		n := len(wants)
-		if g+1 < len(first) {
-			n, _ = slices.BinarySearchFunc(wants, first[g+1], func(w want, row int64) int { return cmp.Compare(rowOf(w.pos), row) })
-		}
-		if n > 0 {
-			byGroup[g], wants = wants[:n], wants[n:]
-			todo = append(todo, g)
-		}
-	}
-	return byGroup, todo
+	return byFile
 }

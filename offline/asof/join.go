@@ -3,20 +3,25 @@ package asof
 import (
 	"context"
 	"math"
-	"slices"
 	"sync"
 
 	"github.com/provender-dev/provender/internal/columnar"
 )
 
-// Join answers every row of the spine. features are indexes into the view's Features. The result depends on the rows
-// of the files alone: not on their names, order, row groups or the number of workers. An error of a file names it.
+// Join is Match, then Gather of features.
 func Join(ctx context.Context, spine Spine, in Input, features []int, opts Options) (*Result, error) {
-	k, err := newKernel(in, opts)
+	r, err := Match(ctx, spine, in, opts)
 	if err != nil {
 		return nil, err
 	}
-	if err := k.checkFeatures(features); err != nil {
+	return r, r.Gather(ctx, features)
+}
+
+// Match finds the row that answers each row of the spine. Its features are for Gather. The result depends on the rows of
+// the files alone: not on their names, order, row groups or the number of workers. An error of a file names it.
+func Match(ctx context.Context, spine Spine, in Input, opts Options) (*Result, error) {
+	k, err := newKernel(in, opts)
+	if err != nil {
 		return nil, err
 	}
 	t, err := newTimeline(ctx, spine, in.View, k.workers)
@@ -24,13 +29,11 @@ func Join(ctx context.Context, spine Spine, in Input, features []int, opts Optio
 		return nil, err
 	}
 	n := len(spine.Times)
-	r := &Result{
-		Status: slices.Repeat([]columnar.Status{columnar.NotFound}, n),
-		Event:  slices.Repeat([]int64{math.MinInt64}, n),
-		Stats:  Stats{NewestEvent: math.MinInt64},
-		pos:    slices.Repeat([]int64{nowhere}, n),
-		cells:  slices.Repeat([]int64{nowhere}, n),
+	r := &Result{Status: make([]columnar.Status, n), Event: make([]int64, n), kernel: k, rows: make([]int32, n)}
+	for i := range n {
+		r.Status[i], r.Event[i], r.rows[i] = columnar.NotFound, math.MinInt64, nowhere
 	}
+	r.Stats.NewestEvent = math.MinInt64
 	if t.slots() == 0 {
 		return r, nil
 	}
@@ -38,11 +41,13 @@ func Join(ctx context.Context, spine Spine, in Input, features []int, opts Optio
 	if err != nil {
 		return nil, err
 	}
-	wants, err := r.carry(ctx, k, t, b)
+	t.entities = nil
+	present, expired, err := r.carry(ctx, k, t, b)
 	if err != nil {
 		return nil, err
 	}
-	return r, r.gather(ctx, k, wants, t.slots(), features)
+	b.segments = nil
+	return r, r.number(ctx, t.slots(), present, expired)
 }
 
 // scan finds the newest row of every slot's interval.
@@ -69,14 +74,13 @@ func (r *Result) scan(ctx context.Context, k *kernel, t *timeline) (*board, erro
 	return s.board, err
 }
 
-// carry takes the newest row along each entity and judges it at every spine row. It leaves the slot that answers a
-// Present spine row in r.cells, and returns the rows whose features are wanted, by slot.
-func (r *Result) carry(ctx context.Context, k *kernel, t *timeline, b *board) ([]want, error) {
+// carry takes the newest row along each entity and judges it at every spine row. It leaves the slot of the row that
+// answers in r.rows, and returns the rows that answer: those that are Present somewhere, and those that never are.
+func (r *Result) carry(ctx context.Context, k *kernel, t *timeline, b *board) (present, expired []want, err error) {
 	ttl := k.in.View.TTLMicros
-	var mu sync.Mutex // guards wants
-	var wants []want
-	err := t.eachChunk(ctx, k.workers, func(from, to int) {
-		var found []want
+	var mu sync.Mutex // guards present and expired
+	err = t.eachChunk(ctx, k.workers, func(from, to int) {
+		var alive, past []want
 		for e := from; e < to; e++ {
 			var newest *candidate
 			var holder int32 // the slot whose candidate newest is
@@ -93,56 +97,55 @@ func (r *Result) carry(ctx context.Context, k *kernel, t *timeline, b *board) ([
 					continue
 				}
 				i := t.rows[slot]
-				r.Status[i], r.Event[i], r.pos[i] = status, newest.event, newest.pos
-				if status == columnar.Present {
-					r.cells[i] = int64(holder)
-					if c != nil {
-						found = append(found, want{c.pos, slot})
-					}
+				r.Status[i], r.Event[i], r.rows[i] = status, newest.event, holder
+				// The first instant that sees a row sees it youngest.
+				switch {
+				case c == nil:
+				case status == columnar.Present:
+					alive = append(alive, want{c.pos, slot})
+				default:
+					past = append(past, want{c.pos, slot})
 				}
 			}
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		wants = append(wants, found...)
+		present, expired = append(present, alive...), append(expired, past...)
 	})
-	return wants, err
+	return present, expired, err
 }
 
-// gather reads the features of the wanted rows and turns r.cells from slots to cells.
-func (r *Result) gather(ctx context.Context, k *kernel, wants []want, slots int, features []int) error {
-	if len(features) == 0 {
-		return nil
-	}
-	places := make([]int64, slots)
-	var mu sync.Mutex // guards r.chunks
-	err := k.gather(ctx, wants, features, func(_ context.Context, _ int, c chunk) error {
-		mu.Lock()
-		first := int64(len(r.chunks)) << 32
-		r.chunks = append(r.chunks, c.features)
-		mu.Unlock()
-		for i, w := range c.wants {
-			places[w.id] = first + int64(i)
+// number takes up the rows that answer, in the order of their positions, and turns r.rows from slots to them.
+func (r *Result) number(ctx context.Context, slots int, present, expired []want) error {
+	places := make([]int32, slots)
+	r.found, r.present = make([]int64, 0, len(present)+len(expired)), len(present)
+	for _, wants := range [][]want{present, expired} {
+		if err := r.kernel.sort(ctx, wants); err != nil {
+			return err
 		}
-		return nil
-	})
-	if err != nil {
-		return err
+		for _, w := range wants {
+			places[w.id] = int32(len(r.found))
+			r.found = append(r.found, w.pos)
+		}
 	}
-	for i, slot := range r.cells {
+	for i, slot := range r.rows {
 		if slot != nowhere {
-			r.cells[i] = places[slot]
+			r.rows[i] = places[slot]
 		}
 	}
 	return nil
 }
 
+// GatheredRows returns how many distinct rows Gather reads for each feature.
+func (r *Result) GatheredRows() int { return r.present }
+
 // Where returns the file (index into Input.Files) and row within the file that answered spine row i; ok is false for
 // NotFound. Among rows equal in everything it is the first.
 func (r *Result) Where(i int) (file int, position int64, ok bool) {
-	pos := r.pos[i]
-	if pos == nowhere {
+	at := r.rows[i]
+	if at == nowhere {
 		return 0, 0, false
 	}
+	pos := r.found[at]
 	return fileOf(pos), rowOf(pos), true
 }

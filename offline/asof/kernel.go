@@ -62,15 +62,6 @@ func (k *kernel) reject(why string, n int64) {
 	}
 }
 
-// allFeatures returns the indexes of all the view's features.
-func (k *kernel) allFeatures() []int {
-	all := make([]int, len(k.in.View.Features))
-	for i := range all {
-		all[i] = i
-	}
-	return all
-}
-
 // encodedSize estimates the bytes of a row's canonical encoding.
 func (k *kernel) encodedSize() int {
 	size := 16

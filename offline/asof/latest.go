@@ -53,9 +53,20 @@ func (k *kernel) deliver(ctx context.Context, wants []want, s *scan, fn func(*Ba
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(batches)
-		return k.gather(ctx, wants, k.allFeatures(), func(ctx context.Context, _ int, c chunk) error {
+		if err := k.sort(ctx, wants); err != nil {
+			return err
+		}
+		positions := make([]int64, len(wants))
+		for i, w := range wants {
+			positions[i] = w.pos
+		}
+		return k.gather(ctx, positions, func(ctx context.Context, _ int, p *part) error {
+			features, err := p.all(ctx)
+			if err != nil {
+				return err
+			}
 			select {
-			case batches <- s.batch(c):
+			case batches <- s.batch(wants[p.lo:p.hi], features):
 				return nil
 			case <-ctx.Done():
 				return context.Cause(ctx)
@@ -73,13 +84,13 @@ func (k *kernel) deliver(ctx context.Context, wants []want, s *scan, fn func(*Ba
 	return g.Wait()
 }
 
-// batch adds keys and times to the features of a chunk whose wants go by entity.
-func (s *scan) batch(c chunk) *Batch {
-	b := &Batch{Features: c.features, Entities: s.found, Event: make([]int64, len(c.wants)), Created: make([]int64, len(c.wants))}
+// batch adds keys and times to the features of wants, which go by entity.
+func (s *scan) batch(wants []want, features []*columnar.Vector) *Batch {
+	b := &Batch{Features: features, Entities: s.found, Event: make([]int64, len(wants)), Created: make([]int64, len(wants))}
 	for _, key := range s.kernel.in.View.KeyColumns {
-		b.Keys = append(b.Keys, columnar.NewVector(columnar.Type{Kind: key.Kind}, len(c.wants)))
+		b.Keys = append(b.Keys, columnar.NewVector(columnar.Type{Kind: key.Kind}, len(wants)))
 	}
-	for i, w := range c.wants {
+	for i, w := range wants {
 		s.entities.appendKeys(b.Keys, w.id)
 		best := s.board.at(w.id)
 		b.Event[i], b.Created[i] = best.event, best.created

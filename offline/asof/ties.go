@@ -59,18 +59,29 @@ func (k *kernel) decide(ctx context.Context, b *board, contenders []want) error 
 	}
 	var mu sync.Mutex // guards best
 	buffers := make([][]byte, k.workers)
-	err := k.gather(ctx, wants, k.allFeatures(), func(_ context.Context, worker int, c chunk) error {
-		ends := make([]int, len(c.wants))
+	if err := k.sort(ctx, wants); err != nil {
+		return err
+	}
+	positions := make([]int64, len(wants))
+	for i, w := range wants {
+		positions[i] = w.pos
+	}
+	err := k.gather(ctx, positions, func(ctx context.Context, worker int, p *part) error {
+		features, err := p.all(ctx)
+		if err != nil {
+			return err
+		}
+		ends := make([]int, p.hi-p.lo)
 		buf := buffers[worker][:0]
-		for i := range c.wants {
-			buf = k.in.View.Layout.AppendBody(buf, c.features, i)
+		for i := range ends {
+			buf = k.in.View.Layout.AppendBody(buf, features, i)
 			ends[i] = len(buf)
 		}
 		buffers[worker] = buf
 		mu.Lock()
 		defer mu.Unlock()
 		start := 0
-		for i, w := range c.wants {
+		for i, w := range wants[p.lo:p.hi] {
 			encoding := buf[start:ends[i]]
 			start = ends[i]
 			x := &best[w.id]
