@@ -56,6 +56,12 @@ type Result struct {
 	// Event is per spine row the event time of the row found (Present or Expired), else math.MinInt64.
 	Event []int64
 	Stats Stats
+	// Least and Greatest bound the event times of all rows, read or not, by the statistics of row groups. Least is greater
+	// where there is no row, or a row group without statistics.
+	Least, Greatest int64
+	// Footers has per Input.Files what tells its footer, and with it the sizes and statistics of all its pages, from
+	// another's, wherever the file lies: parquet.File.Digest.
+	Footers []uint64
 
 	kernel *kernel
 	// found has the positions of the rows that answer: first, ascending, the present ones, whose features can be asked

@@ -34,6 +34,7 @@ func Match(ctx context.Context, spine Spine, in Input, opts Options) (*Result, e
 		r.Status[i], r.Event[i], r.rows[i] = columnar.NotFound, math.MinInt64, nowhere
 	}
 	r.Stats.NewestEvent = math.MinInt64
+	r.Least, r.Greatest = math.MaxInt64, math.MinInt64
 	if t.slots() == 0 {
 		return r, nil
 	}
@@ -70,7 +71,8 @@ func (r *Result) scan(ctx context.Context, k *kernel, t *timeline) (*board, erro
 		})
 	}
 	stats, err := s.run(ctx)
-	r.Stats = stats
+	r.Stats, r.Footers = stats, s.footers
+	r.Least, r.Greatest = s.events.bounds()
 	return s.board, err
 }
 

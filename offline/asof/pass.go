@@ -17,6 +17,7 @@ type openFile struct {
 	reader *parquet.Reader
 	first  []int64 // per row group, the position of its first row in the file
 	rows   int64   // of the file
+	footer uint64  // its digest
 	left   int     // row groups still to be worked on
 }
 
@@ -168,12 +169,12 @@ func (k *kernel) openFile(ctx context.Context, index int) (*openFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader, err := k.bind(ctx, handle)
+	reader, footer, err := k.bind(ctx, handle)
 	if err != nil {
 		_ = handle.Close() // the file's defect is what matters
 		return nil, err
 	}
-	f := &openFile{index: index, handle: handle, reader: reader, first: make([]int64, reader.RowGroups())}
+	f := &openFile{index: index, handle: handle, reader: reader, footer: footer, first: make([]int64, reader.RowGroups())}
 	for g := range f.first {
 		f.first[g] = f.rows
 		f.rows += int64(reader.Rows(g))
@@ -181,10 +182,11 @@ func (k *kernel) openFile(ctx context.Context, index int) (*openFile, error) {
 	return f, nil
 }
 
-func (k *kernel) bind(ctx context.Context, handle *source.Handle) (*parquet.Reader, error) {
+func (k *kernel) bind(ctx context.Context, handle *source.Handle) (r *parquet.Reader, footer uint64, err error) {
 	file, err := parquet.Open(ctx, handle, handle.File, k.opts.Limits)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	return file.Bind(k.columns)
+	r, err = file.Bind(k.columns)
+	return r, file.Digest(), err
 }

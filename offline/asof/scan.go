@@ -3,6 +3,7 @@ package asof
 import (
 	"context"
 	"math"
+	"sync"
 	"sync/atomic"
 
 	"github.com/provender-dev/provender/internal/columnar"
@@ -36,9 +37,36 @@ type scan struct {
 	skipped atomic.Int64
 	future  atomic.Int64 // in skipped row groups
 
+	footers []uint64 // per file, each written once
+	events  eventRange
+
 	bytes       int64        // of all files
 	openedRows  atomic.Int64 // of the files opened so far
 	openedBytes atomic.Int64
+}
+
+// eventRange is the range of event times that row groups have by their statistics.
+type eventRange struct {
+	mu              sync.Mutex
+	least, greatest int64
+	unknown         bool // a row group has no statistics
+}
+
+func (r *eventRange) add(least, greatest int64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if ok {
+		r.least, r.greatest = min(r.least, least), max(r.greatest, greatest)
+	}
+	r.unknown = r.unknown || !ok
+}
+
+// bounds returns the range, least > greatest where it is not known.
+func (r *eventRange) bounds() (least, greatest int64) {
+	if r.unknown {
+		return math.MaxInt64, math.MinInt64
+	}
+	return r.least, r.greatest
 }
 
 // scanWorker is one worker's memory.
@@ -63,6 +91,8 @@ func (s *scan) run(ctx context.Context) (Stats, error) {
 		s.workers[i].event = columnar.NewVector(columnar.Type{Kind: columnar.Timestamp}, 0)
 		s.workers[i].created = columnar.NewVector(columnar.Type{Kind: columnar.Timestamp}, 0)
 	}
+	s.footers = make([]uint64, len(k.in.Files))
+	s.events.least, s.events.greatest = math.MaxInt64, math.MinInt64
 	files := make([]int, len(k.in.Files))
 	for i := range files {
 		files[i] = i
@@ -90,6 +120,7 @@ func (s *scan) run(ctx context.Context) (Stats, error) {
 func (s *scan) plan(f *openFile) []int {
 	s.openedRows.Add(f.rows)
 	s.openedBytes.Add(f.handle.File.Size)
+	s.footers[f.index] = f.footer
 	groups := make([]int, 0, len(f.first))
 	for g := range f.first {
 		rows := int64(f.reader.Rows(g))
@@ -97,6 +128,7 @@ func (s *scan) plan(f *openFile) []int {
 			continue
 		}
 		least, greatest, ok := f.reader.Bounds(g, s.kernel.eventColumn())
+		s.events.add(least, greatest, ok)
 		if !ok || least <= s.greatest && greatest >= s.least {
 			groups = append(groups, g)
 			continue

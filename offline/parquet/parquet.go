@@ -16,6 +16,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/zeebo/xxh3"
+
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/offline/source"
@@ -71,6 +73,7 @@ type File struct {
 	limits    Limits
 	footer    *footer
 	leaves    []*leaf
+	digest    uint64
 }
 
 // Open reads and checks the footer.
@@ -83,6 +86,7 @@ func Open(ctx context.Context, r io.ReaderAt, file source.File, limits Limits) (
 	if err != nil {
 		return nil, f.failure(-1, "", err)
 	}
+	f.digest = xxh3.Hash(raw)
 	if f.footer, err = parseFooter(raw); err != nil {
 		return nil, f.failure(-1, "", fmt.Errorf("footer: %w", err))
 	}
@@ -283,6 +287,9 @@ func (f *File) named(name string) []*leaf {
 	}
 	return found
 }
+
+// Digest returns the XXH3 of the footer's bytes: schema, sizes, statistics. Files of one content have one digest.
+func (f *File) Digest() uint64 { return f.digest }
 
 // NumRows returns the rows of the file.
 func (f *File) NumRows() int64 { return f.footer.rows }
