@@ -2,11 +2,7 @@ package offline
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
-	"fmt"
-	"io"
 	"os"
 	"slices"
 	"sync"
@@ -24,14 +20,14 @@ import (
 // process die between the two, the manifest's digest of the output tells an older manifest from the right one.
 func Export(ctx context.Context, req ExportRequest) (_ *ExportReport, err error) {
 	start := time.Now()
-	in, err := openSpine(req.Spine)
+	in, err := openSpine(ctx, req.Source, req.Spine, req.SpineFormat)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, in.close()) }()
 	manifestPath := req.Out + ".manifest.json"
 	for _, path := range []string{req.Out, manifestPath} {
-		if existing, statErr := os.Stat(path); statErr == nil && os.SameFile(existing, in.opened) {
+		if existing, statErr := os.Stat(path); statErr == nil && in.is(existing) {
 			e := problem.New(problem.Invalid, "the output %s is the spine itself", path)
 			e.Field, e.Suggestion = "out", "name another file"
 			return nil, e
@@ -145,25 +141,5 @@ func serialized(progress func(Progress)) func(Progress) {
 		}
 		last = p
 		progress(p)
-	}
-}
-
-// sha256 returns the digest of the spine's bytes.
-func (s *spine) sha256(ctx context.Context) (string, error) {
-	h := sha256.New()
-	buf := make([]byte, 1<<20)
-	r := io.NewSectionReader(s.file, 0, s.opened.Size())
-	for {
-		if err := ctx.Err(); err != nil {
-			return "", err
-		}
-		n, err := r.Read(buf)
-		h.Write(buf[:n])
-		if errors.Is(err, io.EOF) {
-			return hex.EncodeToString(h.Sum(nil)), nil
-		}
-		if err != nil {
-			return "", fmt.Errorf("read spine: %w", err)
-		}
 	}
 }

@@ -527,7 +527,7 @@ func TestExportFailures(t *testing.T) {
 			[]string{"row 0", "RFC 3339"},
 		},
 		{"no spine", spine, func(w *world, req *ExportRequest) { req.Spine = w.path("nowhere.parquet") }, []string{"nowhere.parquet"}},
-		{"spine is a folder", spine, func(w *world, req *ExportRequest) { req.Spine = w.dir }, []string{"one Parquet file"}},
+		{"spine is a folder", spine, func(w *world, req *ExportRequest) { req.Spine = w.dir }, []string{"one Parquet, CSV or Arrow file"}},
 		{"out is the spine", spine, func(_ *world, req *ExportRequest) { req.Out = req.Spine }, []string{"the spine itself"}},
 		{
 			"out in a missing folder", spine, func(w *world, req *ExportRequest) { req.Out = w.path("no/such/out.parquet") },

@@ -125,7 +125,7 @@ func (e *export) groupEnd(lo, most int) int {
 
 // groupRows returns how many rows of the spine a row group takes.
 func (e *export) groupRows(rows int) int {
-	perRow := max(1, e.spine.opened.Size()/max(1, int64(rows)))
+	perRow := max(1, e.spine.parquet.size/max(1, int64(rows)))
 	return int(min(groupRows, max(1024, groupBytes/perRow)))
 }
 

@@ -85,7 +85,7 @@ func (e *export) manifest(spineSum, outSum string, start time.Time) *manifest {
 		Service:     service.Name,
 		Output:      manifestOutput{Path: e.req.Out, Rows: e.rows, Bytes: e.bytes, SHA256: outSum},
 		Spine: manifestSpine{
-			manifestOutput: manifestOutput{Path: e.req.Spine, Rows: e.rows, Bytes: e.spine.opened.Size(), SHA256: spineSum},
+			manifestOutput: manifestOutput{Path: e.req.Spine, Rows: e.rows, Bytes: e.spine.size(), SHA256: spineSum},
 			Time:           e.req.Time,
 			Unit:           e.req.Unit,
 			Timezone:       "UTC",

@@ -2,10 +2,14 @@ package offline
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,17 +23,25 @@ import (
 	"github.com/provender-dev/provender/registry"
 )
 
-// spine is an open spine file: its times and keys in memory, its columns still in the file.
+// spine is an open spine: its times and keys in memory, its columns still in a file.
 type spine struct {
 	path    string
-	file    *os.File
+	format  Format
+	file    *os.File // the user's bytes
 	opened  os.FileInfo
+	parquet spineParquet
 	columns *parquet.Passthrough
 	times   []int64
 	keys    []*columnar.Vector // per Service.RequestKeys
 }
 
-func openSpine(path string) (*spine, error) {
+// spineParquet is the Parquet that a spine is read from: the user's own file, or a temporary one that was made from it.
+type spineParquet struct {
+	*os.File
+	size int64
+}
+
+func openSpine(_ context.Context, _ *source.Files, path string, format Format) (*spine, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		code := problem.Invalid
@@ -38,19 +50,68 @@ func openSpine(path string) (*spine, error) {
 		}
 		return nil, &problem.Error{Code: code, Message: fmt.Sprintf("open spine: %v", err), Field: "spine", Err: err}
 	}
-	s := &spine{path: path, file: file}
+	s := &spine{path: path, format: spineFormat(path, format), file: file}
 	if s.opened, err = file.Stat(); err == nil && !s.opened.Mode().IsRegular() {
-		err = errors.New("not a file; a spine is one Parquet file")
+		err = errors.New("not a file; a spine is one Parquet, CSV or Arrow file")
 	}
 	if err != nil {
 		return nil, errors.Join(&problem.Error{
 			Code: problem.Invalid, Message: fmt.Sprintf("open spine %s: %v", path, err), Field: "spine", Err: err,
 		}, file.Close())
 	}
+	s.parquet = spineParquet{File: file, size: s.opened.Size()}
 	return s, nil
 }
 
-func (s *spine) close() error { return s.file.Close() }
+// spineFormat returns a spine's format, which goes by its name where it is "".
+func spineFormat(path string, format Format) Format {
+	if format != "" {
+		return format
+	}
+	name := strings.ToLower(path)
+	switch filepath.Ext(strings.TrimSuffix(name, ".gz")) {
+	case ".csv", ".tsv":
+		return CSV
+	case ".arrow", ".feather", ".ipc":
+		return Arrow
+	}
+	return Parquet
+}
+
+// close closes the spine's files. Temporary ones have no name and are gone then.
+func (s *spine) close() error {
+	err := s.file.Close()
+	if s.parquet.File != s.file {
+		err = errors.Join(err, s.parquet.Close())
+	}
+	return err
+}
+
+// is reports whether a file is the spine itself.
+func (s *spine) is(info os.FileInfo) bool { return os.SameFile(info, s.opened) }
+
+// size returns the length of the user's bytes.
+func (s *spine) size() int64 { return s.opened.Size() }
+
+// sha256 returns the digest of the user's bytes.
+func (s *spine) sha256(ctx context.Context) (string, error) {
+	h := sha256.New()
+	buf := make([]byte, 1<<20)
+	r := io.NewSectionReader(s.file, 0, s.size())
+	for {
+		if err := ctx.Err(); err != nil {
+			return "", err
+		}
+		n, err := r.Read(buf)
+		h.Write(buf[:n])
+		if errors.Is(err, io.EOF) {
+			return hex.EncodeToString(h.Sum(nil)), nil
+		}
+		if err != nil {
+			return "", fmt.Errorf("read spine: %w", err)
+		}
+	}
+}
 
 // check fails when the file has changed since it was opened.
 func (s *spine) check() error {
@@ -72,7 +133,7 @@ func (s *spine) check() error {
 
 // read reads the time column and the request keys of all rows.
 func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.RequestKey) error {
-	file, err := parquet.Open(ctx, s.file, source.File{Path: s.path, Size: s.opened.Size()}, parquet.Limits{})
+	file, err := parquet.Open(ctx, s.parquet, source.File{Path: s.path, Size: s.parquet.size}, parquet.Limits{})
 	if err != nil {
 		return fmt.Errorf("read spine: %w", err)
 	}
@@ -116,7 +177,7 @@ func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.Req
 	if s.times, err = clock.instants(vectors[0]); err != nil {
 		return err
 	}
-	if s.columns, err = file.Passthrough(s.opened.Size()); err != nil {
+	if s.columns, err = file.Passthrough(s.parquet.size); err != nil {
 		return fmt.Errorf("read spine: %w", err)
 	}
 	return nil
