@@ -16,13 +16,15 @@ const createdBy = "provender version 1.0.0"
 var magic = []byte("PAR1")
 
 // Writer writes a Parquet file from encoded chunks. The bytes depend on the values alone: not on time, workers or
-// machine. Every page carries a checksum. Not safe for concurrent use; Encode is.
+// machine. Every page carries a checksum. Not safe for concurrent use; its
+// chunks may be encoded anywhere.
 type Writer struct {
 	w      io.Writer
 	schema *Schema
 	offset int64
 	rows   int64
 	groups []format.RowGroup
+	buf    []byte // for what is read back
 }
 
 // NewWriter begins a file. The caller closes w after Close.
@@ -66,7 +68,10 @@ func (w *Writer) WriteRowGroup(chunks []*Encoded) error {
 		if c.dictionary > 0 {
 			meta.DictionaryPageOffset = w.offset
 		}
-		if err := w.write(c.bytes); err != nil {
+		if w.buf == nil && c.from != nil {
+			w.buf = make([]byte, copyBytes)
+		}
+		if err := c.writeTo(w.write, w.buf); err != nil {
 			return err
 		}
 		group.Columns[i].MetaData = meta

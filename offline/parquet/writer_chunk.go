@@ -3,6 +3,7 @@ package parquet
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 
 	"github.com/provender-dev/provender/internal/columnar"
 )
@@ -90,54 +91,90 @@ func (c *Chunk) appendSlot(rep, def byte) {
 
 // appendFlat appends the values [lo, hi) of a vector of scalars, each at the deepest level, a null one above it.
 func (c *Chunk) appendFlat(v *columnar.Vector, lo, hi int) {
-	for i := lo; i < hi; i++ {
-		level := c.leaf.maxDef
-		if v.IsNull(i) {
-			level--
-		} else {
-			c.values++
-		}
-		c.def = append(c.def, level)
-	}
-	c.slots += hi - lo
-	switch v.Type.Kind {
-	case columnar.Bool:
-		for i, x := range v.Bools[lo:hi] {
-			if !v.IsNull(lo + i) {
-				c.fixed = append(c.fixed, bit(x))
-			}
-		}
-	case columnar.Int32:
-		for i, x := range v.Int32s[lo:hi] {
-			if !v.IsNull(lo + i) {
-				c.fixed = binary.LittleEndian.AppendUint32(c.fixed, uint32(x))
-			}
-		}
-	case columnar.Int64, columnar.Timestamp:
-		for i, x := range v.Int64s[lo:hi] {
-			if !v.IsNull(lo + i) {
-				c.fixed = binary.LittleEndian.AppendUint64(c.fixed, uint64(x))
-			}
-		}
-	case columnar.Float32:
-		for i, x := range v.Float32s[lo:hi] {
-			if !v.IsNull(lo + i) {
-				c.fixed = binary.LittleEndian.AppendUint32(c.fixed, math.Float32bits(x))
-			}
-		}
-	case columnar.Float64:
-		for i, x := range v.Float64s[lo:hi] {
-			if !v.IsNull(lo + i) {
-				c.fixed = binary.LittleEndian.AppendUint64(c.fixed, math.Float64bits(x))
-			}
-		}
-	case columnar.String, columnar.Bytes:
+	n := hi - lo
+	c.appendValidity(v.Valid, lo, n)
+	if v.Offsets != nil {
 		for i := lo; i < hi; i++ {
 			if !v.IsNull(i) {
 				c.appendBytes(v.BytesAt(i))
 			}
 		}
+		return
 	}
+	from := len(c.fixed)
+	c.fixed = slices.Grow(c.fixed, n*c.leaf.width)[:from+n*c.leaf.width]
+	dst := c.fixed[from:]
+	switch v.Type.Kind {
+	case columnar.Bool:
+		for i, x := range v.Bools[lo:hi] {
+			dst[i] = bit(x)
+		}
+	case columnar.Int32:
+		for i, x := range v.Int32s[lo:hi] {
+			binary.LittleEndian.PutUint32(dst[4*i:], uint32(x))
+		}
+	case columnar.Int64, columnar.Timestamp:
+		for i, x := range v.Int64s[lo:hi] {
+			binary.LittleEndian.PutUint64(dst[8*i:], uint64(x))
+		}
+	case columnar.Float32:
+		for i, x := range v.Float32s[lo:hi] {
+			binary.LittleEndian.PutUint32(dst[4*i:], math.Float32bits(x))
+		}
+	case columnar.Float64:
+		for i, x := range v.Float64s[lo:hi] {
+			binary.LittleEndian.PutUint64(dst[8*i:], math.Float64bits(x))
+		}
+	}
+	if v.Valid != nil {
+		c.fixed = c.fixed[:from+compact(dst, c.leaf.width, c.def[len(c.def)-n:], c.leaf.maxDef)]
+	}
+}
+
+// appendValidity appends a slot for each of n values from lo on.
+func (c *Chunk) appendValidity(valid columnar.Bitmap, lo, n int) {
+	from := len(c.def)
+	c.def = slices.Grow(c.def, n)[:from+n]
+	def := c.def[from:]
+	c.slots += n
+	if valid == nil {
+		for i := range def {
+			def[i] = c.leaf.maxDef
+		}
+		c.values += n
+		return
+	}
+	present := 0
+	null := c.leaf.maxDef - 1
+	for i := range def {
+		set := valid[(lo+i)>>3] >> ((lo + i) & 7) & 1
+		def[i] = null + set
+		present += int(set)
+	}
+	c.values += present
+}
+
+// compact moves the values that are there together, and returns the bytes they take.
+func compact(values []byte, width int, def []byte, present byte) int {
+	at := 0
+	switch width {
+	case 8:
+		for i, level := range def {
+			binary.LittleEndian.PutUint64(values[at:], binary.LittleEndian.Uint64(values[8*i:]))
+			at += 8 & -int(bit(level == present))
+		}
+	case 4:
+		for i, level := range def {
+			binary.LittleEndian.PutUint32(values[at:], binary.LittleEndian.Uint32(values[4*i:]))
+			at += 4 & -int(bit(level == present))
+		}
+	default:
+		for i, level := range def {
+			values[at] = values[i]
+			at += int(bit(level == present))
+		}
+	}
+	return at
 }
 
 func (c *Chunk) appendBytes(b []byte) {

@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"hash/crc32"
@@ -8,7 +9,6 @@ import (
 	"math/bits"
 	"sync"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/parquet-go/parquet-go/encoding/rle"
 	pqthrift "github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
@@ -26,57 +26,81 @@ const (
 // Encoded is a chunk as it goes into a file.
 type Encoded struct {
 	rows       int
-	bytes      []byte
 	dictionary int64 // length of the dictionary page in front, 0 for none
 	meta       format.ColumnMetaData
+	stored
 }
 
-// Encode encodes and compresses a chunk. A dictionary is used where values repeat.
+// Rows returns the rows of the chunk.
+func (e *Encoded) Rows() int { return e.rows }
+
+// Encode is Encoder.Encode with zstd.
 func Encode(c *Chunk) (*Encoded, error) {
-	e := &encoder{chunk: c, out: &Encoded{rows: c.rows}}
+	e := encoders.Get().(*Encoder)
+	defer encoders.Put(e)
+	return e.Encode(c)
+}
+
+var encoders = sync.Pool{New: func() any { return NewEncoder(Zstd) }}
+
+// Encoder encodes and compresses chunks. Its memory is reused from chunk to chunk: one goroutine at a time.
+type Encoder struct {
+	compressor compressor
+	dictionary dictionary
+
+	chunk   *Chunk
+	out     *Encoded
+	body    []byte // the pages made so far
+	page    []byte // the page being made
+	scratch []byte // its levels or indexes before they are measured
+	packed  []byte // the page compressed
+}
+
+// NewEncoder returns an encoder with a codec.
+func NewEncoder(codec Codec) *Encoder { return &Encoder{compressor: compressor{codec: codec}} }
+
+// Encode encodes and compresses a chunk, which is the caller's again afterwards. A dictionary is used where values
+// repeat. The bytes depend on the chunk and the codec alone.
+func (e *Encoder) Encode(c *Chunk) (*Encoded, error) {
+	e.chunk, e.body = c, e.body[:0]
+	e.out = &Encoded{rows: c.rows}
 	e.out.meta = format.ColumnMetaData{
 		Type:         c.leaf.physical,
 		PathInSchema: c.leaf.path,
-		Codec:        format.Zstd,
+		Codec:        codecs[e.compressor.codec].id,
 		NumValues:    int64(c.slots),
 		Statistics:   c.statistics(),
 	}
 	if err := e.encode(); err != nil {
 		return nil, fmt.Errorf("encode column %s: %w", c.leaf.name(), err)
 	}
-	return e.out, nil
+	out := e.out
+	out.bytes, out.size = bytes.Clone(e.body), int64(len(e.body))
+	e.chunk, e.out, e.dictionary.from = nil, nil, nil
+	if cap(e.body) > maxKept || cap(e.page) > maxKept {
+		*e = Encoder{compressor: e.compressor}
+	}
+	return out, nil
 }
 
-// encoder is the state of one Encode.
-type encoder struct {
-	chunk   *Chunk
-	out     *Encoded
-	index   []int32 // into the dictionary, per value; nil for none
-	width   uint    // bits of an index
-	page    []byte  // the page being made
-	scratch []byte  // its levels or indexes before they are measured
-	packed  []byte  // the page compressed
-}
-
-func (e *encoder) encode() error {
+func (e *Encoder) encode() error {
 	c := e.chunk
 	encodings := []format.Encoding{format.Plain}
 	data := format.Plain
-	if dictionary, index := buildDictionary(c); index != nil {
-		e.index = index
-		e.width = uint(max(1, bits.Len(uint(dictionary.values-1))))
-		e.page = appendPlain(e.page[:0], dictionary, 0, dictionary.values)
+	if e.dictionary.build(c) {
+		values := e.dictionary.values
+		e.page = appendPlain(e.page[:0], values, 0, values.values)
 		err := e.emit(format.PageHeader{
 			Type: format.DictionaryPage,
 			DictionaryPageHeader: pqthrift.New(format.DictionaryPageHeader{
-				NumValues: int32(dictionary.values),
+				NumValues: int32(values.values),
 				Encoding:  format.Plain,
 			}),
 		})
 		if err != nil {
 			return err
 		}
-		e.out.dictionary = int64(len(e.out.bytes))
+		e.out.dictionary = int64(len(e.body))
 		e.out.meta.EncodingStats = append(e.out.meta.EncodingStats,
 			format.PageEncodingStats{PageType: format.DictionaryPage, Encoding: format.Plain, Count: 1})
 		data = format.RLEDictionary
@@ -105,6 +129,9 @@ func (c *Chunk) pageEnd(slot, value int) (lastSlot, lastValue int) {
 		n := min(c.slots-slot, max(1, pageBytes/c.leaf.width), pageSlots)
 		return slot + n, value + n
 	}
+	if rest := c.values - value; c.leaf.width > 0 && c.slots-slot <= pageSlots && rest <= pageBytes/c.leaf.width {
+		return c.slots, c.values
+	}
 	size := 0
 	for i := slot; i < c.slots; i++ {
 		if i > slot && (size >= pageBytes || i-slot >= pageSlots) && (len(c.rep) == 0 || c.rep[i] == 0) {
@@ -123,7 +150,7 @@ func (c *Chunk) pageEnd(slot, value int) (lastSlot, lastValue int) {
 	return c.slots, value
 }
 
-func (e *encoder) dataPage(slot, lastSlot, value, lastValue int, encoding format.Encoding) error {
+func (e *Encoder) dataPage(slot, lastSlot, value, lastValue int, encoding format.Encoding) error {
 	c := e.chunk
 	e.page = e.page[:0]
 	if c.leaf.maxRep > 0 {
@@ -136,15 +163,16 @@ func (e *encoder) dataPage(slot, lastSlot, value, lastValue int, encoding format
 			return err
 		}
 	}
-	if e.index == nil {
+	if encoding == format.Plain {
 		e.page = appendPlain(e.page, c, value, lastValue)
 	} else {
+		width := indexWidth(e.dictionary.values.values)
+		coder := rle.Encoding{BitWidth: width}
 		var err error
-		coder := rle.Encoding{BitWidth: int(e.width)}
-		if e.scratch, err = coder.EncodeInt32(e.scratch[:0], e.index[value:lastValue]); err != nil {
+		if e.scratch, err = coder.EncodeInt32(e.scratch[:0], e.dictionary.index[value:lastValue]); err != nil {
 			return err
 		}
-		e.page = append(append(e.page, byte(e.width)), e.scratch...)
+		e.page = append(append(e.page, byte(width)), e.scratch...)
 	}
 	return e.emit(format.PageHeader{
 		Type: format.DataPage,
@@ -158,7 +186,7 @@ func (e *encoder) dataPage(slot, lastSlot, value, lastValue int, encoding format
 }
 
 // levels appends levels with their length, as data pages of version 1 have them.
-func (e *encoder) levels(levels []byte, greatest byte) error {
+func (e *Encoder) levels(levels []byte, greatest byte) error {
 	coder := rle.Encoding{BitWidth: bits.Len8(greatest)}
 	var err error
 	if e.scratch, err = coder.EncodeLevels(e.scratch[:0], levels); err != nil {
@@ -170,14 +198,15 @@ func (e *encoder) levels(levels []byte, greatest byte) error {
 }
 
 // emit compresses e.page and appends it with its header.
-func (e *encoder) emit(header format.PageHeader) error {
+func (e *Encoder) emit(header format.PageHeader) error {
 	// A page ends between rows, so one row of a very long list can exceed what the format's int32 sizes hold.
 	if len(e.page) > math.MaxInt32/2 {
 		return fmt.Errorf("a row takes %d bytes; a Parquet page holds at most %d", len(e.page), math.MaxInt32/2)
 	}
-	z := compressors.Get().(*zstd.Encoder)
-	e.packed = z.EncodeAll(e.page, e.packed[:0])
-	compressors.Put(z)
+	var err error
+	if e.packed, err = e.compressor.compress(e.packed, e.page); err != nil {
+		return err
+	}
 	header.UncompressedPageSize = int32(len(e.page))
 	header.CompressedPageSize = int32(len(e.packed))
 	header.CRC = int32(crc32.ChecksumIEEE(e.packed))
@@ -185,21 +214,11 @@ func (e *encoder) emit(header format.PageHeader) error {
 	if err != nil {
 		return fmt.Errorf("encode page header: %w", err)
 	}
-	e.out.bytes = append(append(e.out.bytes, head...), e.packed...)
+	e.body = append(append(e.body, head...), e.packed...)
 	e.out.meta.TotalUncompressedSize += int64(len(head) + len(e.page))
 	e.out.meta.TotalCompressedSize += int64(len(head) + len(e.packed))
 	return nil
 }
-
-// compressors holds encoders of zstd's level 3; one is used by one goroutine at a time, so that memory follows the
-// number of workers.
-var compressors = sync.Pool{New: func() any {
-	z, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(3)), zstd.WithEncoderConcurrency(1))
-	if err != nil {
-		panic(fmt.Sprintf("zstd: constant options refused: %v", err))
-	}
-	return z
-}}
 
 // appendPlain appends the values [lo, hi) of c in PLAIN encoding.
 func appendPlain(dst []byte, c *Chunk, lo, hi int) []byte {
