@@ -67,11 +67,19 @@ func (l *leaf) accepts(c Column) error {
 		return fmt.Errorf("the file has %s, which is %s, not %s; only int32 widens to int64 and float32 to float64: "+
 			"declare it as %s or rewrite the file", l.Physical, l.Type, c.Type, l.Type)
 	case l.Date && c.At == "":
-		return fmt.Errorf("%s is a day, not an instant: say at: start or at: end", l.Physical)
+		return fmt.Errorf("%s is a day, not an instant: %s", l.Physical, c.dayFix())
 	case !l.Date && c.At != "" && l.Type.Kind == columnar.Timestamp:
 		return fmt.Errorf("%s is an instant: `at: %s` is for DATE columns", l.Physical, c.At)
 	}
 	return nil
+}
+
+// dayFix says what mends a DATE column that does not say where in the day it is.
+func (c *Column) dayFix() string {
+	if c.Round == Exact {
+		return "cast the column to a timestamp, or to int32 as days since 1970" // a feature, which has no `at`
+	}
+	return "say at: start or at: end for an event time, --time-at for a spine; cast any other column to a timestamp"
 }
 
 // bindAbsent binds a column that the file does not have: to a partition, or to nulls.
@@ -90,17 +98,25 @@ func (f *File) bindAbsent(b binding) (binding, error) {
 		return b, nil
 	}
 	var names, fields []string
+	reason := "" // of a field that is not read
 	for _, c := range f.Columns() {
 		names = append(names, c.Name)
-		if strings.HasPrefix(c.Name, b.Name+".") {
+		switch {
+		case !strings.HasPrefix(c.Name, b.Name+"."):
+		case c.Reason != "":
+			reason = c.Reason
+		default:
 			fields = append(fields, c.Name)
 		}
 	}
 	err := &problem.Error{Code: problem.Precondition}
-	if len(fields) > 0 {
+	switch {
+	case len(fields) > 0:
 		err.Message = fmt.Sprintf("%s: column %q is a group of columns", f.path, b.Name)
 		err.Suggestion = "name one of them: " + some(fields)
-	} else {
+	case reason != "":
+		err.Message = fmt.Sprintf("%s: column %q: %s", f.path, b.Name, reason)
+	default:
 		err.Message = fmt.Sprintf("%s: column %q is not in the file", f.path, b.Name)
 		err.Suggestion = "it has " + some(names)
 	}

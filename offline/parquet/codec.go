@@ -2,6 +2,7 @@ package parquet
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -18,7 +19,7 @@ import (
 // readable returns why a codec is not read, "" if it is.
 func readable(codec format.CompressionCodec) string {
 	switch codec {
-	case format.Uncompressed, format.Snappy, format.Gzip, format.Brotli, format.Zstd, format.Lz4Raw:
+	case format.Uncompressed, format.Snappy, format.Gzip, format.Brotli, format.Zstd, format.Lz4Raw, format.Lz4:
 		return ""
 	}
 	return fmt.Sprintf("compression %s is not read; rewrite the file with zstd or snappy", codec)
@@ -84,10 +85,47 @@ func decompress(codec format.CompressionCodec, dst, src []byte) error {
 		if n != len(dst) {
 			return errPageSize
 		}
+	case format.Lz4:
+		return decompressHadoopLZ4(dst, src)
 	default:
 		return errors.New(readable(codec))
 	}
 	return nil
+}
+
+// decompressHadoopLZ4 reads the framing that Hadoop gave the older LZ4 codec: the size of what follows decompressed, then
+// blocks behind their compressed sizes, until it is reached; that again and again. All numbers are big-endian. Others
+// wrote LZ4 without it under the same name, which fails here.
+func decompressHadoopLZ4(dst, src []byte) error {
+	for len(src) > 0 {
+		size, rest, err := hadoopSize(src, len(dst))
+		if err != nil {
+			return err
+		}
+		frame := dst[:size]
+		dst, src = dst[size:], rest
+		for len(frame) > 0 {
+			if size, rest, err = hadoopSize(src, len(src)-4); err != nil {
+				return err
+			}
+			n, err := lz4.UncompressBlock(rest[:size], frame)
+			if err != nil {
+				return fmt.Errorf("lz4: %w", err)
+			}
+			frame, src = frame[n:], rest[size:]
+		}
+	}
+	if len(dst) > 0 {
+		return errPageSize
+	}
+	return nil
+}
+
+func hadoopSize(src []byte, most int) (size int, rest []byte, err error) {
+	if len(src) < 4 || int64(binary.BigEndian.Uint32(src)) > int64(most) {
+		return 0, nil, errors.New("lz4: not in Hadoop's framing; rewrite the file with zstd or snappy")
+	}
+	return int(binary.BigEndian.Uint32(src)), src[4:], nil
 }
 
 func decompressZstd(dst, src []byte) error {

@@ -25,6 +25,10 @@ func (l *leaf) fits(kind columnar.Kind) bool {
 		return kind == columnar.Float32 || kind == columnar.Float64
 	case formBytes:
 		return kind == columnar.Bytes || kind == columnar.String
+	case formUUID:
+		return kind == columnar.String || kind == columnar.Bytes
+	case formDecimal:
+		return kind == l.Type.Kind || kind == columnar.Int64
 	}
 	return kind == l.Type.Kind
 }
@@ -74,6 +78,12 @@ func (c *chunk) convert(dst *columnar.Vector, n int, e format.Encoding, src []by
 		err = c.convertText(dst, n, e, src)
 	case formFixed:
 		err = c.convertFixed(dst, n, e, src)
+	case formUint64:
+		err = c.convertUint64(dst, n, e, src)
+	case formDecimal:
+		err = c.convertDecimal(dst, n, e, src)
+	case formUUID:
+		err = c.convertUUID(dst, n, e, src)
 	case formTimestamp, formInt96, formDate:
 		err = c.convertTime(dst, n, e, src)
 	}

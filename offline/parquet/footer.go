@@ -37,6 +37,8 @@ type logical struct {
 	unit   unit // TIME, TIMESTAMP
 	bits   int8 // INT
 	signed bool // INT
+
+	scale, precision int32 // DECIMAL
 }
 
 // The members of LogicalType.
@@ -188,6 +190,10 @@ func (t *thrift) logical(l *logical) {
 			l.bits = int8(t.byte())
 		case l.id == logicalInt && id == 2:
 			l.signed = t.bool(typ)
+		case l.id == logicalDecimal && id == 1 && t.want(typ, thriftI32):
+			l.scale = t.int32()
+		case l.id == logicalDecimal && id == 2 && t.want(typ, thriftI32):
+			l.precision = t.int32()
 		default:
 			t.skip(typ)
 		}

@@ -100,8 +100,8 @@ func TestRepeatedGroupInList(t *testing.T) {
 		c := NewChunk(&Leaf{path: []string{"l", name, "x"}, physical: format.Int32, width: 4, maxRep: 1, maxDef: 3}, 1)
 		c.rep, c.def, c.fixed, c.rows, c.slots, c.values = []byte{0}, []byte{3}, []byte{7, 0, 0, 0}, 1, 1, 1
 		info := openBytes(t, handMade(t, elements, c), Limits{}).Columns()[0]
-		if isStruct != (info.Reason != "") || info.Type.List == isStruct {
-			t.Errorf("%s: %+v", name, info)
+		if want := map[bool]string{true: "l.x", false: "l"}[isStruct]; info.Name != want || info.Type != (columnar.Type{Kind: columnar.Int32, List: true}) {
+			t.Errorf("%s: %+v, want %s", name, info, want)
 		}
 	}
 }

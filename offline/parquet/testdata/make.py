@@ -185,6 +185,8 @@ def unreadable():
         "ok": pa.array([1, 2]),
         "u64": pa.array([1, 2**64 - 1], pa.uint64()),
         "money": pa.array([Decimal("1.10"), None]),
+        "huge": pa.array([Decimal(2**63 - 1), Decimal(2**63)], pa.decimal128(38, 0)),
+        "day": pa.array([dt.date(2001, 2, 28), None]),
         "clock": pa.array([dt.time(1, 2), None]),
         "id": pa.array([uuid.UUID(int=1).bytes, None], pa.uuid()),
         "map": pa.array([[("a", 1)], None], pa.map_(pa.string(), pa.int64())),
@@ -192,6 +194,68 @@ def unreadable():
         "nested": pa.array([[[1]], None]),
         "latin1": pa.array([b"caf\xe9", b"ok"]),
     }), os.path.join(HERE, "unreadable.parquet"), compression="none")
+
+
+def more_types():
+    """What reads as another type without losing anything; a field of a list of structs is a list."""
+    r = random.Random(7)
+    some = lambda make: [None if r.random() < 0.2 else make() for _ in range(ROWS)]
+    whole = lambda digits: (lambda: Decimal(r.randrange(-10**digits + 1, 10**digits)))
+    big = lambda: Decimal(r.choice([-2**63, 2**63 - 1, 0, -1, r.randrange(2**63)]))
+    people = [None if r.random() < 0.2 else [None if r.random() < 0.2 else {"age": None if r.random() < 0.3 else r.randrange(99), "name": "n"}
+                                             for _ in range(r.randrange(4))] for _ in range(ROWS)]
+    t = pa.table({
+        "u64": pa.array(some(lambda: r.randrange(2**63)), pa.uint64()),
+        "d4": pa.array(some(whole(4)), pa.decimal128(4, 0)),
+        "d9": pa.array(some(whole(9)), pa.decimal128(9, 0)),
+        "d18": pa.array(some(whole(18)), pa.decimal128(18, 0)),
+        "d38": pa.array(some(big), pa.decimal128(38, 0)),
+        "d76": pa.array(some(big), pa.decimal256(76, 0)),
+        "uuid": pa.array(some(lambda: r.randbytes(16)), pa.uuid()),
+        "enum": pa.array(some(lambda: r.choice(["ON", "OFF"]))).dictionary_encode(),
+        "json": pa.array(some(lambda: '{"a": [1, null]}'), pa.json_()),
+        "large": pa.array(some(lambda: r.choice(["", "x", "é"])), pa.large_string()),
+        "view": pa.array(some(lambda: r.choice(["", "x", "a longer one that is not inlined"])), pa.string_view()),
+        "pair": pa.array([None if v is None else [v, v + 1] for v in some(lambda: r.randrange(9))], pa.list_(pa.int64(), 2)),
+        "people": pa.array(people, pa.list_(pa.struct([("age", pa.int16()), ("name", pa.string())]))),
+    })
+    for suffix, options in [("", {}), ("-integers", {"store_decimal_as_integer": True, "use_dictionary": False})]:
+        name = f"types-arrow{suffix}.parquet"
+        read = write(name, t, compression="zstd", row_group_size=20, **options)
+        c = lambda n: [v if v is None else int(v) for v in read.column(n).to_pylist()]
+        expect(name, "d4", "int32", c("d4"))
+        expect(name, "d9", "int64", c("d9"))
+        for n in ["u64", "d18", "d38", "d76"]:
+            expect(name, n, "int64", c(n))
+        for n in ["uuid", "enum", "json", "large", "view"]:
+            expect(name, n, "string", read.column(n).to_pylist())
+        expect(name, "pair", "int64", read.column("pair").to_pylist(), list=True)
+        people = read.column("people").to_pylist()
+        for field, kind in [("age", "int32"), ("name", "string")]:
+            expect(name, f"people.{field}", kind, [p and [q and q[field] for q in p] for p in people], list=True)
+    con = duckdb.connect()
+    name = "types-duckdb.parquet"
+    path = os.path.join(HERE, name)
+    con.execute("CREATE TYPE mood AS ENUM ('sad', 'ok')")
+    con.execute(f"""COPY (SELECT
+        i::UTINYINT AS u8, i::USMALLINT AS u16, (i * 100000000)::UINTEGER AS u32, (i * 200000000000000000)::UBIGINT AS u64,
+        (-i)::TINYINT AS i8, (-i)::SMALLINT AS i16, (i - 9)::DECIMAL(4, 0) AS d4, (i - 9)::DECIMAL(9, 0) AS d9,
+        (i - 9)::DECIMAL(18, 0) AS d18, ((i - 20) * 400000000000000000)::DECIMAL(38, 0) AS d38,
+        CASE WHEN i % 3 > 0 THEN 'ok'::mood END AS e, md5(i::VARCHAR)::UUID AS u, '{{"i": 1}}'::JSON AS j, encode('é' || i) AS b,
+        [{{'x': i, 'y': 'a'}}, NULL] AS structs, {{'l': range(i % 3), 's': CASE WHEN i % 2 = 0 THEN {{'f': i / 2}} END}} AS n
+        FROM range(40) t(i)) TO '{path}' (FORMAT parquet, COMPRESSION zstd)""")
+    read = lambda what: [row[0] for row in con.execute(f"SELECT {what} FROM read_parquet('{path}', file_row_number = true) ORDER BY file_row_number").fetchall()]
+    for column, kind in [("u8", "int32"), ("u16", "int32"), ("i8", "int32"), ("i16", "int64"), ("d4", "int32"), ("d9", "int32")]:
+        expect(name, column, kind, [int(v) for v in read(column)])
+    for column in ["u32", "u64", "d18", "d38"]:
+        expect(name, column, "int64", [int(v) for v in read(column)])
+    for column in ["e", "j", "u"]:
+        expect(name, column, "string", read(f"{column}::VARCHAR"))
+    expect(name, "b", "bytes", read("b"))
+    expect(name, "structs.x", "int64", read("[s.x for s in structs]"), list=True)
+    expect(name, "structs.y", "string", read("[s.y for s in structs]"), list=True)
+    expect(name, "n.l", "int64", read("n.l"), list=True)
+    expect(name, "n.s.f", "float64", read("n.s.f"))
 
 
 def empty():
@@ -235,6 +299,7 @@ matrix()
 encodings()
 times()
 unreadable()
+more_types()
 empty()
 duck()
 with open(os.path.join(HERE, "expected.json"), "w") as f:
