@@ -22,6 +22,7 @@ type answer struct {
 // joinOptions are what the callers of join differ in.
 type joinOptions struct {
 	workers  int
+	inputs   [][]source.File  // per read; nil: what the sources have
 	progress func(Progress) // may be nil
 }
 
@@ -44,9 +45,14 @@ func join(
 		a.columns[i] = at
 	}
 	for r, read := range service.Reads {
-		list, err := files.List(ctx, read.View.Source.Parquet)
-		if err != nil {
-			return nil, fmt.Errorf("view %s: %w", read.View.Name, err)
+		var list []source.File
+		if opts.inputs != nil {
+			list = opts.inputs[r]
+		} else {
+			var err error
+			if list, err = files.List(ctx, read.View.Source.Parquet); err != nil {
+				return nil, fmt.Errorf("view %s: %w", read.View.Name, err)
+			}
 		}
 		spine := asof.Spine{Times: times}
 		for _, key := range read.Binding {

@@ -73,7 +73,7 @@ func Export(ctx context.Context, req ExportRequest) (_ *ExportReport, err error)
 	if err := commit(ctx, out, sidecar); err != nil {
 		return nil, err
 	}
-	return &ExportReport{Rows: e.rows, Features: e.counts, Took: time.Since(start), Manifest: sidecar.path}, nil
+	return &ExportReport{Rows: e.rows, Features: e.counts, Took: time.Since(start), Manifest: sidecar.path, Warnings: e.found}, nil
 }
 
 func commit(ctx context.Context, out, sidecar *output) error {
@@ -102,6 +102,7 @@ type export struct {
 	rows     int64
 	bytes    int64 // of the output
 	counts   []FeatureCounts
+	found    []Warning
 }
 
 func (e *export) run(ctx context.Context) error {
@@ -119,10 +120,11 @@ func (e *export) run(ctx context.Context) error {
 	}
 	var err error
 	e.answer, err = join(ctx, e.req.Service, e.req.Source, e.spine.times, e.spine.keys,
-		joinOptions{workers: e.req.Workers, progress: e.progress})
+		joinOptions{workers: e.req.Workers, inputs: e.req.Inputs, progress: e.progress})
 	if err != nil {
 		return err
 	}
+	e.found = e.warnings(ctx)
 	return e.write(ctx)
 }
 

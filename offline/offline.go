@@ -35,6 +35,8 @@ type ExportRequest struct {
 	Service  *registry.Service
 	Snapshot *registry.Snapshot
 	Source   *source.Files
+	// Inputs, where not nil, are the files of each read of the service, in place of those that its source has now.
+	Inputs [][]source.File
 	Spine    string // path of a local file, or URL of an object (s3://bucket/key)
 	// SpineFormat is the spine's; "" goes by the name: .csv, .csv.gz and .tsv, .arrow, .feather and .ipc, all else Parquet.
 	SpineFormat Format
@@ -73,6 +75,7 @@ type ExportReport struct {
 	Reads    []ReadReport // per read of the service
 	Took     time.Duration
 	Manifest string // path or URL, "" for none
+	Warnings []Warning
 }
 
 // FeatureCounts counts the cells of one output by status.
