@@ -169,7 +169,7 @@ func (k *kernel) openFile(ctx context.Context, index int) (*openFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	reader, footer, err := k.bind(ctx, handle)
+	reader, footer, err := k.bind(ctx, index, handle)
 	if err != nil {
 		_ = handle.Close() // the file's defect is what matters
 		return nil, err
@@ -182,11 +182,13 @@ func (k *kernel) openFile(ctx context.Context, index int) (*openFile, error) {
 	return f, nil
 }
 
-func (k *kernel) bind(ctx context.Context, handle *source.Handle) (r *parquet.Reader, footer uint64, err error) {
+func (k *kernel) bind(ctx context.Context, index int, handle *source.Handle) (r *parquet.Reader, footer uint64, err error) {
 	file, err := parquet.Open(ctx, handle, handle.File, k.opts.Limits)
 	if err != nil {
 		return nil, 0, err
 	}
-	r, err = file.Bind(k.columns)
-	return r, file.Digest(), err
+	if r, err = file.Bind(k.columns); err != nil {
+		return nil, 0, k.drift(ctx, index, file, err)
+	}
+	return r, file.Digest(), nil
 }

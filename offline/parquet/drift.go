@@ -25,9 +25,7 @@ func (f *File) Drift(err error, columns []Column, other *File) error {
 		}
 		told := *p
 		told.Message += fmt.Sprintf("; %s has %s, and the files of one source must agree", other.path, there)
-		if told.Suggestion == "" {
-			told.Suggestion = "rewrite one of them, or make them two sources"
-		}
+		told.Suggestion = "rewrite one of them, or make them two sources"
 		return &told
 	}
 	return err
