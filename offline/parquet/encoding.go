@@ -44,8 +44,11 @@ func appendHybrid[T uint8 | int32](dst []T, n int, width uint, src []byte) ([]T,
 				v |= uint64(src[i]) << (8 * i)
 			}
 			src = src[size:]
+			if v > mask {
+				return dst, fmt.Errorf("a run of the value %d, which does not fit its %d bits", v, width)
+			}
 			run := out[:min(head>>1, uint64(len(out)))]
-			if v &= mask; v != 0 {
+			if v != 0 {
 				for i := range run {
 					run[i] = T(v)
 				}
@@ -470,7 +473,7 @@ func (b *byteArrays) deltaStrings(n int, src []byte, most, room int64) error {
 
 func (b *byteArrays) fits(n, most, room int64) error {
 	if n > most {
-		return &limitError{fmt.Sprintf("a value of %d bytes is over the limit of %d (value bytes)", n, most)}
+		return &limitError{fmt.Sprintf("a value of %d bytes is over the limit of %d (limits.parquet_value)", n, most)}
 	}
 	if int64(len(b.data))+n > room {
 		return &limitError{fmt.Sprintf("more than %d bytes of values at once; write smaller row groups, split a spine", room)}

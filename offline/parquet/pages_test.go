@@ -163,3 +163,15 @@ func TestLevelsOverSchema(t *testing.T) {
 		}
 	}
 }
+
+// TestRunOverWidth: a run of a value that its width can't hold is damage, and no smaller value.
+func TestRunOverWidth(t *testing.T) {
+	for width, values := range map[uint][]uint32{1: {1, 2}, 3: {7, 8}, 8: {255}, 9: {511, 512}, 20: {1<<20 - 1, 1 << 20}, 31: {1<<31 - 1, 1 << 31}} {
+		for i, v := range values {
+			src := append([]byte{4 << 1}, binary.LittleEndian.AppendUint32(nil, v)[:(width+7)/8]...)
+			if got, err := appendHybrid[int32](nil, 4, width, src); (err == nil) != (i == 0) || i == 0 && got[3] != int32(v) {
+				t.Errorf("%d in %d bits: %v, %v", v, width, got, err)
+			}
+		}
+	}
+}
