@@ -36,6 +36,7 @@ type chunk struct {
 	index   []int32
 	picked  []int32
 	wanted  []int32
+	sparse  sparse
 	dense   *columnar.Vector // of the page, nulls left out
 	spread  *columnar.Vector // of the page, nulls in their places
 	int32s  []int32
@@ -69,13 +70,14 @@ const maxKept = 16 << 20
 
 // release gives a chunk's scratch memory back.
 func (c *chunk) release() {
-	if cap(c.win.buf) > maxKept || cap(c.page) > maxKept || cap(c.int32s) > maxKept || cap(c.defs) > maxKept || huge(c.dense) || huge(c.spread) {
+	if cap(c.win.buf) > maxKept || cap(c.page) > maxKept || cap(c.int32s) > maxKept || cap(c.defs) > maxKept || cap(c.sparse.raw) > maxKept || huge(c.dense) || huge(c.spread) {
 		return
 	}
 	*c = chunk{
 		win:  window{buf: c.win.buf[:0]},
 		page: c.page[:0], defs: c.defs[:0], reps: c.reps[:0], index: c.index[:0], picked: c.picked[:0], wanted: c.wanted[:0],
-		dense: c.dense, spread: c.spread,
+		sparse: sparse{present: c.sparse.present[:0], raw: c.sparse.raw[:0], at: c.sparse.at[:0]},
+		dense:  c.dense, spread: c.spread,
 		int32s: c.int32s[:0], float32: c.float32[:0], flawed: c.flawed[:0],
 		arrays: byteArrays{lengths: c.arrays.lengths[:0], prefix: c.arrays.prefix[:0]},
 	}
@@ -137,9 +139,11 @@ func (c *chunk) finish() error {
 // plainDictionary is how old writers mark a dictionary and the pages that refer to it.
 const plainDictionary = format.PlainDictionary //nolint:staticcheck // deprecated for writers; files have it
 
+var errSecondDictionary = errors.New("a second one")
+
 func (c *chunk) dictionaryBody(h *pageHeader) ([]byte, error) {
 	if c.dict != nil {
-		return nil, errors.New("a second one")
+		return nil, errSecondDictionary
 	}
 	if h.encoding != format.Plain && h.encoding != plainDictionary {
 		return nil, errEncoding(h.encoding, "dictionaries")
@@ -164,12 +168,7 @@ func (c *chunk) decode(h *pageHeader) (data, error) {
 	if d.body, err = c.body(h); err != nil {
 		return d, err
 	}
-	if h.kind == format.DataPageV2 {
-		err = c.levelsV2(&d, h)
-	} else {
-		err = c.levelsV1(&d, h)
-	}
-	if err != nil {
+	if err := c.levels(&d, h); err != nil {
 		return d, fmt.Errorf("levels: %w", err)
 	}
 	if d.defs != nil {
@@ -180,8 +179,8 @@ func (c *chunk) decode(h *pageHeader) (data, error) {
 			}
 		}
 	}
-	if h.kind == format.DataPageV2 && d.entries-d.present != int(h.nulls) && c.leaf.maxRep == 0 {
-		return d, fmt.Errorf("the page header says %d nulls, its levels say %d", h.nulls, d.entries-d.present)
+	if err := c.checkNulls(h, &d); err != nil {
+		return d, err
 	}
 	if h.encoding == format.RLEDictionary || h.encoding == plainDictionary {
 		if c.dict == nil {
@@ -196,36 +195,21 @@ func (c *chunk) decode(h *pageHeader) (data, error) {
 	return d, nil
 }
 
-func (c *chunk) levelsV1(d *data, h *pageHeader) (err error) {
-	var levels []byte
-	if c.leaf.maxRep > 0 {
-		if h.reps != format.RLE {
-			return errEncoding(h.reps, "repetition levels")
-		}
-		if levels, d.body, err = prefixed(d.body); err != nil {
-			return err
-		}
-		if c.reps, err = appendLevels(c.reps[:0], d.entries, c.leaf.maxRep, levels); err != nil {
-			return err
-		}
-		d.reps = c.reps
-	}
-	if c.leaf.maxDef > 0 {
-		if h.defs != format.RLE {
-			return errEncoding(h.defs, "definition levels")
-		}
-		if levels, d.body, err = prefixed(d.body); err != nil {
-			return err
-		}
-		return c.definitions(d, levels)
+// checkNulls holds the nulls of a page against its header.
+func (c *chunk) checkNulls(h *pageHeader, d *data) error {
+	if h.kind == format.DataPageV2 && d.entries-d.present != int(h.nulls) && c.leaf.maxRep == 0 {
+		return fmt.Errorf("the page header says %d nulls, its levels say %d", h.nulls, d.entries-d.present)
 	}
 	return nil
 }
 
-func (c *chunk) levelsV2(d *data, h *pageHeader) (err error) {
-	reps := d.body[:h.repBytes]
-	defs := d.body[h.repBytes : h.repBytes+h.defBytes]
-	d.body = d.body[h.repBytes+h.defBytes:]
+// levels decodes a page's levels and leaves its values in d.body.
+func (c *chunk) levels(d *data, h *pageHeader) error {
+	reps, defs, body, err := c.split(h, d.body)
+	if err != nil {
+		return err
+	}
+	d.body = body
 	if c.leaf.maxRep > 0 {
 		if c.reps, err = appendLevels(c.reps[:0], d.entries, c.leaf.maxRep, reps); err != nil {
 			return err
@@ -236,6 +220,31 @@ func (c *chunk) levelsV2(d *data, h *pageHeader) (err error) {
 		return c.definitions(d, defs)
 	}
 	return nil
+}
+
+// split returns a page's levels, nil where its column has none, and its values, all of them encoded.
+func (c *chunk) split(h *pageHeader, body []byte) (reps, defs, values []byte, err error) {
+	if h.kind == format.DataPageV2 {
+		split := h.repBytes + h.defBytes
+		return body[:h.repBytes], body[h.repBytes:split], body[split:], nil
+	}
+	if c.leaf.maxRep > 0 {
+		if h.reps != format.RLE {
+			return nil, nil, nil, errEncoding(h.reps, "repetition levels")
+		}
+		if reps, body, err = prefixed(body); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	if c.leaf.maxDef > 0 {
+		if h.defs != format.RLE {
+			return nil, nil, nil, errEncoding(h.defs, "definition levels")
+		}
+		if defs, body, err = prefixed(body); err != nil {
+			return nil, nil, nil, err
+		}
+	}
+	return reps, defs, body, nil
 }
 
 func (c *chunk) definitions(d *data, src []byte) (err error) {

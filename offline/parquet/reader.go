@@ -193,7 +193,7 @@ func (r *Reader) Gather(ctx context.Context, group, column int, rows []int32, ds
 		return c.readLists(ctx, rows, dst)
 	}
 	for len(rows) > 0 {
-		h, ok, err := c.next(ctx)
+		h, ok, err := c.nextAfter(ctx, c.keepDictionary)
 		if err != nil {
 			return err
 		}
@@ -217,28 +217,6 @@ func (r *Reader) Gather(ctx context.Context, group, column int, rows []int32, ds
 		c.row = end
 	}
 	return nil
-}
-
-// gather appends the values at rows, which are all in the page of the header.
-func (c *chunk) gather(dst *columnar.Vector, h *pageHeader, rows []int32) error {
-	d, err := c.decode(h)
-	if err != nil {
-		return err
-	}
-	src, err := c.source(&d)
-	if err != nil {
-		return err
-	}
-	positions := c.positions(&d)
-	c.wanted = c.wanted[:0]
-	for _, row := range rows {
-		at := row - int32(c.row)
-		if positions != nil {
-			at = positions[at]
-		}
-		c.wanted = append(c.wanted, at)
-	}
-	return take(dst, src, c.wanted)
 }
 
 // readLists appends the wanted rows of a list column; nil means all.
@@ -268,7 +246,7 @@ func (r *Reader) open(group int, b *binding) *chunk {
 	c := chunks.Get().(*chunk)
 	g := &r.file.footer.groups[group]
 	c.limits, c.leaf, c.meta = r.file.limits, b.leaf, &g.chunks[b.leaf.index]
-	c.elem, c.rows = b.Type.Elem(), int(g.rows)
+	c.elem, c.rows, c.sparse.values = b.Type.Elem(), int(g.rows), -1
 	c.times = b.instants(b.leaf.Naive, b.leaf.unit)
 	c.win.r, c.win.next, c.win.end = r.file.r, c.meta.start(), c.meta.start()+c.meta.compressed
 	return c
