@@ -28,6 +28,7 @@ type Config struct {
 	Registry    string            // URL; may hold a password
 	Online      string            // URL; may hold a password
 	Server      Server
+	Limits      Limits
 }
 
 // Server is where `provender serve` listens.
@@ -37,7 +38,7 @@ type Server struct {
 }
 
 var (
-	overrideKeys    = []string{"project", "roots", "registry", "online", "server"}
+	overrideKeys    = []string{"project", "roots", "registry", "online", "server", "limits"}
 	configKeys      = slices.Concat([]string{"version"}, overrideKeys, []string{"environments"})
 	serverKeys      = []string{"grpc", "http"}
 	registrySchemes = []string{"sqlite", "postgres", "postgresql"}
@@ -53,7 +54,7 @@ type setting struct {
 // settings is provender.yaml, or one environment's part of it.
 type settings struct {
 	project, registry, online, grpc, http setting
-	roots                                 map[string]setting
+	roots, limits                         map[string]setting
 }
 
 // LoadConfig reads provender.yaml in dir for an environment, "" for the one that PROVENDER_ENV names, if any. Only
@@ -123,6 +124,7 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 		grpc:     setting{text: "127.0.0.1:6565"},
 		http:     setting{text: "127.0.0.1:6566"},
 		roots:    map[string]setting{},
+		limits:   map[string]setting{},
 	}
 	m.need("project", "a name for the project")
 	m.settings(&s)
@@ -136,6 +138,7 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 		Online:   e.url(s.online, "online", onlineSchemes),
 		Server:   Server{GRPC: e.address(s.grpc, "server.grpc"), HTTP: e.address(s.http, "server.http")},
 		Roots:    make(map[string]string, len(s.roots)),
+		Limits:   e.limits(s.limits),
 	}
 	for name, root := range s.roots {
 		text, ok := e.expand(root)
@@ -152,6 +155,7 @@ func (m *mapping) settings(s *settings) {
 	m.setting("project", &s.project)
 	m.setting("registry", &s.registry)
 	m.setting("online", &s.online)
+	m.limits(s.limits)
 	if n := m.get("server"); n != nil {
 		server := m.mapping(n, "server", serverKeys)
 		server.setting("grpc", &s.grpc)
@@ -198,7 +202,7 @@ func (m *mapping) environment(s *settings, env string) {
 		if name == env {
 			one.settings(s)
 		} else {
-			one.settings(&settings{roots: map[string]setting{}})
+			one.settings(&settings{roots: map[string]setting{}, limits: map[string]setting{}})
 		}
 	}
 	if env != "" && !slices.Contains(names, env) {

@@ -40,6 +40,7 @@ func TestProjectInFull(t *testing.T) {
 		Version: 1, Project: "flights", Roots: map[string]string{"lake": "./data"},
 		Registry: "sqlite://.provender/registry.db", Online: "embedded://.provender/online",
 		Server: Server{GRPC: "127.0.0.1:6565", HTTP: "127.0.0.1:6566"},
+		Limits: DefaultLimits(),
 	}
 	if diff := cmp.Diff(want, p.Config); diff != "" {
 		t.Error(diff)
@@ -153,6 +154,7 @@ project: flights
 roots: {lake: ./data, other: /mnt}
 registry: sqlite://${BASE}.db
 server: {grpc: "0.0.0.0:1"}
+limits: {parquet_page: 1.5GiB, request_entities: 7, export_memory: 12345}
 environments:
   prod:
     project: ${NAME}_prod
@@ -160,22 +162,29 @@ environments:
     registry: "${PROVENDER_REGISTRY}"
     online: "redis://:${PASSWORD}@cache:6379"
     server: {http: "[::]:${PORT}"}
+    limits: {parquet_page: "${PORT}MB", request_message: 64 MiB}
   empty: {}
 `))
 	vars := map[string]string{
 		"PROVENDER_REGISTRY": "postgres://u:p@db/x", "PASSWORD": "${BASE}: #'\"", "PORT": "80", "NAME": "f", "BASE": "b",
 	}
 	getenv := func(name string) string { return vars[name] }
+	limits := DefaultLimits()
+	limits.ParquetPage, limits.RequestEntities, limits.ExportMemory = 3<<29, 7, 12345
+	prodLimits := limits
+	prodLimits.ParquetPage, prodLimits.RequestMessage = 80_000_000, 64<<20
 	prod := &Config{
 		Version: 1, Project: "f_prod", Environment: "prod",
 		Roots:    map[string]string{"lake": "s3://company-lake/flights", "other": "/mnt"},
 		Registry: "postgres://u:p@db/x", Online: "redis://:${BASE}: #'\"@cache:6379",
 		Server: Server{GRPC: "0.0.0.0:1", HTTP: "[::]:80"},
+		Limits: prodLimits,
 	}
 	base := &Config{
 		Version: 1, Project: "flights", Roots: map[string]string{"lake": "./data", "other": "/mnt"},
 		Registry: "sqlite://b.db", Online: "embedded://.provender/online",
 		Server: Server{GRPC: "0.0.0.0:1", HTTP: "127.0.0.1:6566"},
+		Limits: limits,
 	}
 	load := func(env string, want *Config) {
 		t.Helper()
@@ -195,6 +204,28 @@ environments:
 	vars["BASE"] = "b"
 	base.Environment = "empty"
 	load("empty", base)
+}
+
+// The reference has a row for each limit, with its default and in the order of the table.
+func TestLimitReference(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/reference/definitions.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows strings.Builder
+	for _, l := range limitTable {
+		fmt.Fprintf(&rows, "| `%s` | %s | %s |\n", l.name, l.byDefault, l.meaning)
+		if n := *l.value(new(Limits)); n != 0 {
+			t.Errorf("%s: %d", l.name, n)
+		}
+		defaults := DefaultLimits()
+		if n := *l.value(&defaults); n < 1 || n > l.most {
+			t.Errorf("%s: default %d", l.name, n)
+		}
+	}
+	if !strings.Contains(string(doc), rows.String()) {
+		t.Errorf("definitions.md lacks the table\n%s", &rows)
+	}
 }
 
 func TestConfigMissingOrEmpty(t *testing.T) {

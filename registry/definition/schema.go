@@ -53,6 +53,10 @@ func configSchema() *jsonschema.Schema {
 		"grpc": text("host:port of gRPC."),
 		"http": text("host:port of HTTP."),
 	})
+	limits := map[string]*jsonschema.Schema{}
+	for _, l := range limitTable {
+		limits[l.name] = l.schema()
+	}
 	overrides := func() map[string]*jsonschema.Schema {
 		return map[string]*jsonschema.Schema{
 			"project":  text("The project's name."),
@@ -60,12 +64,24 @@ func configSchema() *jsonschema.Schema {
 			"registry": text("URL of the registry: sqlite://…"),
 			"online":   text("URL of the online store: embedded://…, redis://…"),
 			"server":   server,
+			"limits":   object("What files and requests may ask for.", limitKeys, nil, limits),
 		}
 	}
 	properties := overrides()
 	properties["version"] = &jsonschema.Schema{Description: "Always 1.", Enum: []any{1}}
 	properties["environments"] = named("What --env overrides.", object("", overrideKeys, nil, overrides()))
 	return object("A project and where its stores are.", configKeys, []string{"version", "project"}, properties)
+}
+
+// schema returns what the limit may be written as: a number, or a text where it is a size or a variable.
+func (l *limit) schema() *jsonschema.Schema {
+	least, most := 1.0, float64(l.most)
+	number := &jsonschema.Schema{Type: "integer", Minimum: &least, Maximum: &most}
+	variable := text("")
+	if l.count {
+		variable.Pattern = `^([0-9]+|.*\$\{.*)$`
+	}
+	return either(l.description(), number, variable)
 }
 
 func entitySchema() *jsonschema.Schema {

@@ -89,7 +89,7 @@ func TestSchemaRefusesBadFiles(t *testing.T) {
 	_, schema := resolvedSchema(t)
 	for _, code := range []string{
 		codeUnknownKind, codeMissingKey, codeEmptyList, codeBadName, codeUnknownType, codeBadKeyType,
-		codeBadChoice, codeBadTTL, codeBadVersion, codeBadAddress,
+		codeBadChoice, codeBadTTL, codeBadVersion, codeBadAddress, codeBadLimit,
 	} {
 		docs := documents(t, filepath.Join("testdata/bad", code+".yaml"))
 		if !slices.ContainsFunc(docs, func(doc any) bool { return schema.Validate(doc) != nil }) {
@@ -129,6 +129,7 @@ func TestSchemaKeys(t *testing.T) {
 	}
 	same("config", schema.Then, configKeys)
 	same("server", schema.Then.Properties["server"], serverKeys)
+	same("limits", schema.Then.Properties["limits"], limitKeys)
 	same("environment", schema.Then.Properties["environments"].AdditionalProperties, overrideKeys)
 	byKind := map[string]*jsonschema.Schema{}
 	for _, one := range schema.Else.AllOf {
