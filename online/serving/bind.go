@@ -49,7 +49,7 @@ func (a *Answer) bind(p *plan, req *Request, maxEntities int) error {
 		}
 	}
 	if a.Rows > maxEntities {
-		return limitError("entities", "max_entities", a.Rows, maxEntities, "keys")
+		return limitError("entities", "limits.request_entities", a.Rows, maxEntities, "keys")
 	}
 	return nil
 }

@@ -63,7 +63,7 @@ func (s *planSet) find(req *Request, maxFeatures int) (*plan, error) {
 			Suggestion: "`provender list services` prints the services",
 		}
 	case len(req.Features) > maxFeatures:
-		return nil, limitError("features", "max_features", len(req.Features), maxFeatures, "features")
+		return nil, limitError("features", "limits.request_features", len(req.Features), maxFeatures, "features")
 	case req.Service == "":
 		return s.findAdHoc(req.Features)
 	}
@@ -73,7 +73,7 @@ func (s *planSet) find(req *Request, maxFeatures int) (*plan, error) {
 		return nil, err
 	}
 	if c.err == nil && len(c.plan.service.Outputs) > maxFeatures {
-		return nil, limitError("features", "max_features", len(c.plan.service.Outputs), maxFeatures, "service")
+		return nil, limitError("features", "limits.request_features", len(c.plan.service.Outputs), maxFeatures, "service")
 	}
 	return c.plan, c.err
 }

@@ -169,7 +169,7 @@ func (s *Server) answer(ctx context.Context, p *plan, req *Request, a *Answer) e
 		stored += len(cell)
 	}
 	if stored > s.opts.MaxStoredBytes {
-		return limitError("bytes of stored rows", "max_stored_bytes", stored, s.opts.MaxStoredBytes, "keys")
+		return limitError("bytes of stored rows", "limits.request_stored", stored, s.opts.MaxStoredBytes, "keys")
 	}
 	a.decode(p, req.Events)
 	return nil
@@ -204,6 +204,6 @@ func limitError(what, setting string, have, limit int, field string) error {
 		Code:       problem.Exhausted,
 		Message:    "the request has " + group(have) + " " + what + ", the limit is " + group(limit) + " (" + setting + ")",
 		Field:      field,
-		Suggestion: "send several requests, or raise the limit",
+		Suggestion: "send several requests, or raise the limit in provender.yaml",
 	}
 }

@@ -244,7 +244,7 @@ func TestLimits(t *testing.T) {
 	store := openStore(t, generations)
 	write(t, store, snapshot, generations[0], 1, 1)
 	for name, opts := range map[string]Options{
-		"max_entities": {MaxEntities: 2}, "max_features": {MaxFeatures: 5}, "max_stored_bytes": {MaxStoredBytes: 3},
+		"limits.request_entities": {MaxEntities: 2}, "limits.request_features": {MaxFeatures: 5}, "limits.request_stored": {MaxStoredBytes: 3},
 	} {
 		opts.Now = fixed
 		s := New(store, opts)
