@@ -184,10 +184,10 @@ func TestLimits(t *testing.T) {
 		column string
 		want   string
 	}{
-		{parquet.Limits{FooterBytes: 100}, "k", "(footer bytes)"},
-		{parquet.Limits{GroupValues: 10}, "k", "row group 0: 100 rows are over the limit of 10 (group values)"},
+		{parquet.Limits{FooterBytes: 100}, "k", "(limits.parquet_footer)"},
+		{parquet.Limits{GroupValues: 10}, "k", "row group 0: 100 rows are over the limit of 10 (limits.parquet_group_values)"},
 		{parquet.Limits{PageBytes: 10}, "k", `row group 0: column "k": a page of`},
-		{parquet.Limits{ValueBytes: 1}, "w", "is over the limit of 1 (value bytes)"},
+		{parquet.Limits{ValueBytes: 1}, "w", "is over the limit of 1 (limits.parquet_value)"},
 	} {
 		f, err := parquet.Open(ctx, bytes.NewReader(b), source.File{Path: "x.parquet", Size: int64(len(b))}, test.limits)
 		if err == nil {

@@ -189,7 +189,7 @@ func (c *chunk) check(h *pageHeader) error {
 	case int64(h.compressed) > c.win.left():
 		return fmt.Errorf("page header: the page's %d bytes reach beyond the column chunk's end", h.compressed)
 	case int64(h.uncompressed) > c.limits.PageBytes:
-		return &limitError{fmt.Sprintf("a page of %d bytes is over the limit of %d (page bytes)", h.uncompressed, c.limits.PageBytes)}
+		return &limitError{fmt.Sprintf("a page of %d bytes is over the limit of %d (limits.parquet_page)", h.uncompressed, c.limits.PageBytes)}
 	case c.meta.codec == format.Uncompressed && h.compressed != h.uncompressed:
 		return fmt.Errorf("page header: an uncompressed page has two sizes, %d and %d", h.compressed, h.uncompressed)
 	}

@@ -125,7 +125,7 @@ func (f *File) readFooter(size int64) ([]byte, error) {
 	case n > size-12:
 		return nil, fmt.Errorf("footer: its %d bytes do not fit the file's %d", n, size)
 	case n > f.limits.FooterBytes:
-		return nil, &limitError{fmt.Sprintf("a footer of %d bytes is over the limit of %d (footer bytes)", n, f.limits.FooterBytes)}
+		return nil, &limitError{fmt.Sprintf("a footer of %d bytes is over the limit of %d (limits.parquet_footer)", n, f.limits.FooterBytes)}
 	}
 	raw := make([]byte, n)
 	return raw, readAt(f.r, raw, size-8-n)
@@ -155,7 +155,7 @@ func (f *File) checkGroups(end int64) error {
 		group := &f.footer.groups[g]
 		switch {
 		case group.rows > f.limits.GroupValues:
-			return f.failure(g, "", &limitError{fmt.Sprintf("%d rows are over the limit of %d (group values)", group.rows, f.limits.GroupValues)})
+			return f.failure(g, "", &limitError{fmt.Sprintf("%d rows are over the limit of %d (limits.parquet_group_values)", group.rows, f.limits.GroupValues)})
 		case len(group.chunks) != len(f.leaves):
 			return f.failure(g, "", fmt.Errorf("%d column chunks, but the schema has %d columns", len(group.chunks), len(f.leaves)))
 		}
@@ -200,7 +200,7 @@ func (f *File) checkChunk(group *rowGroup, c *chunkMeta, l *leaf) error {
 	case c.values < group.rows:
 		return fmt.Errorf("footer: %d values for %d rows of lists", c.values, group.rows)
 	case c.values > f.limits.GroupValues:
-		return &limitError{fmt.Sprintf("%d values are over the limit of %d (group values)", c.values, f.limits.GroupValues)}
+		return &limitError{fmt.Sprintf("%d values are over the limit of %d (limits.parquet_group_values)", c.values, f.limits.GroupValues)}
 	}
 	return nil
 }

@@ -107,5 +107,5 @@ func (p *plainValues) lookUp(leaf *Leaf, dictionary *plainValues, positions []in
 
 // errChunkBytes is the answer to small dictionaries of long values, which could grow without bound.
 func errChunkBytes(size int64, limits Limits) error {
-	return &limitError{fmt.Sprintf("%d bytes of values together are over the limit of %d (chunk bytes)", size, limits.ChunkBytes)}
+	return &limitError{fmt.Sprintf("%d bytes of values together are over the limit of %d (limits.parquet_chunk)", size, limits.ChunkBytes)}
 }

@@ -147,7 +147,7 @@ func TestPassthroughLimits(t *testing.T) {
 			t.Fatalf("%s: the file takes %d bytes", name, len(b))
 		}
 		for limit, limits := range map[string]Limits{
-			"chunk bytes": {ChunkBytes: 1 << 20}, "value bytes": {ValueBytes: width - 1},
+			"limits.parquet_chunk": {ChunkBytes: 1 << 20}, "limits.parquet_value": {ValueBytes: width - 1},
 		} {
 			f := openBytes(t, b, limits)
 			p, err := f.Passthrough(int64(len(b)))
