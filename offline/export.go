@@ -63,7 +63,7 @@ func Export(ctx context.Context, req ExportRequest) (_ *ExportReport, err error)
 	if err != nil {
 		return nil, err
 	}
-	m := e.manifest(digest, sum, start)
+	m := e.manifest(digest, []written{{Path: req.Out, Rows: e.rows, Bytes: e.bytes, SHA256: sum}}, start)
 	if err := m.write(sidecar); err != nil {
 		return nil, err
 	}
@@ -73,7 +73,10 @@ func Export(ctx context.Context, req ExportRequest) (_ *ExportReport, err error)
 	if err := commit(ctx, out, sidecar); err != nil {
 		return nil, err
 	}
-	return &ExportReport{Rows: e.rows, Features: e.counts, Took: time.Since(start), Manifest: sidecar.path, Warnings: e.found}, nil
+	return &ExportReport{
+		Rows: e.rows, Bytes: e.bytes, Features: e.counts, Reads: e.reads, Took: time.Since(start), Manifest: sidecar.path,
+		Warnings: e.found,
+	}, nil
 }
 
 func commit(ctx context.Context, out, sidecar *output) error {
@@ -102,6 +105,7 @@ type export struct {
 	rows     int64
 	bytes    int64 // of the output
 	counts   []FeatureCounts
+	reads    []ReadReport
 	found    []Warning
 }
 
@@ -124,6 +128,7 @@ func (e *export) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	e.reads = e.readReports()
 	e.found = e.warnings(ctx)
 	return e.write(ctx)
 }

@@ -1,8 +1,12 @@
 package offline
 
 import (
+	"cmp"
 	"encoding/json"
+	"fmt"
 	"math"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/provender-dev/provender/internal/columnar"
@@ -20,6 +24,7 @@ type manifest struct {
 	Seconds     float64           `json:"seconds"`
 	Revision    int64             `json:"revision"`
 	Definitions string            `json:"definitions"`
+	Commit      string            `json:"commit,omitempty"`
 	Service     string            `json:"service,omitempty"`
 	Output      manifestOutput    `json:"output"`
 	Spine       manifestSpine     `json:"spine"`
@@ -27,15 +32,28 @@ type manifest struct {
 	Views       []manifestView    `json:"views"`
 }
 
-type manifestOutput struct {
+// written is a finished file: an output, one part of it, or a spine.
+type written struct {
 	Path   string `json:"path"`
 	Rows   int64  `json:"rows"`
 	Bytes  int64  `json:"bytes"`
-	SHA256 string `json:"sha256"`
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+// manifestOutput is what was written, and the options that decide its bytes. Of an output in parts the digests are the
+// parts', and their paths are within its folder.
+type manifestOutput struct {
+	written
+	Format      Format    `json:"format,omitempty"` // absent in the first manifests: Parquet
+	Compression string    `json:"compression,omitempty"`
+	GroupRows   int       `json:"row_group_rows,omitempty"`
+	PartRows    int64     `json:"part_rows,omitempty"`
+	Parts       []written `json:"parts,omitempty"`
 }
 
 type manifestSpine struct {
-	manifestOutput
+	written
+	Format   Format `json:"format,omitempty"`
 	Time     string `json:"time"`
 	Unit     string `json:"time_unit,omitempty"`
 	Timezone string `json:"timezone"`
@@ -63,6 +81,11 @@ type manifestView struct {
 	NullKeys    int64             `json:"null_keys"`
 	Ties        int64             `json:"ties"`
 	NewestEvent string            `json:"newest_event,omitempty"`
+	Present     int64             `json:"present"`
+	Expired     int64             `json:"expired"`
+	NotFound    int64             `json:"not_found"`
+	NewestAge   float64           `json:"newest_age_seconds,omitempty"`
+	OldestAge   float64           `json:"oldest_age_seconds,omitempty"`
 	Files       []manifestFile    `json:"files"`
 }
 
@@ -70,11 +93,27 @@ type manifestFile struct {
 	Path     string `json:"path"`
 	Bytes    int64  `json:"bytes"`
 	Identity string `json:"identity"`
+	Footer   string `json:"footer,omitempty"` // digest of its footer, "" where it was not read
 }
 
-// manifest describes a written export; spineSum and outSum are the digests of the two files.
-func (e *export) manifest(spineSum, outSum string, start time.Time) *manifest {
+// manifest describes an export whose output is files: one, or its parts.
+func (e *export) manifest(spineSum string, files []written, start time.Time) *manifest {
 	service := e.req.Service
+	out := manifestOutput{
+		written: written{Path: e.req.Out}, Format: outputFormat(e.req.Out, e.req.OutFormat),
+		Compression: e.req.Compression, GroupRows: cmp.Or(e.req.GroupRows, groupRows), PartRows: e.req.PartRows,
+	}
+	if out.Compression == "" {
+		out.Compression = defaultCompression(out.Format)
+	}
+	if e.req.PartRows > 0 {
+		out.Parts = files
+	} else {
+		out.SHA256 = files[0].SHA256
+	}
+	for _, f := range files {
+		out.Rows, out.Bytes = out.Rows+f.Rows, out.Bytes+f.Bytes
+	}
 	m := &manifest{
 		Version:     manifestVersion,
 		Provender:   e.req.Tool,
@@ -82,14 +121,16 @@ func (e *export) manifest(spineSum, outSum string, start time.Time) *manifest {
 		Seconds:     math.Round(time.Since(start).Seconds()*1000) / 1000,
 		Revision:    e.req.Snapshot.Revision,
 		Definitions: e.req.Snapshot.Digest,
+		Commit:      e.req.Commit,
 		Service:     service.Name,
-		Output:      manifestOutput{Path: e.req.Out, Rows: e.rows, Bytes: e.bytes, SHA256: outSum},
+		Output:      out,
 		Spine: manifestSpine{
-			manifestOutput: manifestOutput{Path: e.req.Spine, Rows: e.rows, Bytes: e.spine.size(), SHA256: spineSum},
-			Time:           e.req.Time,
-			Unit:           e.req.Unit,
-			Timezone:       "UTC",
-			At:             string(e.req.At),
+			written:  written{Path: e.req.Spine, Rows: out.Rows, Bytes: e.spine.size(), SHA256: spineSum},
+			Format:   e.spine.format,
+			Time:     e.req.Time,
+			Unit:     e.req.Unit,
+			Timezone: "UTC",
+			At:       string(e.req.At),
 		},
 		Features: make([]manifestFeature, len(service.Outputs)),
 		Views:    make([]manifestView, len(service.Reads)),
@@ -106,10 +147,13 @@ func (e *export) manifest(spineSum, outSum string, start time.Time) *manifest {
 		}
 	}
 	for i, read := range service.Reads {
-		stats := e.answer.results[i].Stats
+		result, report := e.answer.results[i], e.reads[i]
+		stats := result.Stats
 		v := manifestView{
 			View: read.View.Name, Keys: map[string]string{},
 			RowsRead: stats.RowsRead, RowsSkipped: stats.RowsSkipped, NullKeys: stats.NullKeys, Ties: stats.Ties,
+			Present: report.Present, Expired: report.Expired, NotFound: report.NotFound,
+			NewestAge: float64(report.Newest) / 1e6, OldestAge: float64(report.Oldest) / 1e6,
 			Files: make([]manifestFile, len(e.answer.inputs[i])),
 		}
 		if read.View.TTL > 0 {
@@ -123,10 +167,38 @@ func (e *export) manifest(spineSum, outSum string, start time.Time) *manifest {
 		}
 		for f, file := range e.answer.inputs[i] {
 			v.Files[f] = manifestFile{Path: file.Path, Bytes: file.Size, Identity: file.Identity}
+			if result.Footers != nil {
+				v.Files[f].Footer = footerText(result.Footers[f])
+			}
 		}
 		m.Views[i] = v
 	}
 	return m
+}
+
+// footerText writes the digest of a footer.
+func footerText(digest uint64) string { return fmt.Sprintf("%016x", digest) }
+
+// outputFormat returns an output's format, which goes by its name where it is "".
+func outputFormat(path string, format Format) Format {
+	if format != "" {
+		return format
+	}
+	if path == "-" {
+		return ArrowStream
+	}
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".arrow", ".feather", ".ipc":
+		return Arrow
+	}
+	return Parquet
+}
+
+func defaultCompression(format Format) string {
+	if format == Parquet {
+		return "zstd"
+	}
+	return "none"
 }
 
 func (m *manifest) write(o *output) error {

@@ -46,34 +46,52 @@ const (
 	resolved  = 0.6 // of the rows that are not found as they are
 )
 
+// readReports tells how every read answered the spine.
+func (e *export) readReports() []ReadReport {
+	reports := make([]ReadReport, len(e.answer.results))
+	for r, result := range e.answer.results {
+		report := ReadReport{Name: readName(e.req.Service, r), Newest: math.MaxInt64, Stats: result.Stats}
+		for i, status := range result.Status {
+			switch status {
+			case columnar.Present:
+				report.Present++
+				age := e.spine.times[i] - result.Event[i]
+				report.Newest, report.Oldest = min(report.Newest, age), max(report.Oldest, age)
+			case columnar.Expired:
+				report.Expired++
+			default:
+				report.NotFound++
+			}
+		}
+		if report.Present == 0 {
+			report.Newest = 0
+		}
+		reports[r] = report
+	}
+	return reports
+}
+
 // warnings looks into every read of which most rows have no value. What it can't find out, because a file can't be
 // read any more or time is up, it leaves out: the export itself goes on.
 func (e *export) warnings(ctx context.Context) []Warning {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	var found []Warning
-	for r := range e.req.Service.Reads {
-		missing := 0
-		status := e.answer.results[r].Status
-		for _, s := range status {
-			if s != columnar.Present {
-				missing++
-			}
-		}
-		if 2*missing <= len(status) {
+	for r, read := range e.reads {
+		missing, all := read.Expired+read.NotFound, read.Present+read.Expired+read.NotFound
+		if 2*missing <= all {
 			continue
 		}
-		w := e.cause(ctx, r, missing)
-		w.Read = readName(e.req.Service, r)
+		w := e.cause(ctx, r, int(missing), int(all))
+		w.Read = read.Name
 		found = append(found, w)
 	}
 	return found
 }
 
 // cause looks into one read.
-func (e *export) cause(ctx context.Context, r, missing int) Warning {
+func (e *export) cause(ctx context.Context, r, missing, all int) Warning {
 	p := e.newProbe(r)
-	all := len(e.answer.results[r].Status)
 	share := percent(missing, all)
 	if 2*p.nulls > all {
 		return Warning{
