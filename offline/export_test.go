@@ -521,10 +521,10 @@ func TestExportFailures(t *testing.T) {
 		{"integer time without a unit", []field{{"t", vec(int64Type, 1)}, {"airport", vec(stringType, "JFK")}}, nil, []string{"--time-unit"}},
 		{"float time", []field{{"t", vec(floatType, 1.0)}, {"airport", vec(stringType, "JFK")}}, nil, []string{"DOUBLE", "timestamp"}},
 		{
-			"text without zone",
-			[]field{{"t", vec(stringType, "2001-01-01T00:00:00")}, {"airport", vec(stringType, "JFK")}},
+			"text that is no time",
+			[]field{{"t", vec(stringType, "2001-01-01T00:00:00 Z")}, {"airport", vec(stringType, "JFK")}},
 			nil,
-			[]string{"row 0", "RFC 3339"},
+			[]string{"row 0", "\"2001-01-01T00:00:00 Z\" is not a time"},
 		},
 		{"no spine", spine, func(w *world, req *ExportRequest) { req.Spine = w.path("nowhere.parquet") }, []string{"nowhere.parquet"}},
 		{"spine is a folder", spine, func(w *world, req *ExportRequest) { req.Spine = w.dir }, []string{"one Parquet, CSV or Arrow file"}},

@@ -133,12 +133,15 @@ func (s *spine) check() error {
 
 // read reads the time column and the request keys of all rows.
 func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.RequestKey) error {
+	if err := s.convert(ctx, opts, keys); err != nil {
+		return err
+	}
 	file, err := parquet.Open(ctx, s.parquet, source.File{Path: s.path, Size: s.parquet.size}, parquet.Limits{})
 	if err != nil {
 		return fmt.Errorf("read spine: %w", err)
 	}
 	infos := file.Columns()
-	clock, err := timeColumn(s.path, opts, infos)
+	clock, err := timeColumn(s.path, opts, infos, s.where)
 	if err != nil {
 		return err
 	}
@@ -181,6 +184,35 @@ func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.Req
 		return fmt.Errorf("read spine: %w", err)
 	}
 	return nil
+}
+
+// convert makes a spine that is not Parquet into Parquet.
+func (s *spine) convert(ctx context.Context, opts SpineOptions, keys []registry.RequestKey) error {
+	var made spineParquet
+	var err error
+	switch s.format {
+	case Parquet:
+		return nil
+	case CSV:
+		made, err = s.convertCSV(ctx, opts, keys)
+	default:
+		err = problem.New(problem.Invalid, "spine %s: unknown format %q", s.path, s.format)
+	}
+	if err != nil {
+		return err
+	}
+	s.parquet = made
+	return nil
+}
+
+// where says where the user finds a row.
+func (s *spine) where(row int) string {
+	if s.format == CSV {
+		if line, err := (&csvSpine{path: s.path, in: s.file, size: s.size()}).lineOf(row); err == nil {
+			return fmt.Sprintf("line %d", line)
+		}
+	}
+	return fmt.Sprintf("row %d", row)
 }
 
 // keyColumn says how to read a request key, or why the spine's column can't be one.

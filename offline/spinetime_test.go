@@ -11,6 +11,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/registry"
 )
 
@@ -161,11 +162,17 @@ func TestSpineTimeBounds(t *testing.T) {
 		{"0001-01-01T00:00:00+00:01", false},
 		{"9999-12-31T23:59:59-00:01", false},
 		{"0000-12-31T00:00:00Z", false},
+		{"0000-12-31T23:59:59-00:01", true},
 		{"2001-02-29T00:00:00Z", false},
-		{"2001-01-01", false},
+		{"2001-01-01", false}, // without --time-at
 		{"", false},
 	} {
-		if _, err := parseInstant([]byte(tt.text)); (err == nil) != tt.ok {
+		c := spineClock{local: parquet.NewClock(nil), where: func(int) string { return "" }}
+		at, err := parseCivil([]byte(tt.text))
+		if err == nil {
+			_, err = c.instant(at, 0)
+		}
+		if (err == nil) != tt.ok {
 			t.Errorf("%s: %v", tt.text, err)
 		}
 	}
