@@ -20,7 +20,7 @@ func (c *check) flush(ctx context.Context) error {
 	for i := range spine.Times {
 		spine.Times[i] = c.at
 	}
-	offline, err := asof.Join(ctx, spine, c.in, c.features, asof.Options{Workers: c.cfg.Workers})
+	offline, err := asof.Join(ctx, spine, c.in, c.features, asof.Options{Workers: c.cfg.Workers, Limits: c.cfg.Limits})
 	if err != nil {
 		return err
 	}

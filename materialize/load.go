@@ -67,7 +67,7 @@ func (j *job) load(ctx context.Context, files []source.File, win online.Win) (as
 		defer close(full)
 		e := &encoder{job: j, full: full, free: free, expire: j.expiry()}
 		stats, err = asof.Latest(ctx, j.input(files), j.since(), asof.Options{
-			Workers: j.cfg.Workers, Progress: j.reading(&mu),
+			Workers: j.cfg.Workers, Limits: j.cfg.Limits, Progress: j.reading(&mu),
 		}, func(rows *asof.Batch) error {
 			entities.Store(int64(rows.Entities))
 			return e.add(ctx, rows)
@@ -210,7 +210,7 @@ func (j *job) heldRows(ctx context.Context, file source.File) (held, from int64,
 		return 0, state.NoTime, err
 	}
 	defer h.Close()
-	f, err := parquet.Open(ctx, h, file, parquet.Limits{})
+	f, err := parquet.Open(ctx, h, file, j.cfg.Limits)
 	if err != nil {
 		return 0, state.NoTime, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize/state"
+	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/registry"
@@ -30,6 +31,7 @@ type Config struct {
 	// with another incarnation is one that lost its data.
 	StoreName string
 	Files     *source.Files
+	Limits    parquet.Limits            // of the files
 	Snapshot  func() *registry.Snapshot // the current revision
 	Now       func() time.Time          // default time.Now
 	// MaxClockSkew is how far behind now a default T stays; default 1 s, negative: none.

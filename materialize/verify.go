@@ -326,7 +326,7 @@ func (c *check) entities(ctx context.Context, fn func(key []byte) error) error {
 	view.FeatureView, view.Layout, view.Defaults = &declared, row.NewLayout(nil), nil
 	in.View = &view
 	var key []byte
-	_, err := asof.Latest(ctx, in, math.MinInt64, asof.Options{Workers: c.cfg.Workers}, func(b *asof.Batch) error {
+	_, err := asof.Latest(ctx, in, math.MinInt64, asof.Options{Workers: c.cfg.Workers, Limits: c.cfg.Limits}, func(b *asof.Batch) error {
 		for i := range b.Event {
 			var ok bool
 			if key, ok = row.AppendKey(key[:0], b.Keys, i); !ok {

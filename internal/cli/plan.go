@@ -76,7 +76,7 @@ func (a *app) makePlan(ctx context.Context, p *server.Project) (*planReport, err
 	if err != nil {
 		return nil, problems(err)
 	}
-	warnings, err := checkSources(ctx, p.Files, project)
+	warnings, err := checkSources(ctx, p, project)
 	if err != nil {
 		return nil, problems(err)
 	}

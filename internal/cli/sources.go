@@ -8,6 +8,7 @@ import (
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/server"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
@@ -16,15 +17,17 @@ import (
 
 // checkSources checks every view's columns against a file of its source. A source without files is a warning: they may
 // be elsewhere, or yet to come. The error is a diag.Set.
-func checkSources(ctx context.Context, files *source.Files, project *definition.Project) (warnings diag.Set, err error) {
+func checkSources(ctx context.Context, p *server.Project, project *definition.Project) (warnings diag.Set, err error) {
 	snapshot, err := registry.Compile(0, project.Definitions)
 	if err != nil {
 		return nil, err
 	}
 	var found diag.Set
 	for _, v := range project.Definitions.Views {
-		c := sourceCheck{view: snapshot.Views[v.Name], positions: project.Positions, found: &found, warnings: &warnings}
-		if err := c.run(ctx, files); err != nil {
+		c := sourceCheck{
+			view: snapshot.Views[v.Name], limits: p.ParquetLimits(), positions: project.Positions, found: &found, warnings: &warnings,
+		}
+		if err := c.run(ctx, p.Files); err != nil {
 			return nil, err
 		}
 	}
@@ -34,6 +37,7 @@ func checkSources(ctx context.Context, files *source.Files, project *definition.
 // sourceCheck checks one view.
 type sourceCheck struct {
 	view            *registry.View
+	limits          parquet.Limits
 	positions       *definition.Positions
 	found, warnings *diag.Set
 }
@@ -58,7 +62,7 @@ func (c *sourceCheck) run(ctx context.Context, files *source.Files) error {
 		return nil
 	}
 	defer handle.Close()
-	file, err := parquet.Open(ctx, handle, last, parquet.Limits{})
+	file, err := parquet.Open(ctx, handle, last, c.limits)
 	if err != nil {
 		add(c.found, c.source("parquet"), definition.CodeUnreadableData, err)
 		return nil

@@ -20,9 +20,6 @@ import (
 	"github.com/provender-dev/provender/online/serving"
 )
 
-// maxMessageBytes bounds one request.
-const maxMessageBytes = 16 << 20
-
 // node is a project with its online store open in this process, and the API on top. Its follower keeps it up with the
 // registry from start until close.
 type node struct {
@@ -64,7 +61,10 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 			err = errors.Join(err, store.Close())
 		}
 	}()
-	opts := serving.Options{}
+	limits := &p.Config.Limits
+	opts := serving.Options{
+		MaxEntities: int(limits.RequestEntities), MaxFeatures: int(limits.RequestFeatures), MaxStoredBytes: int(limits.RequestStored),
+	}
 	if !now.IsZero() {
 		opts.Now, opts.Fixed = func() time.Time { return now }, true
 	}
@@ -74,12 +74,13 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 	n.ops = materialize.New(materialize.Config{
 		State: ops, Online: store, RegistryID: id, StoreName: p.storeName(), Files: p.Files,
 		Snapshot: n.follow.current, Changed: n.follow.poke, NextRun: n.nextRun, By: identity(), Logger: logger,
+		Limits: p.ParquetLimits(),
 	})
 	n.follow.ops = n.ops
 	if err := n.follow.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
-	n.grpc = grpc.NewServer(append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(maxMessageBytes))...)
+	n.grpc = grpc.NewServer(append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(int(limits.RequestMessage)))...)
 	rpc.Register(n.grpc, rpc.Services{
 		Lookups:    freshLookups{n.serving, n.follow},
 		Operations: n.ops,

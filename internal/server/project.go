@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
 	"github.com/provender-dev/provender/registry/definition"
@@ -41,6 +42,15 @@ func Open(dir, env string, getenv func(string) string) (*Project, error) {
 		return nil, err
 	}
 	return &Project{Dir: abs, Config: config, Files: source.New(abs, config.Roots)}, nil
+}
+
+// ParquetLimits returns what Parquet files may ask for.
+func (p *Project) ParquetLimits() parquet.Limits {
+	l := &p.Config.Limits
+	return parquet.Limits{
+		PageBytes: l.ParquetPage, ValueBytes: l.ParquetValue, FooterBytes: l.ParquetFooter,
+		GroupValues: l.ParquetGroupValues, ChunkBytes: l.ParquetChunk,
+	}
 }
 
 // Registry returns the project's registry, opening it at the first call.
