@@ -63,7 +63,13 @@ func Export(ctx context.Context, req ExportRequest) (_ *ExportReport, err error)
 	if err != nil {
 		return nil, err
 	}
-	m := e.manifest(digest, []written{{Path: req.Out, Rows: e.rows, Bytes: e.bytes, SHA256: sum}}, start)
+	files := []written{{Path: req.Out, Rows: e.rows, Bytes: e.bytes, SHA256: sum}}
+	if req.accept != nil {
+		if err := req.accept(files); err != nil {
+			return nil, err
+		}
+	}
+	m := e.manifest(digest, files, start)
 	if err := m.write(sidecar); err != nil {
 		return nil, err
 	}

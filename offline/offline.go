@@ -57,6 +57,9 @@ type ExportRequest struct {
 	Commit   string         // Git commit of the definitions, for the manifest, "" if not known
 	Workers  int            // default GOMAXPROCS
 	Progress func(Progress) // may be nil; one call at a time
+
+	// accept, where not nil, sees the output's files before they get their names; its error ends the export.
+	accept func([]written) error
 }
 
 // Progress is how far an export is.
