@@ -4,8 +4,6 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
-
-	"github.com/provender-dev/provender/internal/row"
 )
 
 // A position packs where a row is: its file's index above rowBits bits, its row within the file below. Positions order
@@ -24,24 +22,17 @@ func rowOf(pos int64) int64 { return pos & (1<<rowBits - 1) }
 
 // candidate is the newest row found so far for a slot.
 type candidate struct {
-	event, created int64
-	pos            int64 // nowhere: none yet
-}
-
-// newer reports whether a row of these times comes after c.
-func (c *candidate) newer(event, created int64) bool {
-	return event > c.event || event == c.event && (created > c.created || c.pos == nowhere)
+	event, pos int64 // pos nowhere: none yet
 }
 
 // hit is a row that may be the newest of a slot.
 type hit struct {
-	slot           int32
-	event, created int64
-	pos            int64
+	event, pos int64
+	slot       int32
 }
 
-// tie is a row that equals its slot's candidate in event and created time; or, with pos nowhere, rows that did and
-// whose encodings have been compared already.
+// tie is a row that equals its slot's candidate in event time, and in created time if the board is strict; or, with pos
+// nowhere, so many rows that did equal it in both when they were settled, each encoding compared.
 type tie struct {
 	slot           int32
 	rows           int64
@@ -63,11 +54,15 @@ type board struct {
 
 	ties  atomic.Int64 // entries in the segments' ties
 	limit int64        // of ties, before they must be settled
+	// strict: created times are compared as rows come. As few rows tie, most often it is cheaper to look up those of
+	// ties alone. Changes only while no worker is running.
+	strict bool
 }
 
 type segment struct {
 	mu        sync.Mutex
 	best      []candidate
+	created   []int64 // of the candidates, where the board is strict
 	ties      []tie
 	compactAt int // length of ties
 }
@@ -93,7 +88,10 @@ func (b *board) segment(i int) *segment {
 	for i >= len(b.segments) {
 		s := &segment{best: make([]candidate, segmentSize), compactAt: 1024}
 		for j := range s.best {
-			s.best[j] = candidate{math.MinInt64, row.NoCreated, nowhere}
+			s.best[j] = candidate{math.MinInt64, nowhere}
+		}
+		if b.strict {
+			s.created = make([]int64, segmentSize)
 		}
 		b.segments = append(b.segments, s)
 	}
@@ -113,19 +111,22 @@ func (b *board) at(slot int32) *candidate {
 	return c
 }
 
-// offer takes hits of one segment.
-func (b *board) offer(i int, hits []hit) {
+// offer takes hits of one segment, with their created times if the board is strict.
+func (b *board) offer(i int, hits []hit, created []int64) {
 	s := b.segment(i)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	before := len(s.ties)
-	for _, h := range hits {
-		c := &s.best[h.slot&(segmentSize-1)]
-		switch {
-		case c.newer(h.event, h.created):
-			*c = candidate{h.event, h.created, h.pos}
-		case h.event == c.event && h.created == c.created:
-			s.ties = append(s.ties, tie{slot: h.slot, rows: 1, event: h.event, created: h.created, pos: h.pos})
+	if b.strict {
+		s.offerStrict(hits, created)
+	} else {
+		for _, h := range hits {
+			c := &s.best[h.slot&(segmentSize-1)]
+			if h.event > c.event {
+				*c = candidate{h.event, h.pos}
+			} else if h.event == c.event {
+				s.ties = append(s.ties, tie{slot: h.slot, rows: 1, event: h.event, pos: h.pos})
+			}
 		}
 	}
 	if len(s.ties) >= s.compactAt {
@@ -134,11 +135,25 @@ func (b *board) offer(i int, hits []hit) {
 	b.ties.Add(int64(len(s.ties) - before))
 }
 
+func (s *segment) offerStrict(hits []hit, created []int64) {
+	for i, h := range hits {
+		at := h.slot & (segmentSize - 1)
+		c, last := &s.best[at], &s.created[at]
+		switch {
+		case h.event > c.event || h.event == c.event && created[i] > *last:
+			*c, *last = candidate{h.event, h.pos}, created[i]
+		case h.event == c.event && created[i] == *last:
+			s.ties = append(s.ties, tie{slot: h.slot, rows: 1, event: h.event, created: created[i], pos: h.pos})
+		}
+	}
+}
+
 // compact drops the ties of candidates that have been beaten since.
 func (s *segment) compact() {
 	live := s.ties[:0]
 	for _, t := range s.ties {
-		if c := &s.best[t.slot&(segmentSize-1)]; t.event == c.event && t.created == c.created {
+		at := t.slot & (segmentSize - 1)
+		if t.event == s.best[at].event && (s.created == nil || t.created == s.created[at]) {
 			live = append(live, t)
 		}
 	}
@@ -149,32 +164,48 @@ func (s *segment) compact() {
 // sink is one worker's way onto the board.
 type sink struct {
 	board   *board
-	pending [][]hit // per segment
+	pending []batch // per segment
+}
+
+// batch is some hits of one segment, with their created times if the board is strict.
+type batch struct {
+	hits    []hit
+	created []int64
 }
 
 // reserve makes room for slots below n.
 func (s *sink) reserve(n int) {
 	for len(s.pending)<<segmentBits < n {
-		s.pending = append(s.pending, nil)
+		s.pending = append(s.pending, batch{})
 	}
 }
 
-// add offers a hit whose slot was reserved.
+// add offers a hit whose slot was reserved to a board that is not strict.
 func (s *sink) add(h hit) {
 	p := &s.pending[h.slot>>segmentBits]
-	*p = append(*p, h)
-	if len(*p) == batchSize {
-		s.board.offer(int(h.slot>>segmentBits), *p)
-		*p = (*p)[:0]
+	p.hits = append(p.hits, h)
+	if len(p.hits) == batchSize {
+		s.offer(int(h.slot>>segmentBits), p)
 	}
+}
+
+// addStrict does so to a strict one.
+func (s *sink) addStrict(h hit, created int64) {
+	p := &s.pending[h.slot>>segmentBits]
+	p.created = append(p.created, created)
+	s.add(h)
+}
+
+func (s *sink) offer(segment int, p *batch) {
+	s.board.offer(segment, p.hits, p.created)
+	p.hits, p.created = p.hits[:0], p.created[:0]
 }
 
 // flush offers what is pending.
 func (s *sink) flush() {
-	for i, hits := range s.pending {
-		if len(hits) > 0 {
-			s.board.offer(i, hits)
-			s.pending[i] = hits[:0]
+	for i := range s.pending {
+		if p := &s.pending[i]; len(p.hits) > 0 {
+			s.offer(i, p)
 		}
 	}
 }

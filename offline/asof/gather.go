@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/row"
 )
 
 // want is a row whose features are wanted, and the number that the caller knows it by.
@@ -42,6 +43,33 @@ func (p *part) all(ctx context.Context) ([]*columnar.Vector, error) {
 		}
 	}
 	return features, nil
+}
+
+// created appends the created times of the part's rows to dst, row.NoCreated for none.
+func (p *part) created(ctx context.Context, dst []int64) ([]int64, error) {
+	if !p.kernel.hasCreated() {
+		for range p.rows {
+			dst = append(dst, row.NoCreated)
+		}
+		return dst, nil
+	}
+	v := columnar.NewVector(columnar.Type{Kind: columnar.Timestamp}, len(p.rows))
+	if err := p.job.file.reader.Gather(ctx, p.job.group, p.kernel.createdColumn(), p.rows, v); err != nil {
+		return nil, err
+	}
+	return append(dst, createdTimes(v)...), nil
+}
+
+// createdTimes returns a vector's values, row.NoCreated in place of nulls.
+func createdTimes(v *columnar.Vector) []int64 {
+	if v.Valid != nil {
+		for i := range v.Int64s {
+			if !v.Valid.Get(i) {
+				v.Int64s[i] = row.NoCreated
+			}
+		}
+	}
+	return v.Int64s
 }
 
 // gather calls fn with parts that make up the rows at positions, which ascend without repeats; from several goroutines,
@@ -90,6 +118,15 @@ func (k *kernel) gather(ctx context.Context, positions []int64, fn func(ctx cont
 		}
 		return nil
 	})
+}
+
+// positions returns where wants are.
+func positions(wants []want) []int64 {
+	positions := make([]int64, len(wants))
+	for i, w := range wants {
+		positions[i] = w.pos
+	}
+	return positions
 }
 
 // sort orders wants by position.

@@ -66,7 +66,7 @@ func (r *Result) scan(ctx context.Context, k *kernel, t *timeline) (*board, erro
 		searches[worker].each(b.ids, b.event, func(i int, slot int32) {
 			// A row that is past 2 × ttl at the first instant that could see it is so at every later one.
 			if columnar.Judge(b.event[i], t.times[slot], ttl) != columnar.NotFound {
-				out.add(hit{slot, b.event[i], b.created[i], b.pos + int64(i)})
+				b.offer(out, i, slot)
 			}
 		})
 	}

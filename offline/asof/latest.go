@@ -29,7 +29,7 @@ func Latest(ctx context.Context, in Input, since int64, opts Options, fn func(*B
 	s.place = func(_ int, b block, out *sink) {
 		for i, e := range b.ids {
 			if e >= 0 {
-				out.add(hit{e, b.event[i], b.created[i], b.pos + int64(i)})
+				b.offer(out, i, e)
 			}
 		}
 	}
@@ -56,17 +56,17 @@ func (k *kernel) deliver(ctx context.Context, wants []want, s *scan, fn func(*Ba
 		if err := k.sort(ctx, wants); err != nil {
 			return err
 		}
-		positions := make([]int64, len(wants))
-		for i, w := range wants {
-			positions[i] = w.pos
-		}
-		return k.gather(ctx, positions, func(ctx context.Context, _ int, p *part) error {
+		return k.gather(ctx, positions(wants), func(ctx context.Context, _ int, p *part) error {
 			features, err := p.all(ctx)
 			if err != nil {
 				return err
 			}
+			created, err := p.created(ctx, nil)
+			if err != nil {
+				return err
+			}
 			select {
-			case batches <- s.batch(wants[p.lo:p.hi], features):
+			case batches <- s.batch(wants[p.lo:p.hi], created, features):
 				return nil
 			case <-ctx.Done():
 				return context.Cause(ctx)
@@ -84,16 +84,15 @@ func (k *kernel) deliver(ctx context.Context, wants []want, s *scan, fn func(*Ba
 	return g.Wait()
 }
 
-// batch adds keys and times to the features of wants, which go by entity.
-func (s *scan) batch(wants []want, features []*columnar.Vector) *Batch {
-	b := &Batch{Features: features, Entities: s.found, Event: make([]int64, len(wants)), Created: make([]int64, len(wants))}
+// batch adds keys and event times to the created times and features of wants, which go by entity.
+func (s *scan) batch(wants []want, created []int64, features []*columnar.Vector) *Batch {
+	b := &Batch{Features: features, Entities: s.found, Event: make([]int64, len(wants)), Created: created}
 	for _, key := range s.kernel.in.View.KeyColumns {
 		b.Keys = append(b.Keys, columnar.NewVector(columnar.Type{Kind: key.Kind}, len(wants)))
 	}
 	for i, w := range wants {
 		s.entities.appendKeys(b.Keys, w.id)
-		best := s.board.at(w.id)
-		b.Event[i], b.Created[i] = best.event, best.created
+		b.Event[i] = s.board.at(w.id).event
 	}
 	return b
 }

@@ -70,8 +70,8 @@ func TestBoardForgetsBeatenTies(t *testing.T) {
 	out := sink{board: b}
 	out.reserve(1)
 	for event := range int64(100_000) {
-		out.add(hit{0, event, 0, 2 * event})
-		out.add(hit{0, event, 0, 2*event + 1})
+		out.add(hit{event: event, pos: 2 * event})
+		out.add(hit{event: event, pos: 2*event + 1})
 	}
 	out.flush()
 	if n := b.ties.Load(); n > 2*1024 {

@@ -8,15 +8,25 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
-	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/offline/parquet"
 )
 
 // block is the keys and times of one row group. An id is the row's entity, negative where the row takes no part.
 type block struct {
-	pos            int64 // of the first row
-	ids            []int32
-	event, created []int64
+	pos     int64 // of the first row
+	ids     []int32
+	event   []int64
+	created []int64 // row.NoCreated for none; nil where the board is not strict
+}
+
+// offer offers row i to a slot.
+func (b *block) offer(out *sink, i int, slot int32) {
+	h := hit{b.event[i], b.pos + int64(i), slot}
+	if b.created == nil {
+		out.add(h)
+	} else {
+		out.addStrict(h, b.created[i])
+	}
 }
 
 // scan is the keys pass: it decodes keys and times of every row group whose events may lie in [least, greatest],
@@ -74,7 +84,6 @@ type scanWorker struct {
 	ids, next, mapped []int32
 	pairs             []int64
 	event, created    *columnar.Vector
-	noCreated         []int64
 	sink              sink
 	stats             Stats
 	nullEvents        int64
@@ -112,6 +121,10 @@ func (s *scan) run(ctx context.Context) (Stats, error) {
 		}
 		if p.done() {
 			return s.stats(), nil
+		}
+		// Ties are no exception here.
+		if err := k.makeStrict(ctx, s.board); err != nil {
+			return Stats{}, err
 		}
 	}
 }
@@ -172,7 +185,7 @@ func (s *scan) read(ctx context.Context, worker int, j job) error {
 	w.stats.RowGroups++
 	w.stats.RowsRead += int64(rows)
 	if w.sift(s.least, s.greatest, k.in.Cutoff) {
-		created, err := s.readCreated(ctx, w, j, rows)
+		created, err := s.readCreated(ctx, w, j)
 		if err != nil {
 			return err
 		}
@@ -270,26 +283,16 @@ func (w *scanWorker) sift(least, greatest, cutoff int64) bool {
 	return left
 }
 
-// readCreated returns the created time of every row, row.NoCreated for none.
-func (s *scan) readCreated(ctx context.Context, w *scanWorker, j job, rows int) ([]int64, error) {
-	if !s.kernel.hasCreated() {
-		for len(w.noCreated) < rows {
-			w.noCreated = append(w.noCreated, row.NoCreated)
-		}
-		return w.noCreated[:rows], nil
+// readCreated returns the created time of every row for a strict board, else nil.
+func (s *scan) readCreated(ctx context.Context, w *scanWorker, j job) ([]int64, error) {
+	if !s.board.strict {
+		return nil, nil
 	}
 	w.created.Reset()
 	if err := j.file.reader.Read(ctx, j.group, s.kernel.createdColumn(), w.created); err != nil {
 		return nil, err
 	}
-	if w.created.Valid != nil {
-		for i := range w.created.Int64s {
-			if !w.created.Valid.Get(i) {
-				w.created.Int64s[i] = row.NoCreated
-			}
-		}
-	}
-	return w.created.Int64s, nil
+	return createdTimes(w.created), nil
 }
 
 // stats adds up what the workers counted and tells of rejected rows.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"math"
 	"slices"
 	"sync"
 )
@@ -11,8 +12,8 @@ import (
 // encodingRoom bounds, by estimate, the bytes of encodings that settle holds at once. A variable for tests.
 var encodingRoom = 64 << 20
 
-// settle decides every tie by the canonical encoding of all the view's features (R4), the least position among equal
-// ones, and leaves one entry per tied slot that only counts. No worker may be running.
+// settle decides every tie: by created time, then by the canonical encoding of all the view's features (R4), then the
+// least position. It leaves one entry per tied slot that only counts. No worker may be running.
 func (k *kernel) settle(ctx context.Context, b *board) error {
 	contenders := b.contenders()
 	room := max(1, encodingRoom/k.encodedSize())
@@ -37,36 +38,85 @@ func (k *kernel) settle(ctx context.Context, b *board) error {
 	return nil
 }
 
+// contest is what decides among the contenders of one slot.
+type contest struct {
+	slot     int32
+	created  int64 // the greatest
+	tied     int64 // how many have it
+	pos      int64 // of the champion so far, nowhere for none
+	encoding []byte
+}
+
 // decide makes the greatest of each slot's contenders its candidate. The contenders are ordered by slot, all of a slot
 // among them.
 func (k *kernel) decide(ctx context.Context, b *board, contenders []want) error {
-	// Contenders go by the number of their slot in slots, so that the encodings need no map.
-	var slots []int32
+	// Contenders go by the number of their slot's contest, so that encodings need no map.
+	var contests []contest
 	wants := make([]want, len(contenders))
 	for i, c := range contenders {
-		if len(slots) == 0 || slots[len(slots)-1] != c.id {
-			slots = append(slots, c.id)
+		if n := len(contests); n == 0 || contests[n-1].slot != c.id {
+			contests = append(contests, contest{slot: c.id, created: math.MinInt64, pos: nowhere})
 		}
-		wants[i] = want{c.pos, int32(len(slots) - 1)}
+		wants[i] = want{c.pos, int32(len(contests) - 1)}
 	}
-	type champion struct {
-		pos      int64
-		encoding []byte
-	}
-	best := make([]champion, len(slots))
-	for i := range best {
-		best[i].pos = nowhere
-	}
-	var mu sync.Mutex // guards best
-	buffers := make([][]byte, k.workers)
 	if err := k.sort(ctx, wants); err != nil {
 		return err
 	}
-	positions := make([]int64, len(wants))
-	for i, w := range wants {
-		positions[i] = w.pos
+	wants, err := k.latestCreated(ctx, wants, contests)
+	if err != nil {
+		return err
 	}
-	err := k.gather(ctx, positions, func(ctx context.Context, worker int, p *part) error {
+	if err := k.compareEncodings(ctx, undecided(wants, contests), contests); err != nil {
+		return err
+	}
+	for i := range contests {
+		b.decided(&contests[i])
+	}
+	return nil
+}
+
+// latestCreated returns the wants that have the greatest created time of their contest, and notes it there.
+func (k *kernel) latestCreated(ctx context.Context, wants []want, contests []contest) ([]want, error) {
+	created, err := k.createdOf(ctx, wants)
+	if err != nil {
+		return nil, err
+	}
+	for i, w := range wants {
+		c := &contests[w.id]
+		switch {
+		case c.tied == 0 || created[i] > c.created:
+			c.created, c.tied = created[i], 1
+		case created[i] == c.created:
+			c.tied++
+		}
+	}
+	latest := wants[:0]
+	for i, w := range wants {
+		if created[i] == contests[w.id].created {
+			latest = append(latest, w)
+		}
+	}
+	return latest, nil
+}
+
+// undecided returns the wants whose contest has more than one; the others are champions.
+func undecided(wants []want, contests []contest) []want {
+	rest := wants[:0]
+	for _, w := range wants {
+		if c := &contests[w.id]; c.tied == 1 {
+			c.pos = w.pos
+		} else {
+			rest = append(rest, w)
+		}
+	}
+	return rest
+}
+
+// compareEncodings makes the greatest in encoding champion, the least position among equal ones.
+func (k *kernel) compareEncodings(ctx context.Context, wants []want, contests []contest) error {
+	var mu sync.Mutex // guards contests
+	buffers := make([][]byte, k.workers)
+	return k.gather(ctx, positions(wants), func(ctx context.Context, worker int, p *part) error {
 		features, err := p.all(ctx)
 		if err != nil {
 			return err
@@ -84,63 +134,117 @@ func (k *kernel) decide(ctx context.Context, b *board, contenders []want) error 
 		for i, w := range wants[p.lo:p.hi] {
 			encoding := buf[start:ends[i]]
 			start = ends[i]
-			x := &best[w.id]
-			order := bytes.Compare(encoding, x.encoding)
-			if x.pos == nowhere || order > 0 || order == 0 && w.pos < x.pos {
-				x.pos = w.pos
-				x.encoding = append(x.encoding[:0], encoding...)
+			c := &contests[w.id]
+			order := bytes.Compare(encoding, c.encoding)
+			if c.pos == nowhere || order > 0 || order == 0 && w.pos < c.pos {
+				c.pos, c.encoding = w.pos, append(c.encoding[:0], encoding...)
 			}
 		}
 		return nil
 	})
-	if err != nil {
+}
+
+// createdOf returns the created times of wants, which are ordered by position.
+func (k *kernel) createdOf(ctx context.Context, wants []want) ([]int64, error) {
+	created := make([]int64, len(wants))
+	if !k.hasCreated() {
+		return created, nil // all the same
+	}
+	err := k.gather(ctx, positions(wants), func(ctx context.Context, _ int, p *part) error {
+		_, err := p.created(ctx, created[p.lo:p.lo:p.hi])
 		return err
+	})
+	return created, err
+}
+
+// strictPart bounds the candidates that makeStrict looks at together: 24 MiB.
+const strictPart = 1 << 20
+
+// makeStrict looks up the created times of all candidates, so that those of rows to come are compared with them.
+func (k *kernel) makeStrict(ctx context.Context, b *board) error {
+	if b.strict || !k.hasCreated() {
+		return nil
 	}
-	for i, slot := range slots {
-		b.at(slot).pos = best[i].pos
+	for _, s := range b.segments {
+		s.created = make([]int64, segmentSize)
 	}
+	var wants []want
+	for i, s := range b.segments {
+		for at, c := range s.best {
+			if c.pos != nowhere {
+				wants = append(wants, want{c.pos, int32(i<<segmentBits | at)})
+			}
+		}
+		if len(wants) < strictPart && i+1 < len(b.segments) {
+			continue
+		}
+		if err := k.sort(ctx, wants); err != nil {
+			return err
+		}
+		created, err := k.createdOf(ctx, wants)
+		if err != nil {
+			return err
+		}
+		for j, w := range wants {
+			b.segments[w.id>>segmentBits].created[w.id&(segmentSize-1)] = created[j]
+		}
+		wants = wants[:0]
+	}
+	b.strict = true
 	return nil
 }
 
-// contenders lists the rows of every slot with a tie that is not settled, ordered by slot.
+// contenders takes the ties that are not settled and lists them with their candidates, ordered by slot.
 func (b *board) contenders() []want {
 	var list []want
 	for _, s := range b.segments {
 		s.compact()
+		settled := s.ties[:0]
 		for _, t := range s.ties {
-			if t.pos != nowhere {
-				// The candidate is listed with each of its ties; the repeats go below.
-				list = append(list, want{t.pos, t.slot}, want{s.best[t.slot&(segmentSize-1)].pos, t.slot})
+			if t.pos == nowhere {
+				settled = append(settled, t)
+				continue
 			}
+			// The candidate is listed with each of its ties; the repeats go below.
+			list = append(list, want{t.pos, t.slot}, want{s.best[t.slot&(segmentSize-1)].pos, t.slot})
 		}
+		s.ties = settled
 	}
 	slices.SortFunc(list, func(x, y want) int { return cmp.Or(cmp.Compare(x.id, y.id), cmp.Compare(x.pos, y.pos)) })
 	return slices.Compact(list)
+}
+
+// decided makes a contest's champion the candidate of its slot.
+func (b *board) decided(c *contest) {
+	s := b.segments[c.slot>>segmentBits]
+	best := &s.best[c.slot&(segmentSize-1)]
+	best.pos = c.pos
+	s.ties = append(s.ties, tie{slot: c.slot, rows: c.tied - 1, event: best.event, created: c.created, pos: nowhere})
 }
 
 // collapse leaves one entry per tied slot, and makes room for new ties.
 func (b *board) collapse() {
 	var held int64
 	for _, s := range b.segments {
-		slices.SortFunc(s.ties, func(x, y tie) int { return cmp.Compare(x.slot, y.slot) })
+		// Of a slot's entries those of a lesser created time count no more.
+		slices.SortFunc(s.ties, func(x, y tie) int { return cmp.Or(cmp.Compare(x.slot, y.slot), cmp.Compare(y.created, x.created)) })
 		kept := s.ties[:0]
 		for _, t := range s.ties {
-			if n := len(kept); n > 0 && kept[n-1].slot == t.slot {
+			if n := len(kept); n == 0 || kept[n-1].slot != t.slot {
+				kept = append(kept, t)
+			} else if kept[n-1].created == t.created {
 				kept[n-1].rows += t.rows
-				continue
 			}
-			t.pos = nowhere
-			kept = append(kept, t)
 		}
-		s.ties = kept
-		s.compactAt = max(1024, 2*len(kept))
-		held += int64(len(kept))
+		s.ties = slices.DeleteFunc(kept, func(t tie) bool { return t.rows == 0 })
+		s.compactAt = max(1024, 2*len(s.ties))
+		held += int64(len(s.ties))
 	}
 	b.ties.Store(held)
 	b.limit = held + tieRoom
 }
 
-// tied counts the rows that tied with the candidate that stands (R4). No worker may be running.
+// tied counts the rows that tied with the candidate that stands (R4). No worker may be running, every tie is settled.
 func (b *board) tied() int64 {
 	var n int64
 	for _, s := range b.segments {
