@@ -82,7 +82,8 @@ func Open(ctx context.Context, r io.ReaderAt, file source.File, limits Limits) (
 	if err := ctx.Err(); err != nil {
 		return nil, f.failure(-1, "", err)
 	}
-	raw, err := f.readFooter(file.Size)
+	f.prefetchFooter(ctx, file.Size)
+	raw, err := f.readFooter(f.under(ctx), file.Size)
 	if err != nil {
 		return nil, f.failure(-1, "", err)
 	}
@@ -101,15 +102,15 @@ func Open(ctx context.Context, r io.ReaderAt, file source.File, limits Limits) (
 
 var errEncrypted = errors.New("the file is encrypted, which is not read")
 
-func (f *File) readFooter(size int64) ([]byte, error) {
+func (f *File) readFooter(r io.ReaderAt, size int64) ([]byte, error) {
 	if size < 12 {
 		return nil, fmt.Errorf("not a Parquet file, or cut short: it has %d bytes", size)
 	}
 	var head, tail [8]byte
-	if err := readAt(f.r, head[:4], 0); err != nil {
+	if err := readAt(r, head[:4], 0); err != nil {
 		return nil, err
 	}
-	if err := readAt(f.r, tail[:], size-8); err != nil {
+	if err := readAt(r, tail[:], size-8); err != nil {
 		return nil, err
 	}
 	switch {
@@ -128,7 +129,7 @@ func (f *File) readFooter(size int64) ([]byte, error) {
 		return nil, &limitError{fmt.Sprintf("a footer of %d bytes is over the limit of %d (limits.parquet_footer)", n, f.limits.FooterBytes)}
 	}
 	raw := make([]byte, n)
-	return raw, readAt(f.r, raw, size-8-n)
+	return raw, readAt(r, raw, size-8-n)
 }
 
 func readAt(r io.ReaderAt, b []byte, offset int64) error {
@@ -244,6 +245,10 @@ func (f *File) failure(group int, column string, err error) error {
 	}
 	if column != "" {
 		where += fmt.Sprintf(": column %q", column)
+	}
+	var known *problem.Error // of the source: it names the file, and its class counts
+	if errors.As(err, &known) {
+		return known
 	}
 	code := problem.Precondition
 	var limit *limitError

@@ -37,7 +37,7 @@ func (r *Reader) Read(ctx context.Context, group, column int, dst *columnar.Vect
 	if b.leaf == nil {
 		return b.repeat(r.Rows(group), dst)
 	}
-	c := r.open(group, b)
+	c := r.open(ctx, group, b)
 	defer c.release()
 	if b.leaf.maxRep > 0 {
 		return c.readLists(ctx, nil, dst)
@@ -93,7 +93,7 @@ func (r *Reader) Pages(ctx context.Context, group, column int, fn func(Page) err
 		}
 		return fn(Page{Rows: v.Len(), Values: v})
 	}
-	c := r.open(group, b)
+	c := r.open(ctx, group, b)
 	defer c.release()
 	for {
 		page, ok, err := c.nextPage(ctx)
@@ -187,7 +187,7 @@ func (r *Reader) Gather(ctx context.Context, group, column int, rows []int32, ds
 	if b.leaf == nil {
 		return b.repeat(len(rows), dst)
 	}
-	c := r.open(group, b)
+	c := r.open(ctx, group, b)
 	defer c.release()
 	if b.leaf.maxRep > 0 {
 		return c.readLists(ctx, rows, dst)
@@ -242,13 +242,13 @@ func (c *chunk) readLists(ctx context.Context, rows []int32, dst *columnar.Vecto
 }
 
 // open starts reading a column of a row group.
-func (r *Reader) open(group int, b *binding) *chunk {
+func (r *Reader) open(ctx context.Context, group int, b *binding) *chunk {
 	c := chunks.Get().(*chunk)
 	g := &r.file.footer.groups[group]
 	c.limits, c.leaf, c.meta = r.file.limits, b.leaf, &g.chunks[b.leaf.index]
 	c.elem, c.rows, c.sparse.values = b.Type.Elem(), int(g.rows), -1
 	c.times = b.instants(b.leaf.Naive, b.leaf.unit)
-	c.win.r, c.win.next, c.win.end = r.file.r, c.meta.start(), c.meta.start()+c.meta.compressed
+	c.win.r, c.win.next, c.win.end = r.file.under(ctx), c.meta.start(), c.meta.start()+c.meta.compressed
 	return c
 }
 

@@ -24,7 +24,7 @@ func (f *File) Passthrough(size int64) (p *Passthrough, err error) {
 		}
 	}()
 	defer guard(&err)
-	raw, err := f.readFooter(size)
+	raw, err := f.readFooter(f.r, size)
 	if err != nil {
 		return nil, err
 	}

@@ -23,12 +23,8 @@ const hiveNull = "__HIVE_DEFAULT_PARTITION__"
 // maxDepth bounds the folders below a pattern's fixed part, so that a cycle of symlinks ends.
 const maxDepth = 64
 
-// list returns the files behind one pattern.
-func (f *Files) list(ctx context.Context, pattern string) ([]File, error) {
-	at, err := f.resolve(pattern)
-	if err != nil {
-		return nil, err
-	}
+// listLocal returns the files behind one pattern.
+func listLocal(ctx context.Context, pattern string, at place) ([]File, error) {
 	root, err := at.open()
 	if err != nil {
 		return nil, err

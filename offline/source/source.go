@@ -1,21 +1,20 @@
-// Package source finds the files of a source and opens them: listing, identity, hive partitions, roots. It does not
-// know Parquet.
+// Package source finds the files of a source and opens them: listing, identity, hive partitions, roots, on local disk
+// and in object stores. It does not know Parquet.
 package source
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
-	"os"
 	"path"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/offline/source/object"
 )
 
 // File is one file of a source at listing time.
@@ -32,27 +31,49 @@ type Partition struct {
 	Null        bool
 }
 
-// Files lists and opens files below named roots. Immutable; safe for concurrent use.
+// Files lists and opens files below named roots. Safe for concurrent use.
 type Files struct {
 	project string
 	roots   map[string]string
+	budget  *object.Budget
+
+	mu      sync.Mutex
+	buckets map[string]*bucket // by root
 }
 
+// What all files of one Files fetch ahead of their readers, together.
+const (
+	aheadBytes    = 256 << 20
+	aheadRequests = 16
+)
+
 // New returns the files below a project folder ("path" in definitions) and its named roots ("root:path"). A root is
-// an absolute folder, or one relative to the project.
+// an absolute folder, one relative to the project, or the URL of a bucket or a prefix in it (see Create).
 func New(project string, roots map[string]string) *Files {
-	return &Files{project: project, roots: maps.Clone(roots)}
+	return &Files{
+		project: project, roots: maps.Clone(roots),
+		budget: object.NewBudget(aheadBytes, aheadRequests), buckets: make(map[string]*bucket),
+	}
 }
 
 // List returns the files that the patterns name (file, folder, glob with ** and {a,b}), sorted by Path, each once.
 // A folder means the .parquet, .parq and .pq files at any depth below it; a glob means every regular file it matches.
 // Names that begin with _ or . are passed over, at every level below the pattern's fixed part. A pattern with nothing
 // behind it, one that leaves its root (by .. or a symlink), or an unknown root is a *problem.Error that says what was
-// looked for.
+// looked for. A listing is complete or an error.
 func (f *Files) List(ctx context.Context, patterns []string) ([]File, error) {
 	var files []File
 	for _, pattern := range patterns {
-		found, err := f.list(ctx, pattern)
+		at, err := f.resolve(pattern)
+		if err != nil {
+			return nil, err
+		}
+		var found []File
+		if at.bucket != nil {
+			found, err = listObjects(ctx, pattern, at)
+		} else {
+			found, err = listLocal(ctx, pattern, at)
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -62,17 +83,27 @@ func (f *Files) List(ctx context.Context, patterns []string) ([]File, error) {
 	return slices.CompactFunc(files, func(a, b File) bool { return a.Path == b.Path }), nil
 }
 
-// Handle is an open file, pinned to the identity it was listed with.
+// Handle is an open file, pinned to the identity it was listed with. Safe for concurrent use, but for Close.
 type Handle struct {
-	io.ReaderAt
-	File File
-
-	file *os.File
-	root *os.Root
-	rel  string
+	io.ReaderAt // under the context that the file was opened with
+	File        File
+	opened      opened
 }
 
-// Open opens a listed file, or fails naming it when it is gone or no longer has the listed identity.
+// opened is a file on local disk or an object.
+type opened interface {
+	io.ReaderAt
+	under(ctx context.Context) io.ReaderAt
+	prefetch(ctx context.Context, ranges []Range)
+	forget(ranges []Range)
+	check() error
+	close() error
+}
+
+func newHandle(file File, o opened) *Handle { return &Handle{ReaderAt: o, File: file, opened: o} }
+
+// Open opens a listed file, or fails naming it when it is gone or no longer has the listed identity; of an object, the
+// first read tells that.
 func (f *Files) Open(ctx context.Context, file File) (*Handle, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("open %s: %w", file.Path, err)
@@ -81,67 +112,34 @@ func (f *Files) Open(ctx context.Context, file File) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	root, err := at.open()
-	if err != nil {
-		return nil, err
+	if at.bucket != nil {
+		return openRemote(ctx, at, file, f.budget)
 	}
-	h := &Handle{File: file, root: root, rel: at.rel}
-	if h.file, err = root.Open(at.rel); err != nil {
-		_ = root.Close()
-		return nil, h.changed(err)
-	}
-	h.ReaderAt = h.file
-	if err := h.Check(); err != nil {
-		_ = h.Close()
-		return nil, err
-	}
-	return h, nil
+	return openLocal(at, file)
 }
 
 // Check fails, naming the file, when it has changed since it was opened: written to, truncated, replaced or removed.
-// Called after the last read.
-func (h *Handle) Check() error {
-	open, err := h.file.Stat()
-	if err != nil {
-		return h.changed(err)
-	}
-	named, err := h.root.Stat(h.rel)
-	if err != nil {
-		return h.changed(err)
-	}
-	if identity(open) != h.File.Identity || identity(named) != h.File.Identity {
-		return h.changed(nil)
-	}
-	return nil
-}
+// Called after the last read. Every read of an object was of its one version, so nothing is left to check.
+func (h *Handle) Check() error { return h.opened.check() }
 
-func (h *Handle) changed(cause error) error {
-	what := "has changed since it was listed"
-	switch {
-	case errors.Is(cause, fs.ErrNotExist):
-		what = "is gone since it was listed"
-	case cause != nil:
-		return problem.New(problem.Precondition, "%s: %w", h.File.Path, cause)
-	}
-	return &problem.Error{
-		Code:       problem.Conflict,
-		Message:    fmt.Sprintf("%s %s", h.File.Path, what),
-		Suggestion: "run the command again; write new files under a name that begins with _ and rename them when complete",
-		Err:        cause,
-	}
-}
+// Close closes the file. No read may be running.
+func (h *Handle) Close() error { return h.opened.close() }
 
-// Close closes the file.
-func (h *Handle) Close() error {
-	err := h.file.Close()
-	return errors.Join(err, h.root.Close())
-}
+// Under returns the file as read under another context than that of Open.
+func (h *Handle) Under(ctx context.Context) io.ReaderAt { return h.opened.under(ctx) }
+
+// Prefetch implements Prefetcher. Of a local file it does nothing.
+func (h *Handle) Prefetch(ctx context.Context, ranges []Range) { h.opened.prefetch(ctx, ranges) }
+
+// Forget implements Prefetcher.
+func (h *Handle) Forget(ranges []Range) { h.opened.forget(ranges) }
 
 // place is a name below a root.
 type place struct {
-	root string // its name, "" for the project folder
-	dir  string // its absolute folder
-	rel  string // slash-separated, cleaned, "." for the root itself
+	root   string  // its name, "" for the project folder
+	dir    string  // its absolute folder, "" in a bucket
+	bucket *bucket // nil on local disk
+	rel    string  // slash-separated; on local disk cleaned, "." for the root itself
 }
 
 // resolve splits "root:path" or "path" and refuses what leaves the root.
@@ -149,14 +147,18 @@ func (f *Files) resolve(name string) (place, error) {
 	at := place{dir: f.project, rel: name}
 	if root, rest, ok := cutRoot(name); ok {
 		if strings.HasPrefix(rest, "//") {
-			return place{}, remote(name, name)
+			return place{}, &problem.Error{
+				Code:       problem.Invalid,
+				Message:    fmt.Sprintf("%s: a URL is not allowed here", name),
+				Suggestion: "declare its bucket or prefix under roots in provender.yaml and write \"root:path\"",
+			}
 		}
 		dir, known := f.roots[root]
 		if !known {
 			return place{}, f.unknownRoot(name, root)
 		}
-		if strings.Contains(dir, "://") {
-			return place{}, remote(name, dir)
+		if IsURL(dir) {
+			return f.resolveRemote(name, root, dir, rest)
 		}
 		if !filepath.IsAbs(dir) {
 			dir = filepath.Join(f.project, dir)
@@ -181,6 +183,24 @@ func (f *Files) resolve(name string) (place, error) {
 	return at, nil
 }
 
+// resolveRemote finds a name below a root in a bucket.
+func (f *Files) resolveRemote(name, root, url, rel string) (place, error) {
+	if slices.Contains(strings.Split(rel, "/"), "..") {
+		return place{}, problem.New(problem.Invalid, "%s: a path may not contain .. (it must stay below root %q)", name, root)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	b := f.buckets[root]
+	if b == nil {
+		var err error
+		if b, err = openBucket(url); err != nil {
+			return place{}, inRoot(root, err)
+		}
+		f.buckets[root] = b
+	}
+	return place{root: root, bucket: b, rel: rel}, nil
+}
+
 // cutRoot splits off a root's name: letters, digits, _ and - before the first colon.
 func cutRoot(name string) (root, rest string, ok bool) {
 	root, rest, ok = strings.Cut(name, ":")
@@ -202,32 +222,6 @@ func (f *Files) unknownRoot(name, root string) error {
 		Code:       problem.Invalid,
 		Message:    fmt.Sprintf("%s: unknown root %q", name, root),
 		Suggestion: known,
-	}
-}
-
-func remote(name, url string) error {
-	scheme, _, _ := strings.Cut(url, "://")
-	return &problem.Error{
-		Code:       problem.Invalid,
-		Message:    fmt.Sprintf("%s: sources are read from local disk, not from %s", name, scheme),
-		Suggestion: "mount or copy the files and declare their folder under roots in provender.yaml",
-	}
-}
-
-// open opens the root folder; everything read through it stays below it.
-func (at place) open() (*os.Root, error) {
-	root, err := os.OpenRoot(at.dir)
-	if err == nil {
-		return root, nil
-	}
-	what := "the project folder"
-	if at.root != "" {
-		what = fmt.Sprintf("root %q", at.root)
-	}
-	return nil, &problem.Error{
-		Code:    problem.Precondition,
-		Message: fmt.Sprintf("%s: cannot open %s at %s: %v", at, what, at.dir, errors.Unwrap(err)),
-		Err:     err,
 	}
 }
 

@@ -133,8 +133,7 @@ func TestListErrors(t *testing.T) {
 		want    string
 	}{
 		{"pond:x", problem.Invalid, `pond:x: unknown root "pond" (known roots: abs, lake, none, s3)`},
-		{"s3://bucket/x", problem.Invalid, "local disk"},
-		{"s3:x", problem.Invalid, "local disk, not from s3"},
+		{"s3://bucket/x", problem.Invalid, "a URL is not allowed here (declare its bucket or prefix under roots"},
 		{"/etc/passwd", problem.Invalid, "absolute path"},
 		{"../outside/secret.parquet", problem.Invalid, "may not contain .."},
 		{"lake:../spine.parquet", problem.Invalid, "may not contain .."},

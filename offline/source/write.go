@@ -4,19 +4,21 @@ import (
 	"context"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/offline/source/object"
 )
 
 // Writer writes one object, which appears under its name at Commit, whole, in place of what was there, or not at all.
-// Not for concurrent use. Memory: the part that is being filled and those on their way.
+// Not for concurrent use. Memory: the part that is being filled and those on their way, about 50 MiB up to 16 GB.
 type Writer interface {
 	io.Writer
-	// Commit makes the object visible; nothing more may be written. Its error means that the object is not there, or
-	// that nothing could be learned about it, which the error says.
+	// Commit makes the object visible; nothing more may be written. After an error the object is as it was, or, where the
+	// store's last answer got lost, as it shall be.
 	Commit(ctx context.Context) error
 	// Abort removes what was sent. After Commit, or a second time, it does nothing, so that it can be deferred. Where it
-	// can't reach the store, the store discards the parts by its own rules (docs/how-to/object-stores.md).
+	// can't reach the store, and on Azure always, the store discards the parts by its own rules.
 	Abort() error
 }
 
@@ -28,17 +30,72 @@ func IsURL(name string) bool {
 
 // Create begins an object at a URL: s3://bucket/key, gs://bucket/object or az://container/blob. ctx is that of all
 // writes. Credentials come from the environment.
-func Create(_ context.Context, url string) (Writer, error) {
-	return nil, unknownScheme(url)
+func Create(ctx context.Context, url string) (Writer, error) {
+	b, err := openKey(url)
+	if err != nil {
+		return nil, err
+	}
+	return &writer{Writer: object.NewWriter(ctx, b.store, b.key), bucket: b, ctx: ctx}, nil
 }
 
-// OpenObject opens the object at a URL, pinned to its present identity: every read fails, naming it, once it is
-// another. ctx is that of all reads.
-func OpenObject(_ context.Context, url string) (*Handle, error) {
-	return nil, unknownScheme(url)
+// OpenObject opens the object at a URL, pinned to its present version: every read fails, naming it, once it is another.
+// ctx is that of all reads.
+func OpenObject(ctx context.Context, url string) (*Handle, error) {
+	b, err := openKey(url)
+	if err != nil {
+		return nil, err
+	}
+	o, err := b.store.Head(ctx, b.key)
+	if err != nil {
+		b.client.Close()
+		return nil, b.explain(b.url(b.key), b.key, err)
+	}
+	file := File{Path: b.url(b.key), Size: o.Size, Identity: identityOf(o)}
+	return newRemote(ctx, b, b.key, file, object.NewBudget(aheadBytes/4, aheadRequests/4), true), nil
 }
 
-func unknownScheme(url string) error {
-	scheme, _, _ := strings.Cut(url, "://")
-	return problem.New(problem.Invalid, "%s: no storage goes by that name; there are s3, gs and az", scheme)
+// openKey makes ready the bucket of a URL that names an object.
+func openKey(url string) (*bucket, error) {
+	b, err := openBucket(url)
+	if err == nil && (b.key == "" || strings.HasSuffix(b.key, "/")) {
+		return nil, problem.New(problem.Invalid, "%s names no object in the bucket", b.url(b.key))
+	}
+	return b, err
+}
+
+type writer struct {
+	*object.Writer
+	bucket *bucket
+	ctx    context.Context
+}
+
+func (w *writer) Write(p []byte) (int, error) {
+	n, err := w.Writer.Write(p)
+	return n, w.explain(err)
+}
+
+func (w *writer) Commit(ctx context.Context) error {
+	err := w.Writer.Commit(ctx)
+	if err == nil {
+		w.bucket.client.Close()
+	}
+	return w.explain(err)
+}
+
+// abortTime is how long an end may take, which has to work when the context has ended.
+const abortTime = 20 * time.Second
+
+func (w *writer) Abort() error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(w.ctx), abortTime)
+	defer cancel()
+	err := w.Writer.Abort(ctx)
+	w.bucket.client.Close()
+	return w.explain(err)
+}
+
+func (w *writer) explain(err error) error {
+	if err == nil {
+		return nil
+	}
+	return w.bucket.explain(w.bucket.url(w.bucket.key), w.bucket.key, err)
 }
