@@ -125,6 +125,9 @@ func (f *File) bindAbsent(b binding) (binding, error) {
 
 // some lists names, the first twenty.
 func some(names []string) string {
+	if len(names) == 0 {
+		return "no columns"
+	}
 	if more := len(names) - 20; more > 0 {
 		return fmt.Sprintf("%s and %d more", strings.Join(names[:20], ", "), more)
 	}

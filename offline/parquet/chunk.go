@@ -284,12 +284,23 @@ func (c *chunk) plain(dst *columnar.Vector, d *data) error {
 
 // checkUse fails where a page uses a value of the dictionary that can't be converted.
 func (c *chunk) checkUse(d *data) error {
-	for _, f := range c.flawed {
-		if at := slices.Index(d.index, int32(f.at)); at >= 0 {
-			return c.flawError(d, at, f.err)
-		}
+	if at, err := c.firstFlaw(d.index); err != nil {
+		return c.flawError(d, at, err)
 	}
 	return nil
+}
+
+// firstFlaw returns where the first of the positions in the dictionary is that of a value that can't be converted.
+func (c *chunk) firstFlaw(positions []int32) (int, error) {
+	if len(c.flawed) == 0 {
+		return 0, nil
+	}
+	for at, p := range positions {
+		if i, found := slices.BinarySearchFunc(c.flawed, int(p), func(f flaw, p int) int { return f.at - p }); found {
+			return at, c.flawed[i].err
+		}
+	}
+	return 0, nil
 }
 
 // flawError names the row of the value at a position among those that are not null.

@@ -3,6 +3,7 @@ package parquet
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"unicode/utf8"
@@ -104,7 +105,7 @@ func widen[W int64 | float64, N int32 | float32](dst []W, src []N) []W {
 }
 
 func (c *chunk) convertHalf(dst *columnar.Vector, n int, e format.Encoding, src []byte) error {
-	b, err := fixedBytes(n, 2, e, src)
+	b, err := c.fixed(n, 2, e, src)
 	if err != nil {
 		return err
 	}
@@ -123,7 +124,7 @@ func (c *chunk) convertText(dst *columnar.Vector, n int, e format.Encoding, src 
 	at := dst.Len()
 	a := &c.arrays
 	lengths, prefix := a.lengths, a.prefix
-	*a = byteArrays{data: dst.Data, offsets: dst.Offsets, lengths: lengths, prefix: prefix}
+	*a = byteArrays{data: dst.Data, offsets: dst.Offsets, lengths: lengths, prefix: prefix, page: c.limits.PageBytes}
 	err := a.decode(n, e, src, c.limits.ValueBytes, math.MaxUint32)
 	dst.Data, dst.Offsets = a.data, a.offsets
 	a.data, a.offsets = nil, nil
@@ -139,12 +140,20 @@ func (c *chunk) convertText(dst *columnar.Vector, n int, e format.Encoding, src 
 	return nil
 }
 
+// fixed is fixedBytes within the limit of a page, whose values may share prefixes.
+func (c *chunk) fixed(n, width int, e format.Encoding, src []byte) ([]byte, error) {
+	if size := int64(n) * int64(width); size > c.limits.PageBytes {
+		return nil, &limitError{fmt.Sprintf("a page whose values take %d bytes is over the limit of %d (limits.parquet_page)", size, c.limits.PageBytes)}
+	}
+	return fixedBytes(n, width, e, src)
+}
+
 func (c *chunk) convertFixed(dst *columnar.Vector, n int, e format.Encoding, src []byte) error {
 	width := int(c.leaf.elem.length)
 	if err := (&byteArrays{}).fits(int64(width), c.limits.ValueBytes, math.MaxUint32); err != nil {
 		return err
 	}
-	b, err := fixedBytes(n, width, e, src)
+	b, err := c.fixed(n, width, e, src)
 	if err != nil {
 		return err
 	}
@@ -174,7 +183,7 @@ func (c *chunk) convertTime(dst *columnar.Vector, n int, e format.Encoding, src 
 			dst.Int64s = append(dst.Int64s, t)
 		}
 	case formInt96:
-		b, err := fixedBytes(n, 12, e, src)
+		b, err := c.fixed(n, 12, e, src)
 		if err != nil {
 			return err
 		}

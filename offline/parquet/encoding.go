@@ -45,7 +45,7 @@ func appendHybrid[T uint8 | int32](dst []T, n int, width uint, src []byte) ([]T,
 			}
 			src = src[size:]
 			if v > mask {
-				return dst, fmt.Errorf("a run of the value %d, which does not fit its %d bits", v, width)
+				return dst, errRun(v, width)
 			}
 			run := out[:min(head>>1, uint64(len(out)))]
 			if v != 0 {
@@ -73,6 +73,10 @@ func appendHybrid[T uint8 | int32](dst []T, n int, width uint, src []byte) ([]T,
 		src = src[min(groups*uint64(width), uint64(len(src))):]
 	}
 	return dst, nil
+}
+
+func errRun(v uint64, width uint) error {
+	return fmt.Errorf("a run of the value %d, which does not fit its %d bits", v, width)
 }
 
 // unpack fills out with values of width bits, of which src holds enough.
@@ -387,6 +391,7 @@ type byteArrays struct {
 	offsets []uint32
 	lengths []int32 // scratch
 	prefix  []int32 // scratch
+	page    int64   // what values of a page may take where prefixes repeat; 0: any number
 }
 
 // decode appends n values of BYTE_ARRAY, each of at most most bytes, data staying within room.
@@ -451,6 +456,12 @@ func (b *byteArrays) deltaStrings(n int, src []byte, most, room int64) error {
 	}
 	if b.lengths, src, err = appendDelta(b.lengths[:0], n, src); err != nil {
 		return err
+	}
+	total := int64(0)
+	for i, p := range b.prefix {
+		if total += int64(p) + int64(b.lengths[i]); b.page > 0 && total > b.page {
+			return &limitError{fmt.Sprintf("a page whose values take more than %d bytes is over the limit (limits.parquet_page)", b.page)}
+		}
 	}
 	from, last := len(b.data), 0
 	for i, p := range b.prefix {

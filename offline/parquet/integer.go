@@ -26,10 +26,10 @@ func (c *chunk) convertUint64(dst *columnar.Vector, n int, e format.Encoding, sr
 }
 
 func (c *chunk) convertDecimal(dst *columnar.Vector, n int, e format.Encoding, src []byte) error {
-	a := &byteArrays{offsets: []uint32{0}}
+	a := &byteArrays{offsets: []uint32{0}, page: c.limits.PageBytes}
 	var err error
 	if width := int(c.leaf.elem.length); c.leaf.elem.physical == format.FixedLenByteArray {
-		if a.data, err = fixedBytes(n, width, e, src); err == nil {
+		if a.data, err = c.fixed(n, width, e, src); err == nil {
 			for i := range n {
 				a.offsets = append(a.offsets, uint32((i+1)*width))
 			}
@@ -77,7 +77,7 @@ func (c *chunk) convertUUID(dst *columnar.Vector, n int, e format.Encoding, src 
 	if c.elem.Kind == columnar.Bytes {
 		return c.convertFixed(dst, n, e, src)
 	}
-	b, err := fixedBytes(n, uuidBytes, e, src)
+	b, err := c.fixed(n, uuidBytes, e, src)
 	if err != nil {
 		return err
 	}

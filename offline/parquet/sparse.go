@@ -89,10 +89,8 @@ func (c *chunk) gatherIndexed(dst *columnar.Vector, d *data, rows, at []int32) e
 	if c.sparse.values >= 0 {
 		return c.takeRaw(dst, c.sparse.raw, rows, at)
 	}
-	for _, f := range c.flawed {
-		if i := slices.Index(at, int32(f.at)); i >= 0 {
-			return fmt.Errorf("row %d: %w", rows[i], f.err)
-		}
+	if i, err := c.firstFlaw(at); err != nil {
+		return fmt.Errorf("row %d: %w", rows[i], err)
 	}
 	return take(dst, c.dict, at)
 }
@@ -224,8 +222,11 @@ func unpackBits(dst []uint64, n int, src []byte) error {
 			if len(src) == 0 {
 				return errShort
 			}
+			if src[0] > 1 {
+				return errRun(uint64(src[0]), 1)
+			}
 			m := int(min(head>>1, uint64(n-at)))
-			if src[0]&1 != 0 {
+			if src[0] != 0 {
 				setBits(dst, at, m)
 			}
 			src = src[1:]
@@ -346,7 +347,9 @@ func pickIndexes(at []int32, n, size int, src []byte) error {
 			for j := range bytes {
 				v |= uint64(src[j]) << (8 * j)
 			}
-			v &= mask
+			if v > mask {
+				return errRun(v, width)
+			}
 			src = src[bytes:]
 			end += int(min(head>>1, uint64(n-end)))
 			for ; i < len(at) && int(at[i]) < end; i++ {
