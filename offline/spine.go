@@ -195,6 +195,8 @@ func (s *spine) convert(ctx context.Context, opts SpineOptions, keys []registry.
 		return nil
 	case CSV:
 		made, err = s.convertCSV(ctx, opts, keys)
+	case Arrow:
+		made, err = s.convertArrow(ctx, opts, keys)
 	default:
 		err = problem.New(problem.Invalid, "spine %s: unknown format %q", s.path, s.format)
 	}
