@@ -93,7 +93,7 @@ func Reproduce(ctx context.Context, req ReproduceRequest) (*ReproduceReport, err
 	if err != nil {
 		return nil, err
 	}
-	r := &reproduction{req: req, manifest: m}
+	r := &reproduction{req: req, manifest: m, seen: map[InputChange]bool{}}
 	r.report = ReproduceReport{Manifest: req.Manifest, Revision: m.Revision, Then: m.Provender, Now: req.Tool}
 	if r.report.Out, err = r.out(); err != nil {
 		return nil, err
@@ -116,6 +116,7 @@ type reproduction struct {
 	snapshot *registry.Snapshot // nil where it is not known
 	service  *registry.Service
 	inputs   [][]source.File // per read
+	seen     map[InputChange]bool
 	report   ReproduceReport
 }
 
@@ -143,6 +144,8 @@ func (r *reproduction) check(ctx context.Context) error {
 	if err := r.definitions(ctx); err != nil || r.snapshot == nil {
 		return err
 	}
+	moved := map[string]bool{}
+	defer func() { r.report.Moved = len(moved) }()
 	for i, read := range r.service.Reads {
 		files, err := r.req.Source.List(ctx, read.View.Source.Parquet)
 		if problem.CodeOf(err) == problem.Precondition && ctx.Err() == nil { // nothing is there, or can be read
@@ -152,14 +155,21 @@ func (r *reproduction) check(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("view %s: %w", read.View.Name, err)
 		}
-		if err := r.checkFiles(ctx, i, files); err != nil {
+		if err := r.checkFiles(ctx, i, files, moved); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (r *reproduction) changed(c InputChange) { r.report.Changes = append(r.report.Changes, c) }
+// changed reports a change once, however many reads of the view there are.
+func (r *reproduction) changed(c InputChange) {
+	if r.seen[c] {
+		return
+	}
+	r.seen[c] = true
+	r.report.Changes = append(r.report.Changes, c)
+}
 
 // spinePath returns where the spine is now.
 func (r *reproduction) spinePath() string {
@@ -244,8 +254,8 @@ func mapped[T any](list []T, name func(T) string) []string {
 	return names
 }
 
-// checkFiles compares the files of one read with what is there now.
-func (r *reproduction) checkFiles(ctx context.Context, read int, list []source.File) error {
+// checkFiles compares the files of one read with what is there now, and adds to moved.
+func (r *reproduction) checkFiles(ctx context.Context, read int, list []source.File, moved map[string]bool) error {
 	view := r.manifest.Views[read]
 	now := make(map[string]source.File, len(list))
 	for _, f := range list {
@@ -271,7 +281,7 @@ func (r *reproduction) checkFiles(ctx context.Context, read int, list []source.F
 			if footer != then.Footer {
 				change.Kind, change.Text = FileChanged, "has another content"
 			} else {
-				r.report.Moved++
+				moved[f.Path] = true
 			}
 		}
 		if change.Kind != "" {

@@ -117,8 +117,9 @@ func (a *app) tell(ctx context.Context, p *server.Project, r *demoReport, now ti
 		return err
 	}
 	service := selection{service: r.example.Service}
-	r.Export, err = a.export(ctx, p, service, r.example.Spine, filepath.Join(r.Dir, "training.parquet"),
-		offline.SpineOptions{Time: r.example.Time})
+	r.Export, err = a.export(ctx, p, service, offline.ExportRequest{
+		Spine: r.example.Spine, SpineOptions: offline.SpineOptions{Time: r.example.Time}, Out: filepath.Join(r.Dir, "training.parquet"),
+	})
 	if err != nil {
 		return err
 	}

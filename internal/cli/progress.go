@@ -8,6 +8,8 @@ import (
 
 	"github.com/vbauerster/mpb/v8"
 	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/provender-dev/provender/offline"
 )
 
 // barWidth is the width of a bar without its texts; on a narrow terminal it is narrower.
@@ -34,6 +36,9 @@ type progress struct {
 	size atomic.Int64 // of the last step, for the bar's own goroutine
 	last step
 	told time.Time
+
+	began time.Time              // of an export
+	whole atomic.Pointer[string] // what is told of an export, for the bar's own goroutine
 }
 
 func (a *app) progress() *progress {
@@ -84,6 +89,48 @@ func (p *progress) update(s step) {
 	} else {
 		p.talk.printf("%s, %s\n", s.what(), rowsOf(s.Done, s.Size))
 	}
+}
+
+// parts is how many parts of an export its bar can tell apart.
+const parts = 1000
+
+// export tells a step of an export, of which it is known how much is done in all: one bar, or a line every few seconds.
+func (p *progress) export(s offline.Progress) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := p.clock()
+	first := p.began.IsZero()
+	if first {
+		p.began = now
+	}
+	text := wholeOf(s, now.Sub(p.began))
+	if p.bars == nil {
+		if first || now.Sub(p.told) >= plainEvery {
+			p.told = now
+			p.talk.printf("%s: %s\n", s.Stage, text)
+		}
+		return
+	}
+	named := s.Stage + " " + text
+	p.whole.Store(&named)
+	if p.bar == nil {
+		p.bar = p.bars.New(0, mpb.BarStyle(),
+			mpb.AppendDecorators(decor.Any(func(decor.Statistics) string { return " " + *p.whole.Load() })),
+			mpb.BarWidth(barWidth), mpb.BarRemoveOnComplete(),
+		)
+		p.bar.SetTotal(parts+1, false) // never complete: close takes it away
+	}
+	p.bar.SetCurrent(int64(s.Part * parts))
+}
+
+// wholeOf writes how much of an export is done, and how long the rest will take once that can be guessed.
+func wholeOf(s offline.Progress, elapsed time.Duration) string {
+	text := fmt.Sprintf("%d%%, %s", int(100*s.Part), rowsOf(s.Done, s.Size))
+	if s.Part < 0.01 || elapsed < time.Second {
+		return text
+	}
+	left := time.Duration(float64(elapsed) * (1 - s.Part) / s.Part)
+	return text + ", " + since(left.Round(time.Second)) + " left"
 }
 
 // what names the step.
