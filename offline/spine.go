@@ -27,7 +27,8 @@ import (
 type spine struct {
 	path    string
 	format  Format
-	file    *os.File // the user's bytes
+	remote  bool
+	file    *os.File // the user's bytes, or a copy where they are remote
 	opened  os.FileInfo
 	parquet spineParquet
 	columns *parquet.Passthrough
@@ -41,26 +42,71 @@ type spineParquet struct {
 	size int64
 }
 
-func openSpine(_ context.Context, _ *source.Files, path string, format Format) (*spine, error) {
-	file, err := os.Open(path)
-	if err != nil {
+// openSpine opens a file or an object, which is copied: all of it is read, parts of it twice.
+func openSpine(ctx context.Context, _ *source.Files, path string, format Format) (*spine, error) {
+	s := &spine{path: path}
+	var err error
+	if source.IsURL(path) {
+		s.remote = true
+		if s.file, s.path, err = fetchSpine(ctx, path); err != nil {
+			return nil, err
+		}
+	} else if s.file, err = os.Open(path); err != nil {
 		code := problem.Invalid
 		if errors.Is(err, fs.ErrNotExist) {
 			code = problem.NotFound
 		}
 		return nil, &problem.Error{Code: code, Message: fmt.Sprintf("open spine: %v", err), Field: "spine", Err: err}
 	}
-	s := &spine{path: path, format: spineFormat(path, format), file: file}
-	if s.opened, err = file.Stat(); err == nil && !s.opened.Mode().IsRegular() {
+	if s.opened, err = s.file.Stat(); err == nil && !s.opened.Mode().IsRegular() {
 		err = errors.New("not a file; a spine is one Parquet, CSV or Arrow file")
 	}
 	if err != nil {
 		return nil, errors.Join(&problem.Error{
 			Code: problem.Invalid, Message: fmt.Sprintf("open spine %s: %v", path, err), Field: "spine", Err: err,
-		}, file.Close())
+		}, s.file.Close())
 	}
-	s.parquet = spineParquet{File: file, size: s.opened.Size()}
+	s.format = spineFormat(s.path, format)
+	s.parquet = spineParquet{File: s.file, size: s.opened.Size()}
 	return s, nil
+}
+
+// fetchBytes are fetched of an object at once, while as much is on its way.
+const fetchBytes = 8 << 20
+
+// fetchSpine copies one version of an object into a file without a name. It returns the object's name for messages.
+func fetchSpine(ctx context.Context, url string) (_ *os.File, name string, err error) {
+	object, err := source.OpenObject(ctx, url)
+	if err != nil {
+		return nil, "", fmt.Errorf("open spine: %w", err)
+	}
+	defer func() { err = errors.Join(err, object.Close()) }()
+	file, err := createTemp()
+	if err != nil {
+		return nil, "", err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, file.Close())
+		}
+	}()
+	buf := make([]byte, min(fetchBytes, object.File.Size))
+	part := func(offset int64) source.Range {
+		return source.Range{Start: offset, End: min(offset+fetchBytes, object.File.Size)}
+	}
+	for at := part(0); at.Start < at.End; at = part(at.End) {
+		if next := part(at.End); next.Start < next.End {
+			object.Prefetch(ctx, []source.Range{at, next})
+		}
+		b := buf[:at.End-at.Start]
+		if n, err := object.ReadAt(b, at.Start); n < len(b) {
+			return nil, "", fmt.Errorf("read spine: %w", err)
+		}
+		if _, err := file.Write(b); err != nil {
+			return nil, "", tempProblem(err)
+		}
+	}
+	return file, object.File.Path, nil
 }
 
 // spineFormat returns a spine's format, which goes by its name where it is "".
@@ -87,7 +133,7 @@ func (s *spine) close() error {
 	return err
 }
 
-// is reports whether a file is the spine itself.
+// is reports whether a local file is the spine itself.
 func (s *spine) is(info os.FileInfo) bool { return os.SameFile(info, s.opened) }
 
 // size returns the length of the user's bytes.
@@ -113,8 +159,11 @@ func (s *spine) sha256(ctx context.Context) (string, error) {
 	}
 }
 
-// check fails when the file has changed since it was opened.
+// check fails when the file has changed since it was opened. An object was copied in one version.
 func (s *spine) check() error {
+	if s.remote {
+		return nil
+	}
 	open, err := s.file.Stat()
 	if err != nil {
 		return fmt.Errorf("check spine: %w", err)

@@ -35,9 +35,9 @@ type spineTemp struct {
 // newSpineTemp begins a file for batches of a schema. original is the user's schema, which readers of Arrow's family
 // give back; nil: the columns have no types but Parquet's own.
 func newSpineTemp(schema, original *arrow.Schema) (_ *spineTemp, err error) {
-	file, err := os.CreateTemp("", "provender-spine-*")
+	file, err := createTemp()
 	if err != nil {
-		return nil, tempProblem(err)
+		return nil, err
 	}
 	t := &spineTemp{file: file, buffer: bufio.NewWriterSize(file, 1<<20), schema: schema}
 	defer func() {
@@ -45,9 +45,6 @@ func newSpineTemp(schema, original *arrow.Schema) (_ *spineTemp, err error) {
 			err = errors.Join(err, file.Close())
 		}
 	}()
-	if err := os.Remove(file.Name()); err != nil {
-		return nil, tempProblem(err)
-	}
 	properties := pq.NewWriterProperties(
 		pq.WithVersion(pq.V2_LATEST), pq.WithCompression(compress.Codecs.Snappy),
 		pq.WithDictionaryDefault(false), pq.WithStats(false), pq.WithMaxRowGroupLength(tempRows), pq.WithCreatedBy(createdBy),
@@ -66,6 +63,18 @@ func newSpineTemp(schema, original *arrow.Schema) (_ *spineTemp, err error) {
 }
 
 const createdBy = "provender"
+
+// createTemp returns a file without a name.
+func createTemp() (*os.File, error) {
+	file, err := os.CreateTemp("", "provender-spine-*")
+	if err != nil {
+		return nil, tempProblem(err)
+	}
+	if err := os.Remove(file.Name()); err != nil {
+		return nil, errors.Join(tempProblem(err), file.Close())
+	}
+	return file, nil
+}
 
 // write appends a batch.
 func (t *spineTemp) write(batch arrow.RecordBatch) error {
