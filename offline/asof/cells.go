@@ -43,7 +43,7 @@ func (r *Result) Gather(ctx context.Context, features []int) error {
 	}
 	var mu sync.Mutex // guards pieces
 	var pieces []piece
-	err := r.kernel.gather(ctx, r.found[:r.present], func(ctx context.Context, _ int, p *part) error {
+	err := r.kernel.gather(ctx, r.found[:r.present], r.kernel.featureColumns(features), func(ctx context.Context, _ int, p *part) error {
 		got := piece{p.lo, make([]*columnar.Vector, len(features))}
 		for i, f := range features {
 			if all := columns[i].values; all != nil {

@@ -86,7 +86,7 @@ func Explain(ctx context.Context, keys []*columnar.Vector, at int64, n int, in I
 	for i := range files {
 		files[i] = i
 	}
-	p := k.newPass(files, e.plan)
+	p := k.newPass(files, k.keyPass(), e.plan)
 	defer p.abandon()
 	if err := p.run(ctx, func() bool { return false }, e.read); err != nil {
 		return nil, err

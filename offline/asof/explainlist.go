@@ -132,7 +132,7 @@ func (l *shortlist) encode(ctx context.Context) error {
 		positions[i] = s.spots[0].pos
 	}
 	layout := l.kernel.in.View.Layout
-	return l.kernel.gather(ctx, positions, func(ctx context.Context, _ int, p *part) error {
+	return l.kernel.gather(ctx, positions, l.kernel.valueColumns(), func(ctx context.Context, _ int, p *part) error {
 		features, err := p.all(ctx)
 		if err != nil {
 			return err

@@ -73,8 +73,8 @@ func createdTimes(v *columnar.Vector) []int64 {
 }
 
 // gather calls fn with parts that make up the rows at positions, which ascend without repeats; from several goroutines,
-// but calls for one worker do not overlap. Every row group is visited once.
-func (k *kernel) gather(ctx context.Context, positions []int64, fn func(ctx context.Context, worker int, p *part) error) error {
+// but calls for one worker do not overlap. Every row group is visited once. reads are the columns that fn reads.
+func (k *kernel) gather(ctx context.Context, positions []int64, reads []int, fn func(ctx context.Context, worker int, p *part) error) error {
 	if len(positions) == 0 {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (k *kernel) gather(ctx context.Context, positions []int64, fn func(ctx cont
 		n, _ := slices.BinarySearch(positions[at:], position(file, 1<<rowBits-1))
 		at += n
 	}
-	p := k.newPass(files, func(f *openFile) []int {
+	p := k.newPass(files, reads, func(f *openFile) []int {
 		at := starts[f.index]
 		var groups []int
 		for g := range f.first {

@@ -55,6 +55,33 @@ func (k *kernel) featureColumn(f int) int { return k.eventColumn() + 1 + f }
 func (k *kernel) hasCreated() bool        { return k.in.View.Source.CreatedTime != "" }
 func (k *kernel) createdColumn() int      { return len(k.columns) - 1 }
 
+// keyPass returns the columns that are read of every row: keys and event time.
+func (k *kernel) keyPass() []int {
+	columns := make([]int, k.eventColumn()+1)
+	for c := range columns {
+		columns[c] = c
+	}
+	return columns
+}
+
+// featureColumns returns the places of features.
+func (k *kernel) featureColumns(features []int) []int {
+	columns := make([]int, len(features))
+	for i, f := range features {
+		columns[i] = k.featureColumn(f)
+	}
+	return columns
+}
+
+// valueColumns returns the places of all features.
+func (k *kernel) valueColumns() []int {
+	columns := make([]int, len(k.in.View.Features))
+	for i := range columns {
+		columns[i] = k.featureColumn(i)
+	}
+	return columns
+}
+
 // reject tells the caller of dropped source rows.
 func (k *kernel) reject(why string, n int64) {
 	if n > 0 && k.opts.Rejected != nil {

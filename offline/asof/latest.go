@@ -56,7 +56,11 @@ func (k *kernel) deliver(ctx context.Context, wants []want, s *scan, fn func(*Ba
 		if err := k.sort(ctx, wants); err != nil {
 			return err
 		}
-		return k.gather(ctx, positions(wants), func(ctx context.Context, _ int, p *part) error {
+		reads := k.valueColumns()
+		if k.hasCreated() {
+			reads = append(reads, k.createdColumn())
+		}
+		return k.gather(ctx, positions(wants), reads, func(ctx context.Context, _ int, p *part) error {
 			features, err := p.all(ctx)
 			if err != nil {
 				return err

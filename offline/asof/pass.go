@@ -28,10 +28,12 @@ type job struct {
 }
 
 // pass works on row groups of files in parallel. It opens a file when no row group of an open one waits, so at most
-// two files per worker are open at once, and checks a file's identity after its last row group.
+// two files per worker are open at once, or in an object store a few ahead of them, and checks a file's identity after
+// its last row group.
 type pass struct {
 	kernel *kernel
 	files  []int
+	reads  []int // columns that are read of most row groups
 	// plan returns the row groups of a file to work on. Called from several goroutines, once per file.
 	plan func(*openFile) []int
 
@@ -43,8 +45,8 @@ type pass struct {
 	open    map[*openFile]struct{}
 }
 
-func (k *kernel) newPass(files []int, plan func(*openFile) []int) *pass {
-	p := &pass{kernel: k, files: files, plan: plan, open: make(map[*openFile]struct{})}
+func (k *kernel) newPass(files, reads []int, plan func(*openFile) []int) *pass {
+	p := &pass{kernel: k, files: files, reads: reads, plan: plan, open: make(map[*openFile]struct{})}
 	p.changed.L = &p.mu
 	return p
 }
@@ -53,8 +55,10 @@ func (k *kernel) newPass(files []int, plan func(*openFile) []int) *pass {
 // numbers are below kernel.workers; one worker does one job at a time.
 func (p *pass) run(ctx context.Context, pause func() bool, work func(ctx context.Context, worker int, j job) error) error {
 	group, ctx := errgroup.WithContext(ctx)
+	p.openAhead(ctx, group, pause)
 	for worker := range p.kernel.workers {
 		group.Go(func() error {
+			defer p.wake()
 			for !pause() {
 				j, ok, err := p.take(ctx)
 				if err != nil || !ok {
@@ -63,6 +67,7 @@ func (p *pass) run(ctx context.Context, pause func() bool, work func(ctx context
 				if err := work(ctx, worker, j); err != nil {
 					return err
 				}
+				j.file.reader.Forget(j.group, p.reads...)
 				if err := p.finish(j.file); err != nil {
 					return err
 				}
@@ -84,6 +89,7 @@ func (p *pass) take(ctx context.Context) (j job, ok bool, err error) {
 		switch {
 		case len(p.jobs) > 0:
 			j, p.jobs = p.jobs[0], p.jobs[1:]
+			p.prefetch(ctx, j)
 			return j, true, nil
 		case p.next < len(p.files):
 			if err := p.openNext(ctx); err != nil {
@@ -132,6 +138,7 @@ func (p *pass) finish(file *openFile) error {
 	last := file.left == 0
 	if last {
 		delete(p.open, file)
+		p.changed.Broadcast()
 	}
 	p.mu.Unlock()
 	if last {

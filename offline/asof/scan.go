@@ -107,7 +107,7 @@ func (s *scan) run(ctx context.Context) (Stats, error) {
 		files[i] = i
 		s.bytes += k.in.Files[i].Size
 	}
-	p := k.newPass(files, s.plan)
+	p := k.newPass(files, k.keyPass(), s.plan)
 	defer p.abandon()
 	for {
 		if err := p.run(ctx, s.board.crowded, s.read); err != nil {

@@ -116,7 +116,7 @@ func undecided(wants []want, contests []contest) []want {
 func (k *kernel) compareEncodings(ctx context.Context, wants []want, contests []contest) error {
 	var mu sync.Mutex // guards contests
 	buffers := make([][]byte, k.workers)
-	return k.gather(ctx, positions(wants), func(ctx context.Context, worker int, p *part) error {
+	return k.gather(ctx, positions(wants), k.valueColumns(), func(ctx context.Context, worker int, p *part) error {
 		features, err := p.all(ctx)
 		if err != nil {
 			return err
@@ -150,7 +150,7 @@ func (k *kernel) createdOf(ctx context.Context, wants []want) ([]int64, error) {
 	if !k.hasCreated() {
 		return created, nil // all the same
 	}
-	err := k.gather(ctx, positions(wants), func(ctx context.Context, _ int, p *part) error {
+	err := k.gather(ctx, positions(wants), []int{k.createdColumn()}, func(ctx context.Context, _ int, p *part) error {
 		_, err := p.created(ctx, created[p.lo:p.lo:p.hi])
 		return err
 	})

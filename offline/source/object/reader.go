@@ -45,12 +45,12 @@ type Reader struct {
 	blocks []*block // by start, apart from each other
 }
 
-// block is a range that will be read: declared, then on its way, then held, until it has been read once.
+// block is a range that will be read: declared, then on its way, then held.
 type block struct {
 	Span
-	wanted  []Span // the parts of it that were asked for
-	claimed bool   // somebody fetches it
-	held    bool   // its bytes are taken from the budget
+	held    bool // its bytes are taken from the budget
+	gone    bool // nobody finds it any more
+	claimed bool // somebody fetches it
 	done    chan struct{}
 	data    []byte // once done is closed
 	err     error
@@ -75,22 +75,22 @@ func (r *Reader) Close() {
 	r.blocks = nil
 }
 
+// release gives a block's bytes back to the budget; it is not held again.
 func (r *Reader) release(b *block) {
+	b.gone = true
 	if b.held {
 		b.held = false
 		r.budget.memory.Release(b.End - b.Start)
 	}
 }
 
-// Prefetch begins to fetch ranges that will be read soon. What the budget has no room for is fetched when it is read.
+// Prefetch begins to fetch ranges that will be read soon, and holds them until they are forgotten. What the budget has no
+// room for is fetched when it is read.
 func (r *Reader) Prefetch(ctx context.Context, spans []Span) {
 	for _, b := range r.declare(spans) {
-		if !r.budget.memory.TryAcquire(b.End - b.Start) {
+		if !r.hold(b) {
 			continue
 		}
-		r.mu.Lock()
-		b.held = true
-		r.mu.Unlock()
 		r.ahead.Go(func() {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()
@@ -102,6 +102,16 @@ func (r *Reader) Prefetch(ctx context.Context, spans []Span) {
 			r.fetch(ctx, b)
 		})
 	}
+}
+
+// hold takes a block's bytes from the budget, and reports whether it has them.
+func (r *Reader) hold(b *block) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !b.held && !b.gone {
+		b.held = r.budget.memory.TryAcquire(b.End - b.Start)
+	}
+	return b.held
 }
 
 // declare notes the ranges that are not known yet as blocks, near ones joined, long ones divided.
@@ -123,16 +133,13 @@ func (r *Reader) declare(spans []Span) []*block {
 				continue
 			}
 			if last != nil && s.Start-last.End <= joinGap && s.Start-last.Start < blockBytes && !r.known(Span{last.End, s.Start}) {
-				part := Span{s.Start, min(s.End, last.Start+blockBytes)}
-				last.End = part.End
-				last.wanted = append(last.wanted, part)
-				s.Start = part.End
+				last.End = min(s.End, last.Start+blockBytes)
+				s.Start = last.End
 				continue
 			}
-			part := Span{s.Start, min(s.End, s.Start+blockBytes)}
-			last = &block{Span: part, wanted: []Span{part}, done: make(chan struct{})}
+			last = &block{Span: Span{s.Start, min(s.End, s.Start+blockBytes)}, done: make(chan struct{})}
 			blocks = append(blocks, last)
-			s.Start = part.End
+			s.Start = last.End
 		}
 	}
 	r.blocks = append(r.blocks, blocks...)
@@ -214,15 +221,18 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, offset int64) (int, error
 func (r *Reader) some(ctx context.Context, p []byte, offset int64) (int, error) {
 	r.mu.Lock()
 	b := r.at(offset, offset+int64(len(p)))
-	if b == nil || b.Start > offset {
-		r.mu.Unlock()
-		if b != nil {
-			p = p[:b.Start-offset]
-		}
+	r.mu.Unlock()
+	switch {
+	case b == nil:
+		return len(p), r.read(ctx, p, offset)
+	case b.Start > offset:
+		p = p[:b.Start-offset]
 		return len(p), r.read(ctx, p, offset)
 	}
-	r.mu.Unlock()
 	p = p[:min(int64(len(p)), b.End-offset)]
+	if !r.hold(b) {
+		return len(p), r.read(ctx, p, offset)
+	}
 	r.fetch(ctx, b)
 	select {
 	case <-b.done:
@@ -230,62 +240,39 @@ func (r *Reader) some(ctx context.Context, p []byte, offset int64) (int, error) 
 		return 0, context.Cause(ctx)
 	}
 	if b.err != nil {
-		// It may have failed for a reason that this caller does not share, such as another one's end.
-		r.forget(b)
+		// It may have failed for a reason that this caller does not share, such as the end of another one.
+		r.drop(b)
 		return len(p), r.read(ctx, p, offset)
 	}
-	copy(p, b.data[offset-b.Start:])
-	if b.consume(&r.mu, Span{offset, offset + int64(len(p))}) {
-		r.forget(b)
-	}
-	return len(p), nil
+	return copy(p, b.data[offset-b.Start:]), nil
 }
 
-// consume notes that bytes were read, and reports whether all that were wanted have been.
-func (b *block) consume(mu *sync.Mutex, s Span) bool {
-	mu.Lock()
-	defer mu.Unlock()
-	left := b.wanted[:0:0]
-	for _, w := range b.wanted {
-		if w.Start < s.Start {
-			left = append(left, Span{w.Start, min(w.End, s.Start)})
-		}
-		if w.End > s.End {
-			left = append(left, Span{max(w.Start, s.End), w.End})
-		}
-	}
-	b.wanted = left
-	return len(left) == 0
-}
-
-// Forget says that ranges will not be read any more, whether they were or not.
+// Forget says that ranges that were fetched together will not be read any more. A block that reaches beyond them stays.
 func (r *Reader) Forget(spans []Span) {
-	r.mu.Lock()
-	var gone []*block
+	if len(spans) == 0 {
+		return
+	}
+	all := spans[0]
 	for _, s := range spans {
-		for b := r.at(s.Start, s.End); b != nil && b.Start < s.End; b = r.at(b.End, s.End) {
-			gone = append(gone, b)
-		}
+		all.Start, all.End = min(all.Start, s.Start), max(all.End, s.End)
 	}
-	r.mu.Unlock()
-	for _, b := range gone {
-		for _, s := range spans {
-			if b.consume(&r.mu, s) {
-				r.forget(b)
-				break
-			}
-		}
-	}
-}
-
-// forget lets a block go; one that is still on its way keeps its memory until it is there.
-func (r *Reader) forget(b *block) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if i := slices.Index(r.blocks, b); i >= 0 {
-		r.blocks = slices.Delete(r.blocks, i, i+1)
+	r.blocks = slices.DeleteFunc(r.blocks, func(b *block) bool {
+		if b.Start < all.Start || b.End > all.End {
+			return false
+		}
 		r.release(b)
-	}
+		return true
+	})
+}
+
+// drop lets a block go.
+func (r *Reader) drop(b *block) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.blocks = slices.DeleteFunc(r.blocks, func(other *block) bool { return other == b })
+	r.release(b)
 }
 
 // read fills p from the store, going on where an answer broke off.
