@@ -64,7 +64,9 @@ func TestLookupTooLong(t *testing.T) {
 	for range rows {
 		airports.AppendString("JFK")
 	}
-	_, err := Lookup(context.Background(), w.snapshot.Services["one"], w.files, []*columnar.Vector{airports}, noon)
+	_, err := Lookup(context.Background(), LookupRequest{
+		Service: w.snapshot.Services["one"], Source: w.files, Keys: []*columnar.Vector{airports}, At: noon,
+	})
 	var e *problem.Error
 	if !errors.As(err, &e) || e.Code != problem.Exhausted || !strings.Contains(e.Message, "output tags") {
 		t.Errorf("%v", err)

@@ -6,6 +6,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
 )
@@ -17,18 +18,28 @@ type Answer struct {
 	Events  [][]int64           // per read of the service, per row; math.MinInt64 for none
 }
 
-// Lookup answers from history what was known of the given request keys (one vector per Service.RequestKeys) at an
-// instant: what an export with that spine would give. A service without request keys has one row.
-func Lookup(ctx context.Context, svc *registry.Service, files *source.Files, keys []*columnar.Vector, at int64) (*Answer, error) {
+// LookupRequest asks what was known at an instant.
+type LookupRequest struct {
+	Service *registry.Service
+	Source  *source.Files
+	Keys    []*columnar.Vector // one per Service.RequestKeys, of one length: the number of rows; without request keys one row
+	At      int64              // microseconds
+	Limits  parquet.Limits
+	Workers int // default GOMAXPROCS
+}
+
+// Lookup answers from history: what an export with that spine would give.
+func Lookup(ctx context.Context, req LookupRequest) (*Answer, error) {
+	svc, keys := req.Service, req.Keys
 	rows, err := lookupRows(svc, keys)
 	if err != nil {
 		return nil, err
 	}
 	times := make([]int64, rows)
 	for i := range times {
-		times[i] = at
+		times[i] = req.At
 	}
-	joined, err := join(ctx, svc, files, times, keys, joinOptions{})
+	joined, err := join(ctx, svc, req.Source, times, keys, joinOptions{workers: req.Workers})
 	if err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ func TestLookup(t *testing.T) {
 	w := newWorld(t)
 	ctx := context.Background()
 	service := w.snapshot.Services["one"]
-	got, err := Lookup(ctx, service, w.files, []*columnar.Vector{vec(stringType, "JFK", "SFO", nil, "XXX")}, noon)
+	got, err := Lookup(ctx, LookupRequest{Service: service, Source: w.files, Keys: []*columnar.Vector{vec(stringType, "JFK", "SFO", nil, "XXX")}, At: noon})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestLookupEqualsExport(t *testing.T) {
 		writeFile(t, w.path("spine.parquet"), 3, fields...)
 		req := w.request("all", w.path("spine.parquet"))
 		w.export(t, req)
-		got, err := Lookup(context.Background(), service, w.files, asked, at)
+		got, err := Lookup(context.Background(), LookupRequest{Service: service, Source: w.files, Keys: asked, At: at})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -67,7 +67,7 @@ func TestLookupEqualsExport(t *testing.T) {
 
 func TestLookupWithoutKeys(t *testing.T) {
 	w := newWorld(t)
-	got, err := Lookup(context.Background(), w.snapshot.Services["global"], w.files, nil, noon)
+	got, err := Lookup(context.Background(), LookupRequest{Service: w.snapshot.Services["global"], Source: w.files, Keys: nil, At: noon})
 	if err != nil || !equalVectors(got.Columns[0], vec(int32Type, int32(4))) {
 		t.Errorf("%v %v", got, err)
 	}
@@ -80,7 +80,7 @@ func TestLookupRefusesKeys(t *testing.T) {
 		"another type": {vec(int64Type, 1)},
 		"too many":     {vec(stringType, "JFK"), vec(stringType, "JFK")},
 	} {
-		if _, err := Lookup(context.Background(), w.snapshot.Services["one"], w.files, keys, noon); problem.CodeOf(err) != problem.Invalid {
+		if _, err := Lookup(context.Background(), LookupRequest{Service: w.snapshot.Services["one"], Source: w.files, Keys: keys, At: noon}); problem.CodeOf(err) != problem.Invalid {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

@@ -19,6 +19,7 @@ func (a *app) commands() []*cobra.Command {
 		a.statusCommand(),
 		a.verifyCommand(),
 		a.getCommand(),
+		a.explainCommand(),
 		a.exportCommand(),
 		a.serveCommand(),
 		a.versionCommand(),

@@ -184,6 +184,11 @@ func (e *entities) columns(keys []registry.RequestKey) ([]*columnar.Vector, erro
 		wanted[i] = k.Name
 	}
 	for _, name := range e.names {
+		if len(wanted) == 0 {
+			err := problem.New(problem.Invalid, "there is no key %q: these features are the same for everybody", name)
+			err.Suggestion = "leave the entity out"
+			return nil, err
+		}
 		if slices.Index(wanted, name) < 0 {
 			err := problem.New(problem.Invalid, "there is no key %q; the keys are: %s", name, strings.Join(wanted, ", "))
 			err.Suggestion = diag.Suggest(name, wanted)

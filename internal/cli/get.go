@@ -185,7 +185,9 @@ func lookup(
 	ctx context.Context, p *server.Project, snapshot *registry.Snapshot, svc *registry.Service, names []string,
 	keys []*columnar.Vector, at time.Time,
 ) (*getReport, error) {
-	answer, err := offline.Lookup(ctx, svc, p.Files, keys, at.UnixMicro())
+	answer, err := offline.Lookup(ctx, offline.LookupRequest{
+		Service: svc, Source: p.Files, Keys: keys, At: at.UnixMicro(), Limits: p.ParquetLimits(),
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -70,17 +70,7 @@ func TestRules(t *testing.T) {
 
 // TestRandom runs random cases. A failure prints the seed: PROVENDER_SEED=n repeats it.
 func TestRandom(t *testing.T) {
-	first, count := uint64(1), 80
-	if os.Getenv("PROVENDER_TEST_LONG") != "" {
-		first, count = rand.Uint64N(1<<32), 1000
-	}
-	if s := os.Getenv("PROVENDER_SEED"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		first, count = n, 1
-	}
+	first, count := seeds(t, 80)
 	for seed := first; seed < first+uint64(count); seed++ {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			c := random(rand.New(rand.NewPCG(seed, 0)))
@@ -90,6 +80,23 @@ func TestRandom(t *testing.T) {
 			}
 		})
 	}
+}
+
+// seeds returns the first seed of random cases and how many there are: few, or many with PROVENDER_TEST_LONG, or the one of
+// PROVENDER_SEED.
+func seeds(t *testing.T, few int) (first uint64, count int) {
+	t.Helper()
+	if s := os.Getenv("PROVENDER_SEED"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n, 1
+	}
+	if os.Getenv("PROVENDER_TEST_LONG") != "" {
+		return rand.Uint64N(1 << 32), 12 * few
+	}
+	return 1, few
 }
 
 // check runs a case through the reference, the kernel and both stores.
