@@ -4,82 +4,121 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"slices"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/offline/asof"
+	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
 )
 
-// answer is a service joined onto rows: one result per read, and how outputs find their cells in them.
+// answer is a service joined onto rows, read by read, and how outputs find their cells in the results.
 type answer struct {
-	service *registry.Service
-	results []*asof.Result
-	inputs  [][]source.File // per read
-	columns []int           // per output: its index into the features that its read was asked for
+	service  *registry.Service
+	results  []*asof.Result  // per read, nil before match
+	inputs   [][]source.File // per read
+	features [][]int         // per read: those that outputs need, as indexes into the view's
+	columns  []int           // per output: its index into the features of its read
+	first    []int           // per read: the first of its features that is gathered now
 }
 
 // joinOptions are what the callers of join differ in.
 type joinOptions struct {
 	workers  int
-	inputs   [][]source.File  // per read; nil: what the sources have
-	progress func(Progress) // may be nil
+	limits   parquet.Limits
+	inputs   [][]source.File                  // per read; nil: what the sources have
+	progress func(read int, done, size int64) // may be nil
 }
 
-// join answers every read of a service. keys has one vector per Service.RequestKeys.
-func join(
-	ctx context.Context, service *registry.Service, files *source.Files,
-	times []int64, keys []*columnar.Vector, opts joinOptions,
-) (*answer, error) {
-	a := &answer{service: service, columns: make([]int, len(service.Outputs))}
-	features := make([][]int, len(service.Reads))
-	for i, output := range service.Outputs {
-		asked := features[output.Read]
-		at := 0
-		for at < len(asked) && asked[at] != output.Feature {
-			at++
-		}
-		if at == len(asked) {
-			features[output.Read] = append(asked, output.Feature)
-		}
-		a.columns[i] = at
+// newAnswer lists the files of every read. A view that is read twice has the same files for both.
+func newAnswer(ctx context.Context, service *registry.Service, files *source.Files, inputs [][]source.File) (*answer, error) {
+	a := &answer{
+		service: service, results: make([]*asof.Result, len(service.Reads)), inputs: inputs,
+		features: make([][]int, len(service.Reads)), columns: make([]int, len(service.Outputs)), first: make([]int, len(service.Reads)),
 	}
-	for r, read := range service.Reads {
-		var list []source.File
-		if opts.inputs != nil {
-			list = opts.inputs[r]
-		} else {
+	// Those of a fixed width come first: they are gathered together, as many as there is room for.
+	for _, fixed := range []bool{true, false} {
+		for i, output := range service.Outputs {
+			asked := a.features[output.Read]
+			if outputType(service, i).FixedWidth() == fixed && !slices.Contains(asked, output.Feature) {
+				a.features[output.Read] = append(asked, output.Feature)
+			}
+		}
+	}
+	for i, output := range service.Outputs {
+		a.columns[i] = slices.Index(a.features[output.Read], output.Feature)
+	}
+	if inputs != nil {
+		return a, nil
+	}
+	listed := map[*registry.View][]source.File{}
+	for _, read := range service.Reads {
+		list, ok := listed[read.View]
+		if !ok {
 			var err error
 			if list, err = files.List(ctx, read.View.Source.Parquet); err != nil {
 				return nil, fmt.Errorf("view %s: %w", read.View.Name, err)
 			}
+			listed[read.View] = list
 		}
-		spine := asof.Spine{Times: times}
-		for _, key := range read.Binding {
-			spine.Keys = append(spine.Keys, keys[key])
-		}
-		input := asof.Input{View: read.View, Source: files, Files: list, Cutoff: asof.NoCutoff}
-		result, err := asof.Join(ctx, spine, input, features[r], asof.Options{
-			Workers: opts.workers, Progress: readProgress(service, r, opts.progress),
-		})
-		if err != nil {
-			return nil, fmt.Errorf("view %s: %w", read.View.Name, err)
-		}
-		if len(result.Status) != len(times) {
-			return nil, fmt.Errorf("view %s: joined %d rows of %d", read.View.Name, len(result.Status), len(times))
-		}
-		a.results = append(a.results, result)
 		a.inputs = append(a.inputs, list)
 	}
 	return a, nil
 }
 
-func readProgress(service *registry.Service, read int, progress func(Progress)) func(done, about int64) {
-	if progress == nil {
-		return nil
+// join answers every read of a service, all features gathered. keys has one vector per Service.RequestKeys.
+func join(
+	ctx context.Context, service *registry.Service, files *source.Files,
+	times []int64, keys []*columnar.Vector, opts joinOptions,
+) (*answer, error) {
+	a, err := newAnswer(ctx, service, files, opts.inputs)
+	if err != nil {
+		return nil, err
 	}
-	stage := readName(service, read)
-	return func(done, about int64) { progress(Progress{Stage: stage, Done: done, Size: about}) }
+	for r := range service.Reads {
+		if err := a.match(ctx, r, files, times, keys, opts); err != nil {
+			return nil, err
+		}
+		if err := a.gather(ctx, r, 0, len(a.features[r])); err != nil {
+			return nil, err
+		}
+	}
+	return a, nil
+}
+
+// match finds the rows that answer a read.
+func (a *answer) match(
+	ctx context.Context, r int, files *source.Files, times []int64, keys []*columnar.Vector, opts joinOptions,
+) error {
+	read := a.service.Reads[r]
+	spine := asof.Spine{Times: times}
+	for _, key := range read.Binding {
+		spine.Keys = append(spine.Keys, keys[key])
+	}
+	input := asof.Input{View: read.View, Source: files, Files: a.inputs[r], Cutoff: asof.NoCutoff}
+	options := asof.Options{Workers: opts.workers, Limits: opts.limits}
+	if opts.progress != nil {
+		options.Progress = func(done, about int64) { opts.progress(r, done, about) }
+	}
+	result, err := asof.Match(ctx, spine, input, options)
+	if err != nil {
+		return fmt.Errorf("view %s: %w", read.View.Name, err)
+	}
+	if len(result.Status) != len(times) {
+		return fmt.Errorf("view %s: joined %d rows of %d", read.View.Name, len(result.Status), len(times))
+	}
+	a.results[r] = result
+	return nil
+}
+
+// gather reads the features [from, to) of those that outputs need of a read, in place of what was gathered of it before.
+func (a *answer) gather(ctx context.Context, r, from, to int) error {
+	a.first[r] = from
+	if err := a.results[r].Gather(ctx, a.features[r][from:to]); err != nil {
+		return fmt.Errorf("view %s: %w", a.service.Reads[r].View.Name, err)
+	}
+	return nil
 }
 
 // readName is a view's name, with its binding where the service reads the view more than once.
@@ -101,34 +140,28 @@ func readName(service *registry.Service, read int) string {
 	return r.View.Name
 }
 
-// cells appends the rows [lo, hi) of an output to dst, defaults filled in (R6), and counts them. scratch is memory of
-// the output's type.
-func (a *answer) cells(output, lo, hi int, dst, scratch *columnar.Vector, counts *FeatureCounts) *columnar.Vector {
+// cells replaces dst by the rows [lo, hi) of an output whose feature is gathered, defaults filled in (R6), and returns how
+// many cells are null because their row says so. scratch is memory of the output's type.
+func (a *answer) cells(output, lo, hi int, dst, scratch *columnar.Vector) (nulls int) {
 	o := a.service.Outputs[output]
 	result := a.results[o.Read]
 	byDefault := a.service.Reads[o.Read].View.Defaults[o.Feature]
-	status := result.Status[lo:hi]
+	dst.Reset()
 	values := dst
 	if byDefault != nil {
 		scratch.Reset()
 		values = scratch
 	}
-	from := values.Len()
-	result.Cells(a.columns[output], lo, hi, values)
-	for i, s := range status {
-		switch {
-		case s == columnar.Expired:
-			counts.Expired++
-		case s != columnar.Present:
-			counts.NotFound++
-		case values.IsNull(from + i):
-			counts.Null++
-		default:
-			counts.Present++
+	result.Cells(a.columns[output]-a.first[o.Read], lo, hi, values)
+	status := result.Status[lo:hi]
+	nulls = values.NullCount()
+	for _, s := range status {
+		if s != columnar.Present {
+			nulls--
 		}
 	}
 	if byDefault == nil {
-		return dst
+		return nulls
 	}
 	for i, s := range status {
 		if s == columnar.Present {
@@ -137,17 +170,17 @@ func (a *answer) cells(output, lo, hi int, dst, scratch *columnar.Vector, counts
 			dst.AppendFrom(byDefault, 0)
 		}
 	}
-	return dst
+	return nulls
 }
 
-// size returns the bytes that cells would append for a row of an output of no fixed width.
+// size returns the bytes of a row of an output of no fixed width whose feature is gathered.
 func (a *answer) size(output, row int) int {
 	o := a.service.Outputs[output]
 	result := a.results[o.Read]
 	if byDefault := a.service.Reads[o.Read].View.Defaults[o.Feature]; byDefault != nil && result.Status[row] != columnar.Present {
 		return byDefault.Size(0)
 	}
-	return result.Size(a.columns[output], row)
+	return result.Size(a.columns[output]-a.first[o.Read], row)
 }
 
 // outputType is the type of an output's column.

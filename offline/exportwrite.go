@@ -1,146 +1,161 @@
 package offline
 
 import (
+	"bufio"
 	"context"
+	"errors"
 	"fmt"
+	"io"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/offline/parquet"
 )
 
-// Row groups hold groupRows, fewer where rows are so wide that a group would take more than groupBytes of the spine or
-// of the features. The size follows from the rows alone, so that the output's bytes do not depend on workers.
+// Row groups hold groupRows, or what the request says, fewer where rows are so wide that a group would take more than
+// groupBytes of the spine or of the features' cells of no fixed width. The size follows from the rows alone, so that the
+// output's bytes do not depend on workers or memory.
 const (
 	groupRows  = 122_880
 	groupBytes = 64 << 20
 )
 
-// cellRows bounds the vectors between the join and the encoder.
-const cellRows = 8192
-
-// column makes one column of the output, row group by row group.
-type column interface {
-	// encode encodes the rows [lo, hi), which follow those of the call before.
-	encode(ctx context.Context, lo, hi int) (*parquet.Encoded, error)
-	// end checks, after the last row, that nothing is left over.
-	end(ctx context.Context) error
+// rowGroup is one row group of the output, encoded.
+type rowGroup struct {
+	block
+	chunks []*parquet.Encoded
 }
 
-// write writes the output: the columns of a row group concurrently, row groups in order. In memory is one row group.
+// write writes the output. While one row group is written, the spine's columns of the next ones are encoded.
 func (e *export) write(ctx context.Context) error {
-	schema := e.spine.columns.Schema()
-	width := len(schema.Leaves())
-	for i, output := range e.req.Service.Outputs {
-		schema.Add(output.Name, outputType(e.req.Service, i))
-	}
-	w, err := parquet.NewWriter(e.out, schema)
-	if err != nil {
+	ready := make(chan rowGroup, 1)
+	both, ctx := errgroup.WithContext(ctx)
+	both.Go(func() error {
+		defer close(ready)
+		return e.assemble(ctx, ready)
+	})
+	both.Go(func() error { return e.writeGroups(ctx, ready) })
+	if err := both.Wait(); err != nil {
 		return err
 	}
-	rows := len(e.spine.times)
-	step := e.groupRows(rows)
-	columns := make([]column, len(schema.Leaves()))
-	e.counts = make([]FeatureCounts, len(e.req.Service.Outputs))
-	for i, leaf := range schema.Leaves() {
-		if i < width {
+	if e.rows != int64(len(e.spine.times)) {
+		return fmt.Errorf("wrote %d rows for a spine of %d", e.rows, len(e.spine.times))
+	}
+	return nil
+}
+
+// assemble sends the row groups in order.
+func (e *export) assemble(ctx context.Context, ready chan<- rowGroup) (err error) {
+	columns := make([]column, len(e.encoded))
+	for i := range columns {
+		if i < e.width {
 			cursor := e.spine.columns.Cursor(i)
 			defer cursor.Close()
-			columns[i] = &spineColumn{cursor: cursor, chunk: parquet.NewChunk(leaf, min(rows, step))}
-			continue
-		}
-		output := i - width
-		e.counts[output].Name = e.req.Service.Outputs[output].Name
-		t := outputType(e.req.Service, output)
-		columns[i] = &featureColumn{
-			answer: e.answer, output: output, counts: &e.counts[output],
-			chunk: parquet.NewChunk(leaf, min(rows, step)),
-			cells: columnar.NewVector(t, min(rows, cellRows)), scratch: columnar.NewVector(t, min(rows, cellRows)),
+			columns[i] = &spineColumn{leaf: e.schema.Leaves()[i], cursor: cursor}
+		} else {
+			c := &featureColumn{leaf: e.schema.Leaves()[i], blocks: e.encoded[i]}
+			defer c.close()
+			columns[i] = c
 		}
 	}
-	encoded := make([]*parquet.Encoded, len(columns))
-	for lo := 0; lo < rows; {
-		hi := e.groupEnd(lo, min(rows, lo+step))
-		if err := e.encodeGroup(ctx, columns, encoded, lo, hi); err != nil {
-			return err
+	encoders := make([]*chunkEncoder, workers(e.req.Workers))
+	for i := range encoders {
+		encoders[i] = &chunkEncoder{encoder: parquet.NewEncoder(e.opts.codec)}
+	}
+	for at, b := range e.blocks {
+		groups := e.groups(b)
+		for _, g := range groups {
+			out := rowGroup{g, make([]*parquet.Encoded, len(columns))}
+			err := parallel(ctx, len(encoders), len(columns), func(worker, i int) (err error) {
+				out.chunks[i], err = columns[i].next(ctx, at, g.hi-g.lo, encoders[worker])
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			select {
+			case ready <- out:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
-		if err := w.WriteRowGroup(encoded); err != nil {
-			return err
-		}
-		if e.progress != nil {
-			e.progress(Progress{Stage: "write", Done: int64(hi), Size: int64(rows)})
-		}
-		lo = hi
 	}
 	for _, c := range columns {
 		if err := c.end(ctx); err != nil {
 			return err
 		}
 	}
-	if w.Rows() != int64(rows) {
-		return fmt.Errorf("wrote %d rows for a spine of %d", w.Rows(), rows)
-	}
-	if err := w.Close(); err != nil {
-		return err
-	}
-	e.rows, e.bytes = w.Rows(), w.Size()
 	return nil
 }
 
-func (e *export) encodeGroup(ctx context.Context, columns []column, encoded []*parquet.Encoded, lo, hi int) error {
-	each, ctx := errgroup.WithContext(ctx)
-	each.SetLimit(workers(e.req.Workers))
-	for i, c := range columns {
-		each.Go(func() (err error) {
-			if err := ctx.Err(); err != nil {
+// writeGroups writes the row groups into the files of the output.
+func (e *export) writeGroups(ctx context.Context, ready <-chan rowGroup) error {
+	file, err := e.createPart(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { file.discard() }()
+	part := 0
+	for group := range ready {
+		if group.part != part {
+			if err := file.finish(ctx); err != nil {
 				return err
 			}
-			encoded[i], err = c.encode(ctx, lo, hi)
+			if file, err = e.createPart(ctx); err != nil {
+				return err
+			}
+			part = group.part
+		}
+		if err := file.writer.WriteRowGroup(group.chunks); err != nil {
 			return err
-		})
+		}
+		e.rows += int64(group.hi - group.lo)
+		e.progress.written(group.hi)
 	}
-	return each.Wait()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return file.finish(ctx)
 }
 
-// groupEnd returns where the row group that begins at lo ends, at most at most.
-func (e *export) groupEnd(lo, most int) int {
-	var wide []int
-	for i := range e.req.Service.Outputs {
-		if !outputType(e.req.Service, i).FixedWidth() {
-			wide = append(wide, i)
-		}
-	}
-	size := 0
-	for row := lo; row < most && len(wide) > 0; row++ {
-		for _, output := range wide {
-			size += e.answer.size(output, row)
-		}
-		if size > groupBytes && row > lo {
-			return row
-		}
-	}
-	return most
+// column makes one column of the output, row group by row group. Calls do not overlap.
+type column interface {
+	// next encodes the next n rows, which are of the block at that index.
+	next(ctx context.Context, block, n int, encoder *chunkEncoder) (*parquet.Encoded, error)
+	// end checks, after the last row, that nothing is left over.
+	end(ctx context.Context) error
 }
 
-// groupRows returns how many rows of the spine a row group takes.
-func (e *export) groupRows(rows int) int {
-	perRow := max(1, e.spine.parquet.size/max(1, int64(rows)))
-	return int(min(groupRows, max(1024, groupBytes/perRow)))
+// chunkEncoder is one worker's memory.
+type chunkEncoder struct {
+	encoder *parquet.Encoder
+	chunk   *parquet.Chunk
+}
+
+// encode encodes the next n rows under a cursor.
+func (c *chunkEncoder) encode(ctx context.Context, leaf *parquet.Leaf, cursor *parquet.Cursor, n int) (*parquet.Encoded, error) {
+	if c.chunk == nil {
+		c.chunk = parquet.NewChunk(leaf, n)
+	}
+	c.chunk.Restart(leaf)
+	if err := cursor.Next(ctx, n, c.chunk); err != nil {
+		return nil, err
+	}
+	return c.encoder.Encode(c.chunk)
 }
 
 // spineColumn repeats a column of the spine.
 type spineColumn struct {
+	leaf   *parquet.Leaf
 	cursor *parquet.Cursor
-	chunk  *parquet.Chunk
 }
 
-func (c *spineColumn) encode(ctx context.Context, lo, hi int) (*parquet.Encoded, error) {
-	c.chunk.Reset()
-	if err := c.cursor.Next(ctx, hi-lo, c.chunk); err != nil {
+func (c *spineColumn) next(ctx context.Context, _, n int, encoder *chunkEncoder) (*parquet.Encoded, error) {
+	e, err := encoder.encode(ctx, c.leaf, c.cursor, n)
+	if err != nil {
 		return nil, fmt.Errorf("read spine: %w", err)
 	}
-	return parquet.Encode(c.chunk)
+	return e, nil
 }
 
 func (c *spineColumn) end(ctx context.Context) error {
@@ -150,23 +165,110 @@ func (c *spineColumn) end(ctx context.Context) error {
 	return nil
 }
 
-// featureColumn is an output of the service.
+// featureColumn is an output of the service: encoded already, but in other pieces where rows are wide. Those are decoded
+// and divided anew.
 type featureColumn struct {
-	answer         *answer
-	output         int
-	counts         *FeatureCounts
-	chunk          *parquet.Chunk
-	cells, scratch *columnar.Vector
+	leaf   *parquet.Leaf
+	blocks [][]*parquet.Encoded
+	block  int             // that cursor reads
+	cursor *parquet.Cursor // nil for none
 }
 
-func (c *featureColumn) encode(_ context.Context, lo, hi int) (*parquet.Encoded, error) {
-	c.chunk.Reset()
-	for ; lo < hi; lo += cellRows {
-		c.cells.Reset()
-		c.answer.cells(c.output, lo, min(hi, lo+cellRows), c.cells, c.scratch, c.counts)
-		c.chunk.Append(c.cells)
+func (c *featureColumn) next(ctx context.Context, block, n int, encoder *chunkEncoder) (*parquet.Encoded, error) {
+	pieces := c.blocks[block]
+	if len(pieces) == 1 && pieces[0].Rows() == n {
+		c.blocks[block] = nil // its memory goes once it is written
+		return pieces[0], nil
 	}
-	return parquet.Encode(c.chunk)
+	if c.cursor == nil || c.block != block {
+		if err := c.end(ctx); err != nil {
+			return nil, err
+		}
+		c.cursor, c.block = parquet.Reread(c.leaf, pieces), block
+	}
+	return encoder.encode(ctx, c.leaf, c.cursor, n)
 }
 
-func (c *featureColumn) end(context.Context) error { return nil }
+func (c *featureColumn) end(ctx context.Context) error {
+	if c.cursor == nil {
+		return nil
+	}
+	err := c.cursor.End(ctx)
+	c.blocks[c.block] = nil
+	c.close()
+	return err
+}
+
+func (c *featureColumn) close() {
+	if c.cursor != nil {
+		c.cursor.Close()
+		c.cursor = nil
+	}
+}
+
+// part is a file of the output that is being written.
+type part struct {
+	export *export
+	out    *output
+	writer *parquet.Writer
+	temp   *temporary // the Parquet that becomes Arrow, nil for none
+	buffer *bufio.Writer
+}
+
+// createPart begins the next file of the output.
+func (e *export) createPart(ctx context.Context) (_ *part, err error) {
+	p := &part{export: e}
+	if p.out, err = e.target.create(ctx); err != nil {
+		return nil, err
+	}
+	w := io.Writer(p.out)
+	if e.opts.arrow {
+		if p.temp, err = newTemporary(e.spill.folder); err != nil {
+			return nil, err
+		}
+		p.buffer = bufio.NewWriterSize(p.temp, 1<<20)
+		w = p.buffer
+	}
+	if p.writer, err = parquet.NewWriter(w, e.schema); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
+}
+
+// finish writes what comes after the last row group, and makes the file complete under its temporary name.
+func (p *part) finish(ctx context.Context) error {
+	if err := p.writer.Close(); err != nil {
+		return err
+	}
+	if p.temp != nil {
+		if err := p.buffer.Flush(); err != nil {
+			return err
+		}
+		if err := writeArrow(ctx, p.temp, p.writer.Size(), p.out, p.export.opts.arrowOptions()); err != nil {
+			return err
+		}
+		if err := p.close(); err != nil {
+			return err
+		}
+	}
+	sum, err := p.out.finish()
+	if err != nil {
+		return err
+	}
+	p.export.files = append(p.export.files, written{Path: p.out.path, Rows: p.writer.Rows(), Bytes: p.out.size, SHA256: sum})
+	p.export.bytes += p.out.size
+	return nil
+}
+
+// close gives up the temporary file.
+func (p *part) close() error {
+	if p.temp == nil {
+		return nil
+	}
+	err := p.temp.close()
+	p.temp = nil
+	return err
+}
+
+// discard gives up the temporary file; the target discards the rest.
+func (p *part) discard() { _ = p.close() }

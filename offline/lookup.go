@@ -59,7 +59,8 @@ func Lookup(ctx context.Context, req LookupRequest) (*Answer, error) {
 			}
 			status[row] = s
 		}
-		filled := joined.cells(i, 0, rows, columnar.NewVector(t, rows), columnar.NewVector(t, rows), &FeatureCounts{})
+		filled := columnar.NewVector(t, rows)
+		joined.cells(i, 0, rows, filled, columnar.NewVector(t, rows))
 		out.Columns = append(out.Columns, filled)
 		out.Status = append(out.Status, status)
 	}

@@ -46,29 +46,26 @@ const (
 	resolved  = 0.6 // of the rows that are not found as they are
 )
 
-// readReports tells how every read answered the spine.
-func (e *export) readReports() []ReadReport {
-	reports := make([]ReadReport, len(e.answer.results))
-	for r, result := range e.answer.results {
-		report := ReadReport{Name: readName(e.req.Service, r), Newest: math.MaxInt64, Stats: result.Stats}
-		for i, status := range result.Status {
-			switch status {
-			case columnar.Present:
-				report.Present++
-				age := e.spine.times[i] - result.Event[i]
-				report.Newest, report.Oldest = min(report.Newest, age), max(report.Oldest, age)
-			case columnar.Expired:
-				report.Expired++
-			default:
-				report.NotFound++
-			}
+// readReport tells how a read answered the spine.
+func (e *export) readReport(r int) ReadReport {
+	result := e.answer.results[r]
+	report := ReadReport{Name: readName(e.req.Service, r), Newest: math.MaxInt64, Stats: result.Stats}
+	for i, status := range result.Status {
+		switch status {
+		case columnar.Present:
+			report.Present++
+			age := e.spine.times[i] - result.Event[i]
+			report.Newest, report.Oldest = min(report.Newest, age), max(report.Oldest, age)
+		case columnar.Expired:
+			report.Expired++
+		default:
+			report.NotFound++
 		}
-		if report.Present == 0 {
-			report.Newest = 0
-		}
-		reports[r] = report
 	}
-	return reports
+	if report.Present == 0 {
+		report.Newest = 0
+	}
+	return report
 }
 
 // warnings looks into every read of which most rows have no value. What it can't find out, because a file can't be
@@ -400,7 +397,7 @@ func zoneWarning(from, to int64) Warning {
 	}
 	return Warning{
 		Code: WarnTimeZone,
-		Text: fmt.Sprintf("most would at times %s %s; looks like the time zone", hours, direction),
+		Text: fmt.Sprintf("most would find one at times %s %s; looks like the time zone", hours, direction),
 		Fix: fmt.Sprintf("if the spine's times are local ones, of a zone %s UTC, say it with --timezone; if the source's are, with its `timezone`",
 			ahead),
 	}

@@ -43,6 +43,12 @@ func (c *Chunk) Reset() {
 	}
 }
 
+// Restart empties the chunk for another leaf and keeps its memory.
+func (c *Chunk) Restart(leaf *Leaf) {
+	c.leaf = leaf
+	c.Reset()
+}
+
 // Rows returns the rows of the chunk.
 func (c *Chunk) Rows() int { return c.rows }
 

@@ -1,0 +1,293 @@
+package offline
+
+import (
+	"context"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/offline/parquet"
+)
+
+const (
+	// cellRows and cellBytes bound the vectors between the join and the encoder.
+	cellRows  = 8192
+	cellBytes = 8 << 20
+	// wideBytes is what a feature of no fixed width is taken to need per row until it has been measured.
+	wideBytes = 64
+)
+
+// block is a run of spine rows: a row group of the output, or several where its rows are wide.
+type block struct {
+	lo, hi int
+	part   int // the file of the output it belongs to
+}
+
+// divide divides the spine's rows. It follows from the request and the spine alone.
+func (e *export) divide(rows int) []block {
+	step := int(min(int64(e.opts.groupRows), max(1024, groupBytes/max(1, e.spine.size()/max(1, int64(rows))))))
+	perPart := rows
+	if e.req.PartRows > 0 {
+		perPart = int(min(e.req.PartRows, int64(rows)))
+	}
+	var blocks []block
+	for lo := 0; lo < rows; {
+		part := lo / perPart
+		hi := min(lo+step, (part+1)*perPart, rows)
+		blocks = append(blocks, block{lo, hi, part})
+		lo = hi
+	}
+	return blocks
+}
+
+// encodeRead answers a read, and encodes its outputs as far as memory allows at a time.
+func (e *export) encodeRead(ctx context.Context, r int) error {
+	opts := joinOptions{workers: e.req.Workers, limits: e.req.Limits, progress: e.progress.matched}
+	if err := e.answer.match(ctx, r, e.req.Source, e.spine.times, e.spine.keys, opts); err != nil {
+		return err
+	}
+	result := e.answer.results[r]
+	e.reads[r] = e.readReport(r)
+	for from := 0; from < len(e.answer.features[r]); {
+		to := e.step(r, from, result.Found())
+		if err := e.answer.gather(ctx, r, from, to); err != nil {
+			return err
+		}
+		e.progress.gathered(r, to-from)
+		var outputs []int
+		for i, o := range e.req.Service.Outputs {
+			if at := e.answer.columns[i]; o.Read == r && at >= from && at < to {
+				outputs = append(outputs, i)
+			}
+		}
+		if err := e.encodeOutputs(ctx, r, outputs); err != nil {
+			return err
+		}
+		from = to
+	}
+	e.answer.results[r] = result.Summary()
+	return nil
+}
+
+// step returns up to which of a read's features, from one on, there is room to gather.
+func (e *export) step(r, from, rows int) int {
+	view, features := e.req.Service.Reads[r].View, e.answer.features[r]
+	room := e.opts.memory / 2
+	to := from
+	for ; to < len(features); to++ {
+		t := view.Features[features[to]].Type
+		need := int64(rows) * wideBytes
+		if t.FixedWidth() {
+			need = int64(rows)*int64(t.Kind.Width()) + int64(rows)/8
+		}
+		if room -= need; room < 0 {
+			break
+		}
+	}
+	return max(to, from+1)
+}
+
+// encodeOutputs encodes outputs of a read whose features are gathered.
+func (e *export) encodeOutputs(ctx context.Context, r int, outputs []int) error {
+	nulls := make([]atomic.Int64, len(outputs))
+	encoders := make([]*featureEncoder, workers(e.req.Workers))
+	err := parallel(ctx, len(encoders), len(outputs)*len(e.blocks), func(worker, task int) error {
+		w := encoders[worker]
+		if w == nil {
+			w = &featureEncoder{export: e, encoder: parquet.NewEncoder(e.opts.codec)}
+			encoders[worker] = w
+		}
+		i, b := task/len(e.blocks), task%len(e.blocks)
+		n, err := w.encode(outputs[i], b)
+		nulls[i].Add(int64(n))
+		e.progress.encoded(r, e.blocks[b].hi-e.blocks[b].lo)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	for i, output := range outputs {
+		null, read := nulls[i].Load(), e.reads[r]
+		e.counts[output] = FeatureCounts{
+			Name: e.req.Service.Outputs[output].Name, Present: read.Present - null, Null: null, Expired: read.Expired, NotFound: read.NotFound,
+		}
+	}
+	return nil
+}
+
+// parallel calls fn for the tasks [0, n); calls for one worker do not overlap.
+func parallel(ctx context.Context, workers, n int, fn func(worker, task int) error) error {
+	var next atomic.Int64
+	each, ctx := errgroup.WithContext(ctx)
+	for worker := range min(workers, n) {
+		each.Go(func() error {
+			for {
+				task := int(next.Add(1)) - 1
+				if task >= n {
+					return nil
+				}
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+				if err := fn(worker, task); err != nil {
+					return err
+				}
+			}
+		})
+	}
+	return each.Wait()
+}
+
+// featureEncoder is one worker's memory.
+type featureEncoder struct {
+	export         *export
+	encoder        *parquet.Encoder
+	chunk          *parquet.Chunk
+	cells, scratch *columnar.Vector
+	sizes          []uint32
+}
+
+// encode encodes a block of an output, in pieces where its cells are wide, and returns how many of them are null.
+func (w *featureEncoder) encode(output, at int) (nulls int, err error) {
+	e := w.export
+	b := e.blocks[at]
+	leaf := e.schema.Leaves()[e.width+output]
+	t := outputType(e.req.Service, output)
+	if w.chunk == nil {
+		w.chunk = parquet.NewChunk(leaf, b.hi-b.lo)
+	}
+	w.chunk.Restart(leaf)
+	if w.cells == nil || w.cells.Type != t {
+		w.cells, w.scratch = columnar.NewVector(t, cellRows), columnar.NewVector(t, cellRows)
+	}
+	if !t.FixedWidth() {
+		w.measure(output, b)
+	}
+	var pieces []*parquet.Encoded
+	for lo := b.lo; lo < b.hi; {
+		end := w.pieceEnd(t, b, lo)
+		for lo < end {
+			hi := w.cellsEnd(t, b, lo, end)
+			nulls += e.answer.cells(output, lo, hi, w.cells, w.scratch)
+			w.chunk.Append(w.cells)
+			lo = hi
+		}
+		piece, err := w.encoder.Encode(w.chunk)
+		if err != nil {
+			return nulls, err
+		}
+		w.chunk.Reset()
+		if err := e.spill.keep(piece); err != nil {
+			return nulls, err
+		}
+		pieces = append(pieces, piece)
+	}
+	e.encoded[e.width+output][at] = pieces
+	return nulls, nil
+}
+
+// measure takes the sizes of a block's cells, and adds them to those of the export's rows.
+func (w *featureEncoder) measure(output int, b block) {
+	w.sizes = w.sizes[:0]
+	for row := b.lo; row < b.hi; row++ {
+		w.sizes = append(w.sizes, uint32(min(w.export.answer.size(output, row), math.MaxUint32)))
+	}
+	w.export.sizes.add(b.lo, w.sizes)
+}
+
+// pieceEnd returns where the piece that begins at lo ends: its cells take at most groupBytes, or it is one row.
+func (w *featureEncoder) pieceEnd(t columnar.Type, b block, lo int) int {
+	if t.FixedWidth() {
+		return b.hi
+	}
+	return lo + runWithin(w.sizes[lo-b.lo:], groupBytes)
+}
+
+func (w *featureEncoder) cellsEnd(t columnar.Type, b block, lo, end int) int {
+	end = min(end, lo+cellRows)
+	if t.FixedWidth() {
+		return end
+	}
+	return lo + runWithin(w.sizes[lo-b.lo:end-b.lo], cellBytes)
+}
+
+// runWithin returns how many rows from the first on take at most so many bytes, at least one.
+func runWithin(sizes []uint32, bytes int) int {
+	total := 0
+	for i, size := range sizes {
+		if total += int(size); total > bytes && i > 0 {
+			return i
+		}
+	}
+	return len(sizes)
+}
+
+// rowSizes is per spine row the bytes of its cells of no fixed width.
+type rowSizes struct {
+	mu   sync.Mutex
+	rows []uint32
+}
+
+// add adds sizes from a row on.
+func (s *rowSizes) add(from int, sizes []uint32) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, size := range sizes {
+		row := &s.rows[from+i]
+		*row += min(size, math.MaxUint32-*row)
+	}
+}
+
+// groups divides a block into row groups, of which each takes at most groupBytes of cells of no fixed width, or is one
+// row.
+func (e *export) groups(b block) []block {
+	if e.sizes.rows == nil {
+		return []block{b}
+	}
+	var groups []block
+	for lo := b.lo; lo < b.hi; {
+		hi := lo + runWithin(e.sizes.rows[lo:b.hi], groupBytes)
+		groups = append(groups, block{lo, hi, b.part})
+		lo = hi
+	}
+	return groups
+}
+
+// prepare lays out the output: its schema, its blocks, and room for what is encoded.
+func (e *export) prepare() error {
+	e.schema = e.spine.columns.Schema()
+	e.width = len(e.schema.Leaves())
+	service := e.req.Service
+	wide := false
+	for i, output := range service.Outputs {
+		t := outputType(service, i)
+		e.schema.Add(output.Name, t)
+		wide = wide || !t.FixedWidth()
+	}
+	rows := len(e.spine.times)
+	e.blocks = e.divide(rows)
+	perFile := int64(rows)
+	if e.req.PartRows > 0 {
+		perFile = min(perFile, e.req.PartRows)
+	}
+	if most := int64(math.MaxInt16 + 1); perFile > most*int64(e.opts.groupRows) {
+		return e.opts.tooManyGroups(perFile, most)
+	}
+	e.encoded = make([][][]*parquet.Encoded, len(e.schema.Leaves()))
+	for i := e.width; i < len(e.encoded); i++ {
+		e.encoded[i] = make([][]*parquet.Encoded, len(e.blocks))
+	}
+	if wide {
+		e.sizes.rows = make([]uint32, rows)
+	}
+	e.counts = slices.Repeat([]FeatureCounts{{}}, len(service.Outputs))
+	for i, output := range service.Outputs {
+		e.counts[i].Name = output.Name
+	}
+	e.reads = make([]ReadReport, len(service.Reads))
+	return nil
+}
