@@ -1,15 +1,18 @@
 package offline
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	pqfile "github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 )
 
@@ -21,46 +24,211 @@ type arrowOptions struct {
 }
 
 // writeArrow writes the columns and rows of a finished Parquet output as Arrow IPC, batch by batch: in memory is one
-// batch. Columns have the types that the Parquet's ARROW:schema gives them, else those that its own schema does. The
-// bytes depend on the Parquet and the options alone.
-func writeArrow(ctx context.Context, parquet io.ReaderAt, size int64, w io.Writer, o arrowOptions) (err error) {
-	defer arrowGuard(&err)
-	file, err := pqfile.NewParquetReader(io.NewSectionReader(parquet, 0, size))
-	if err != nil {
-		return fmt.Errorf("read the finished output: %w", err)
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
+// batch, and the dictionaries of columns that have one. Columns have the types that the Parquet's ARROW:schema gives
+// them, else those that its own schema does. The bytes depend on the Parquet and the options alone.
+func writeArrow(ctx context.Context, in io.ReaderAt, size int64, w io.Writer, o arrowOptions) (err error) {
+	// What a spine holds comes through here, and Arrow's library panics over some of it.
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("write Arrow: %v", r)
+		}
+	}()
 	if o.BatchRows == 0 {
 		o.BatchRows = groupRows
 	}
-	reader, err := pqarrow.NewFileReader(file, pqarrow.ArrowReadProperties{BatchSize: int64(o.BatchRows)}, memory.DefaultAllocator)
+	c, err := newArrowConversion(in, size, o)
 	if err != nil {
-		return fmt.Errorf("read the finished output: %w", err)
+		return fmt.Errorf("write Arrow: %w", err)
 	}
-	batches, err := reader.GetRecordReader(ctx, nil, nil)
+	defer c.close()
+	if err := c.collectDictionaries(ctx); err != nil {
+		return fmt.Errorf("write Arrow: %w", err)
+	}
+	schema := c.schema()
+	out, err := newArrowWriter(w, schema, o)
 	if err != nil {
-		return fmt.Errorf("read the finished output: %w", err)
+		return fmt.Errorf("write Arrow: %w", err)
 	}
-	defer batches.Release()
-	out, err := newArrowWriter(w, batches.Schema(), o)
-	if err != nil {
-		return err
-	}
-	for batches.Next() {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := out.Write(batches.RecordBatch()); err != nil {
-			return fmt.Errorf("write Arrow: %w", err)
-		}
-	}
-	if err := batches.Err(); err != nil {
-		return fmt.Errorf("read the finished output: %w", err)
+	if err := c.write(ctx, schema, out.Write); err != nil {
+		return fmt.Errorf("write Arrow: %w", err)
 	}
 	if err := out.Close(); err != nil {
 		return fmt.Errorf("write Arrow: %w", err)
 	}
 	return nil
+}
+
+// arrowConversion reads Parquet as Arrow batches.
+type arrowConversion struct {
+	file     *file.Reader
+	reader   *pqarrow.FileReader
+	fields   []arrow.Field
+	metadata arrow.Metadata
+	dresses  []arrowDress // per field
+}
+
+func newArrowConversion(in io.ReaderAt, size int64, o arrowOptions) (*arrowConversion, error) {
+	c := &arrowConversion{}
+	var err error
+	if c.file, err = file.NewParquetReader(io.NewSectionReader(in, 0, size)); err != nil {
+		return nil, err
+	}
+	original, keys, values := (*arrow.Schema)(nil), []string(nil), []string(nil)
+	for _, kv := range c.file.MetaData().KeyValueMetadata() {
+		if kv.Key == arrowSchemaKey {
+			original = readArrowSchema(kv.GetValue())
+			continue
+		}
+		keys, values = append(keys, kv.Key), append(values, kv.GetValue())
+	}
+	// The library restores fewer types than there are, and fails on others.
+	c.file.MetaData().FileMetaData.KeyValueMetadata = nil
+	if c.reader, err = pqarrow.NewFileReader(c.file, pqarrow.ArrowReadProperties{BatchSize: int64(o.BatchRows)}, memory.DefaultAllocator); err != nil {
+		return nil, errors.Join(err, c.file.Close())
+	}
+	plain, err := c.reader.Schema()
+	if err != nil {
+		return nil, errors.Join(err, c.file.Close())
+	}
+	c.fields, c.metadata = plain.Fields(), arrow.NewMetadata(keys, values)
+	if original != nil && original.NumFields() != len(c.fields) {
+		original = nil
+	}
+	for i := range c.fields {
+		f := &c.fields[i]
+		f.Metadata = withoutFieldID(f.Metadata)
+		to := f.Type
+		if original != nil {
+			to = original.Field(i).Type
+			if m := original.Field(i).Metadata; m.Len() > 0 {
+				f.Metadata = m
+			}
+		}
+		c.dresses = append(c.dresses, newArrowDress(f.Type, to))
+	}
+	return c, nil
+}
+
+func (c *arrowConversion) close() {
+	for _, dress := range c.dresses {
+		for _, d := range dictionariesOf(dress) {
+			d.release()
+		}
+	}
+	_ = c.file.Close()
+}
+
+const arrowSchemaKey = "ARROW:schema"
+
+// readArrowSchema returns the schema that Arrow's writers leave in a Parquet file, nil where it can't be read: the file
+// is complete without it.
+func readArrowSchema(value string) (schema *arrow.Schema) {
+	defer func() {
+		if recover() != nil {
+			schema = nil
+		}
+	}()
+	raw, err := base64.StdEncoding.DecodeString(value)
+	if err != nil {
+		return nil
+	}
+	r, err := ipc.NewReader(bytes.NewReader(raw))
+	if err != nil {
+		return nil
+	}
+	defer r.Release()
+	return r.Schema()
+}
+
+func (c *arrowConversion) schema() *arrow.Schema {
+	fields := make([]arrow.Field, len(c.fields))
+	for i, f := range c.fields {
+		fields[i] = f
+		fields[i].Type = c.dresses[i].dataType()
+	}
+	return arrow.NewSchema(fields, &c.metadata)
+}
+
+// collectDictionaries reads the columns that have dictionaries once.
+func (c *arrowConversion) collectDictionaries(ctx context.Context) error {
+	var leaves []int
+	var fields []int
+	for i, dress := range c.dresses {
+		if len(dictionariesOf(dress)) > 0 {
+			fields = append(fields, i)
+			leaves = appendLeaves(leaves, &c.reader.Manifest.Fields[i])
+		}
+	}
+	if len(fields) == 0 {
+		return nil
+	}
+	err := c.batches(ctx, leaves, func(batch arrow.RecordBatch) error {
+		for i, field := range fields {
+			column, err := c.dresses[field].dress(ctx, batch.Column(i))
+			if err != nil {
+				return fmt.Errorf("column %q: %w", c.fields[field].Name, err)
+			}
+			column.Release()
+		}
+		return nil
+	})
+	for _, field := range fields {
+		for _, d := range dictionariesOf(c.dresses[field]) {
+			d.collected()
+		}
+	}
+	return err
+}
+
+func appendLeaves(leaves []int, f *pqarrow.SchemaField) []int {
+	if f.IsLeaf() {
+		return append(leaves, f.ColIndex)
+	}
+	for i := range f.Children {
+		leaves = appendLeaves(leaves, &f.Children[i])
+	}
+	return leaves
+}
+
+// write calls out with all rows, batch by batch, in the types of schema.
+func (c *arrowConversion) write(ctx context.Context, schema *arrow.Schema, out func(arrow.RecordBatch) error) error {
+	return c.batches(ctx, nil, func(batch arrow.RecordBatch) error {
+		columns := make([]arrow.Array, len(c.dresses))
+		defer func() {
+			for _, column := range columns {
+				if column != nil {
+					column.Release()
+				}
+			}
+		}()
+		for i, dress := range c.dresses {
+			var err error
+			if columns[i], err = dress.dress(ctx, batch.Column(i)); err != nil {
+				return fmt.Errorf("column %q: %w", c.fields[i].Name, err)
+			}
+		}
+		dressed := array.NewRecordBatch(schema, columns, batch.NumRows())
+		defer dressed.Release()
+		return out(dressed)
+	})
+}
+
+// batches calls f with the rows of some leaf columns, of all where leaves is nil.
+func (c *arrowConversion) batches(ctx context.Context, leaves []int, f func(arrow.RecordBatch) error) error {
+	r, err := c.reader.GetRecordReader(ctx, leaves, nil)
+	if err != nil {
+		return err
+	}
+	defer r.Release()
+	for r.Next() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if err := f(r.RecordBatch()); err != nil {
+			return err
+		}
+	}
+	return r.Err()
 }
 
 // arrowWriter is what ipc's writers of files and streams have in common.
@@ -78,21 +246,10 @@ func newArrowWriter(w io.Writer, schema *arrow.Schema, o arrowOptions) (arrowWri
 	case "lz4":
 		options = append(options, ipc.WithLZ4())
 	default:
-		return nil, fmt.Errorf("write Arrow: unknown compression %q", o.Compression)
+		return nil, fmt.Errorf("unknown compression %q", o.Compression)
 	}
 	if o.Stream {
 		return ipc.NewWriter(w, options...), nil
 	}
-	file, err := ipc.NewFileWriter(w, options...)
-	if err != nil {
-		return nil, fmt.Errorf("write Arrow: %w", err)
-	}
-	return file, nil
-}
-
-// arrowGuard turns a panic of Arrow's library over the bytes of a spine into an error.
-func arrowGuard(err *error) {
-	if r := recover(); r != nil {
-		*err = fmt.Errorf("arrow: %v", r)
-	}
+	return ipc.NewFileWriter(w, options...)
 }
