@@ -12,7 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/apache/arrow-go/v18/parquet/file"
+	pqfile "github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 )
 
@@ -60,7 +60,7 @@ func writeArrow(ctx context.Context, in io.ReaderAt, size int64, w io.Writer, o 
 
 // arrowConversion reads Parquet as Arrow batches.
 type arrowConversion struct {
-	file     *file.Reader
+	file     *pqfile.Reader
 	reader   *pqarrow.FileReader
 	fields   []arrow.Field
 	metadata arrow.Metadata
@@ -70,7 +70,7 @@ type arrowConversion struct {
 func newArrowConversion(in io.ReaderAt, size int64, o arrowOptions) (*arrowConversion, error) {
 	c := &arrowConversion{}
 	var err error
-	if c.file, err = file.NewParquetReader(io.NewSectionReader(in, 0, size)); err != nil {
+	if c.file, err = pqfile.NewParquetReader(io.NewSectionReader(in, 0, size)); err != nil {
 		return nil, err
 	}
 	original, keys, values := (*arrow.Schema)(nil), []string(nil), []string(nil)
