@@ -347,7 +347,8 @@ func (r *reproduction) export(ctx context.Context) error {
 	if err != nil {
 		return manifestProblem(r.req.Manifest, err)
 	}
-	replaces := r.report.Out+manifestSuffix == r.req.Manifest || sameFile(r.report.Out+manifestSuffix, r.req.Manifest)
+	beside := manifestPath(r.report.Out)
+	replaces := beside == r.req.Manifest || sameFile(beside, r.req.Manifest)
 	r.report.Export, err = Export(ctx, ExportRequest{
 		Service: r.service, Snapshot: r.snapshot, Source: r.req.Source, Inputs: r.inputs,
 		Spine: r.spinePath(), SpineFormat: m.Spine.Format,
