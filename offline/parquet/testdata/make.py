@@ -1,6 +1,6 @@
 """Writes the Parquet files beside it, and what pyarrow or DuckDB read back from them as expected.json.
 
-    python make.py        (needs pyarrow and duckdb)
+    python make.py        (needs pyarrow and duckdb; test/engines/parquet.py makes more with its functions)
 
 expected.json: file -> column -> {"type": ..., "at", "round", "values": [...]}. Integers and timestamps (microseconds)
 are decimal text, floats the hexadecimal text of their bits, bytes hexadecimal, a null is null, a list is a list.
@@ -20,7 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-HERE = os.path.dirname(os.path.abspath(__file__))
+HERE = os.path.dirname(os.path.abspath(__file__))  # where files go
 EXPECTED = {}
 ROWS = 37
 PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
@@ -295,12 +295,17 @@ def duck():
         expect(name, "d", "timestamp", read("epoch_us(d)"), "us", at="start")
 
 
-matrix()
-encodings()
-times()
-unreadable()
-more_types()
-empty()
-duck()
-with open(os.path.join(HERE, "expected.json"), "w") as f:
-    f.write("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False, separators=(',', ':'))}" for k, v in EXPECTED.items()) + "\n}\n")
+def save():
+    with open(os.path.join(HERE, "expected.json"), "w") as f:
+        f.write("{\n" + ",\n".join(f"{json.dumps(k)}: {json.dumps(v, ensure_ascii=False, separators=(',', ':'))}" for k, v in EXPECTED.items()) + "\n}\n")
+
+
+if __name__ == "__main__":
+    matrix()
+    encodings()
+    times()
+    unreadable()
+    more_types()
+    empty()
+    duck()
+    save()
