@@ -239,7 +239,14 @@ func (r *remoteFile) readAt(ctx context.Context, p []byte, offset int64) (int, e
 	if err == nil || errors.Is(err, io.EOF) {
 		return n, err
 	}
-	switch object.KindOf(err) {
+	kind := object.KindOf(err)
+	if kind == object.Changed {
+		// What is gone is no longer what it was either, and some stores say so.
+		if _, herr := r.bucket.store.Head(ctx, r.key); object.KindOf(herr) == object.Missing {
+			kind = object.Missing
+		}
+	}
+	switch kind {
 	case object.Changed:
 		return n, changed(r.file.Path, "has changed since it was listed", err)
 	case object.Missing:
