@@ -37,7 +37,7 @@ type ExportRequest struct {
 	Source   *source.Files
 	// Inputs, where not nil, are the files of each read of the service, in place of those that its source has now.
 	Inputs [][]source.File
-	Spine    string // path of a local file, or URL of an object (s3://bucket/key)
+	Spine  string // path of a local file, or URL of an object (s3://bucket/key)
 	// SpineFormat is the spine's; "" goes by the name: .csv, .csv.gz and .tsv, .arrow, .feather and .ipc, all else Parquet.
 	SpineFormat Format
 	SpineOptions

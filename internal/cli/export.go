@@ -168,6 +168,9 @@ func (f *exportFlags) request(terminal bool) (offline.ExportRequest, error) {
 		Out:          f.out, OutFormat: offline.Format(f.outFormat), Compression: f.compression,
 		GroupRows: f.groupRows, PartRows: f.partRows, Memory: int64(f.memory), Workers: f.workers,
 	}
+	if f.check {
+		return req, usagef("--check goes with --from-manifest")
+	}
 	for _, needed := range []struct{ name, value string }{{"spine", f.spine}, {"time", f.time}, {"out", f.out}} {
 		if needed.value == "" {
 			return req, usagef("--%s is missing; see provender export --help", needed.name)
@@ -194,9 +197,6 @@ func (f *exportFlags) request(terminal bool) (offline.ExportRequest, error) {
 		if least.value < 0 {
 			return req, usagef("--%s is %d; it can't be negative", least.name, least.value)
 		}
-	}
-	if f.check {
-		return req, usagef("--check goes with --from-manifest")
 	}
 	location, err := time.LoadLocation(f.timezone)
 	if err != nil || f.timezone == "Local" {
