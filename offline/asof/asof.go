@@ -42,9 +42,9 @@ type Spine struct {
 // Stats counts what a call saw.
 type Stats struct {
 	Files, RowGroups, RowsRead int64 // read, not skipped
-	RowsSkipped                int64 // in row groups that statistics ruled out
-	NullKeys                   int64 // source rows dropped for a null key (R7)
-	Future                     int64 // source rows after Cutoff, skipped ones included
+	RowsSkipped                int64 // in row groups and pages that statistics ruled out
+	NullKeys                   int64 // source rows read and dropped for a null key (R7)
+	Future                     int64 // source rows after Cutoff, those in skipped row groups included
 	Ties                       int64 // rows that equal a candidate that stands in entity, event and created time (R4)
 	NewestEvent                int64 // greatest event time up to Cutoff among rows read, math.MinInt64 for none
 }

@@ -58,7 +58,7 @@ func (r *Result) scan(ctx context.Context, k *kernel, t *timeline) (*board, erro
 	for i := range searches {
 		searches[i] = t.newSearch()
 	}
-	s := scan{kernel: k, entities: t.entities, board: newBoard()}
+	s := scan{kernel: k, entities: t.entities, board: newBoard(), filter: newKeyFilter(t.entities)}
 	s.least, s.greatest = t.reach(ttl)
 	s.greatest = min(s.greatest, k.in.Cutoff)
 	s.slots = func() int { return t.slots() }

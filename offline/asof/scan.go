@@ -11,17 +11,21 @@ import (
 	"github.com/provender-dev/provender/offline/parquet"
 )
 
-// block is the keys and times of one row group. An id is the row's entity, negative where the row takes no part.
+// block is keys and times of rows of one row group. An id is the row's entity, negative where the row takes no part.
 type block struct {
-	pos     int64 // of the first row
+	pos     int64   // of the row group's first row
+	rows    []int32 // in the row group, ascending; nil: all
 	ids     []int32
 	event   []int64
 	created []int64 // row.NoCreated for none; nil where the board is not strict
 }
 
-// offer offers row i to a slot.
+// offer offers what is at i to a slot.
 func (b *block) offer(out *sink, i int, slot int32) {
 	h := hit{b.event[i], b.pos + int64(i), slot}
+	if b.rows != nil {
+		h.pos = b.pos + int64(b.rows[i])
+	}
 	if b.created == nil {
 		out.add(h)
 	} else {
@@ -34,8 +38,9 @@ func (b *block) offer(out *sink, i int, slot int32) {
 type scan struct {
 	kernel          *kernel
 	entities        *entities
-	add             bool  // number entities that are not known yet
-	least, greatest int64 // events outside take no part
+	add             bool       // number entities that are not known yet
+	least, greatest int64      // events outside take no part
+	filter          *keyFilter // which keys rows may have; nil: any
 	board           *board
 	slots           func() int // how many there are so far
 	// place offers a block's rows to the sink; calls for one worker do not overlap.
@@ -82,6 +87,7 @@ func (r *eventRange) bounds() (least, greatest int64) {
 // scanWorker is one worker's memory.
 type scanWorker struct {
 	ids, next, mapped []int32
+	rows              []int32
 	pairs             []int64
 	event, created    *columnar.Vector
 	sink              sink
@@ -142,17 +148,22 @@ func (s *scan) plan(f *openFile) []int {
 		}
 		least, greatest, ok := f.reader.Bounds(g, s.kernel.eventColumn())
 		s.events.add(least, greatest, ok)
-		if !ok || least <= s.greatest && greatest >= s.least {
+		if (!ok || least <= s.greatest && greatest >= s.least) && s.filter.admits(f.reader, g) {
 			groups = append(groups, g)
 			continue
 		}
-		s.skipped.Add(rows)
-		if least > s.kernel.in.Cutoff {
-			s.future.Add(rows)
-		}
-		s.progress(rows)
+		s.skip(rows, ok && least > s.kernel.in.Cutoff)
 	}
 	return groups
+}
+
+// skip counts rows that are not read.
+func (s *scan) skip(rows int64, future bool) {
+	s.skipped.Add(rows)
+	if future {
+		s.future.Add(rows)
+	}
+	s.progress(rows)
 }
 
 func (s *scan) progress(rows int64) {
@@ -173,33 +184,98 @@ func (s *scan) about() int64 {
 
 // read decodes one row group and places its rows.
 func (s *scan) read(ctx context.Context, worker int, j job) error {
-	k, w := s.kernel, &s.workers[worker]
+	w := &s.workers[worker]
 	rows := j.file.reader.Rows(j.group)
-	if err := s.readKeys(ctx, w, j, rows); err != nil {
-		return err
+	spans := s.spans(ctx, j)
+	if spans != nil {
+		some := 0
+		for _, span := range spans {
+			some += span.To - span.From
+		}
+		s.skip(int64(rows-some), false)
+		rows = some
 	}
-	w.event.Reset()
-	if err := j.file.reader.Read(ctx, j.group, k.eventColumn(), w.event); err != nil {
-		return err
-	}
-	w.stats.RowGroups++
-	w.stats.RowsRead += int64(rows)
-	if w.sift(s.least, s.greatest, k.in.Cutoff) {
-		created, err := s.readCreated(ctx, w, j)
-		if err != nil {
+	if rows > 0 {
+		if err := s.readRows(ctx, worker, j, spans); err != nil {
 			return err
 		}
-		w.sink.reserve(s.slots())
-		s.place(worker, block{
-			pos: position(j.file.index, j.file.first[j.group]), ids: w.ids, event: w.event.Int64s, created: created,
-		}, &w.sink)
+		w.stats.RowGroups++
+		w.stats.RowsRead += int64(rows)
 	}
 	s.progress(int64(rows))
 	return nil
 }
 
-// readKeys leaves the entity of every row in w.ids.
-func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, rows int) error {
+// sparseRows is of how many rows one has a key of the spine at most for the event times of those alone to be read.
+const sparseRows = 16
+
+// readRows reads spans of a row group; nil means all of it.
+func (s *scan) readRows(ctx context.Context, worker int, j job, spans []parquet.Span) error {
+	k, w := s.kernel, &s.workers[worker]
+	if err := s.readKeys(ctx, w, j, spans); err != nil {
+		return err
+	}
+	w.event.Reset()
+	b := block{pos: position(j.file.index, j.file.first[j.group])}
+	_, newest, known := j.file.reader.Bounds(j.group, k.eventColumn())
+	if few := w.few(len(w.ids) / sparseRows); spans != nil || few && !s.add && known && newest <= k.in.Cutoff {
+		// What is counted of all rows the statistics tell.
+		w.compact(newest)
+		b.rows = w.rows
+		if err := j.file.reader.Gather(ctx, j.group, k.eventColumn(), b.rows, w.event); err != nil {
+			return err
+		}
+	} else if err := j.file.reader.Read(ctx, j.group, k.eventColumn(), w.event); err != nil {
+		return err
+	}
+	if !w.sift(s.least, s.greatest, k.in.Cutoff) {
+		return nil
+	}
+	var err error
+	if b.created, err = s.readCreated(ctx, w, j, b.rows); err != nil {
+		return err
+	}
+	b.ids, b.event = w.ids, w.event.Int64s
+	w.sink.reserve(s.slots())
+	s.place(worker, b, &w.sink)
+	return nil
+}
+
+// spans returns the rows of a row group that its page index does not rule out, nil for all.
+func (s *scan) spans(ctx context.Context, j job) []parquet.Span {
+	k, r := s.kernel, j.file.reader
+	if s.add {
+		return nil // whoever takes every entity counts every row
+	}
+	var all []parquet.Span
+	least, greatest, ok := r.Bounds(j.group, k.eventColumn())
+	if !ok || greatest > k.in.Cutoff {
+		return nil
+	}
+	if least < s.least || greatest > s.greatest {
+		all, _ = r.Spans(ctx, j.group, k.eventColumn(), func(least, greatest parquet.Bound) bool {
+			return least.Int <= s.greatest && greatest.Int >= s.least
+		})
+	}
+	for c := range s.filter.selective() {
+		some, ok := r.Spans(ctx, j.group, c, s.filter.columns[c].admits)
+		switch {
+		case !ok:
+		case all == nil:
+			all = some
+		default:
+			all = parquet.Intersect(all, some)
+		}
+	}
+	if len(all) == 1 && all[0] == (parquet.Span{To: r.Rows(j.group)}) {
+		return nil
+	}
+	return all
+}
+
+// readKeys leaves the entity of every row in w.ids, unknown for rows outside of spans.
+func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, spans []parquet.Span) error {
+	rows := j.file.reader.Rows(j.group)
 	w.ids = resized(w.ids, rows)
 	clear(w.ids)
 	for c, t := range s.entities.columns {
@@ -209,11 +285,24 @@ func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, rows int) err
 			clear(w.next)
 			ids = w.next
 		}
-		if err := s.readKey(ctx, w, j, c, t, ids); err != nil {
+		if spans != nil {
+			for i := range ids {
+				ids[i] = unknown
+			}
+		}
+		if err := s.readKey(ctx, w, j, c, t, spans, ids); err != nil {
 			return err
 		}
 		if c > 0 {
 			s.entities.fold(c-1, w.ids, w.next, w.pairs, s.add)
+		}
+	}
+	if len(s.entities.columns) == 0 && spans != nil {
+		for i := range w.ids {
+			w.ids[i] = unknown
+		}
+		for _, span := range spans {
+			clear(w.ids[span.From:span.To])
 		}
 	}
 	if s.add && s.entities.full() {
@@ -223,15 +312,17 @@ func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, rows int) err
 }
 
 // readKey leaves the numbers of one key column in ids.
-func (s *scan) readKey(ctx context.Context, w *scanWorker, j job, column int, t table, ids []int32) error {
+func (s *scan) readKey(ctx context.Context, w *scanWorker, j job, column int, t table, spans []parquet.Span, ids []int32) error {
 	resolve := t.find
 	if s.add {
 		resolve = t.number
 	}
 	var dictionary *columnar.Vector // whose numbers are in w.mapped
-	return j.file.reader.Pages(ctx, j.group, column, func(page parquet.Page) error {
-		out := ids[:page.Rows]
-		ids = ids[page.Rows:]
+	return j.file.reader.PagesOf(ctx, j.group, column, spans, func(page parquet.Page) error {
+		out := ids[page.First : page.First+page.Rows]
+		if spans != nil {
+			clear(out)
+		}
 		if page.Index == nil {
 			markNulls(page.Values, out)
 			resolve(page.Values, out)
@@ -253,6 +344,34 @@ func (s *scan) readKey(ctx context.Context, w *scanWorker, j job, column int, t 
 		}
 		return nil
 	})
+}
+
+// few reports whether at most so many rows have an entity.
+func (w *scanWorker) few(most int) bool {
+	n := 0
+	for _, id := range w.ids {
+		if id >= 0 {
+			n++
+		}
+	}
+	return n <= most
+}
+
+// compact leaves in w.ids the entities of rows that have one, and in w.rows those rows. Of the others the newest event time
+// is known.
+func (w *scanWorker) compact(newest int64) {
+	w.rows = w.rows[:0]
+	for i, id := range w.ids {
+		switch {
+		case id >= 0:
+			w.ids[len(w.rows)] = id
+			w.rows = append(w.rows, int32(i))
+		case id == nullKey:
+			w.stats.NullKeys++
+		}
+	}
+	w.ids = w.ids[:len(w.rows)]
+	w.stats.NewestEvent = max(w.stats.NewestEvent, newest)
 }
 
 // sift counts rows, takes out those that take no part, and reports whether any is left.
@@ -283,13 +402,18 @@ func (w *scanWorker) sift(least, greatest, cutoff int64) bool {
 	return left
 }
 
-// readCreated returns the created time of every row for a strict board, else nil.
-func (s *scan) readCreated(ctx context.Context, w *scanWorker, j job) ([]int64, error) {
+// readCreated returns the created times of rows, nil meaning all, for a strict board, else nil.
+func (s *scan) readCreated(ctx context.Context, w *scanWorker, j job, rows []int32) (created []int64, err error) {
 	if !s.board.strict {
 		return nil, nil
 	}
 	w.created.Reset()
-	if err := j.file.reader.Read(ctx, j.group, s.kernel.createdColumn(), w.created); err != nil {
+	if rows == nil {
+		err = j.file.reader.Read(ctx, j.group, s.kernel.createdColumn(), w.created)
+	} else {
+		err = j.file.reader.Gather(ctx, j.group, s.kernel.createdColumn(), rows, w.created)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return createdTimes(w.created), nil

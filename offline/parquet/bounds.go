@@ -1,48 +1,92 @@
 package parquet
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/registry"
 )
 
+// Bound is the least or the greatest value of some rows: of an int64 or timestamp column Int, of a string column Bytes,
+// which a value need not be.
+type Bound struct {
+	Int   int64
+	Bytes []byte
+}
+
 // Bounds returns bounds of an int64 or timestamp column from the row group's statistics, after conversion: no value is
 // less than least or greater than greatest. ok is false where the file does not say or what it says can't be trusted.
 func (r *Reader) Bounds(group, column int) (least, greatest int64, ok bool) {
-	b := &r.columns[column]
-	if b.Type.List || b.Type.Kind != columnar.Int64 && b.Type.Kind != columnar.Timestamp {
+	if t := r.columns[column].Type; t.List || t.Kind != columnar.Int64 && t.Kind != columnar.Timestamp {
 		return 0, 0, false
 	}
+	from, to, ok := r.KeyBounds(group, column)
+	return from.Int, to.Int, ok
+}
+
+// KeyBounds is Bounds for string columns too.
+func (r *Reader) KeyBounds(group, column int) (least, greatest Bound, ok bool) {
+	b := &r.columns[column]
 	if b.leaf == nil {
-		if b.constant.IsNull(0) {
-			return 0, 0, false
-		}
-		return b.constant.Int64s[0], b.constant.Int64s[0], true
+		return b.constantBounds()
 	}
 	c := &r.file.footer.groups[group].chunks[b.leaf.index]
-	if least, ok = b.leaf.statistic(c.least); !ok {
-		return 0, 0, false
+	return r.file.bounds(b, c.least, c.greatest)
+}
+
+func (b *binding) constantBounds() (least, greatest Bound, ok bool) {
+	v := b.constant
+	switch {
+	case b.Type.List || v.IsNull(0):
+		return least, greatest, false
+	case b.Type.Kind == columnar.Int64, b.Type.Kind == columnar.Timestamp:
+		least.Int = v.Int64s[0]
+	case b.Type.Kind == columnar.String:
+		least.Bytes = v.BytesAt(0)
+	default:
+		return least, greatest, false
 	}
-	if greatest, ok = b.leaf.statistic(c.greatest); !ok || least > greatest {
-		return 0, 0, false
+	return least, least, true
+}
+
+// bounds converts two bounds as the file has them, nil for none. Bounds of strings may be cut short, the greatest then
+// being raised: they are bounds all the same.
+func (f *File) bounds(b *binding, low, high []byte) (least, greatest Bound, ok bool) {
+	l := b.leaf
+	switch {
+	case low == nil || high == nil || b.Type.List:
+		return least, greatest, false
+	case l.index >= len(f.footer.ordered) || !f.footer.ordered[l.index]:
+		return least, greatest, false // their order is not known
+	case b.Type.Kind == columnar.String && (l.form == formText || l.form == formBytes):
+		return Bound{Bytes: low}, Bound{Bytes: high}, bytes.Compare(low, high) <= 0
+	case b.Type.Kind != columnar.Int64 && b.Type.Kind != columnar.Timestamp:
+		return least, greatest, false
 	}
-	if b.leaf.Type.Kind == columnar.Timestamp {
-		times := b.instants(b.leaf.Naive, b.leaf.unit)
-		if least, _, ok = times.bounds(b.leaf, least); !ok {
-			return 0, 0, false
+	if least.Int, ok = l.statistic(low); !ok {
+		return least, greatest, false
+	}
+	if greatest.Int, ok = l.statistic(high); !ok || least.Int > greatest.Int {
+		return least, greatest, false
+	}
+	if l.Type.Kind == columnar.Timestamp {
+		times := b.instants(l.Naive, l.unit)
+		if least.Int, _, ok = times.bounds(l, least.Int); !ok {
+			return least, greatest, false
 		}
-		if _, greatest, ok = times.bounds(b.leaf, greatest); !ok {
-			return 0, 0, false
+		if _, greatest.Int, ok = times.bounds(l, greatest.Int); !ok {
+			return least, greatest, false
 		}
 	}
-	return least, greatest, least <= greatest
+	return least, greatest, least.Int <= greatest.Int
 }
 
 // checkBounds fails where timestamps of a row group, in v from the given position on, are not within its statistics:
-// other calls would leave the row group out because of them.
-func (r *Reader) checkBounds(group, column int, v *columnar.Vector, from int) error {
+// other calls would leave the row group out because of them. rows are the rows of the values; nil: 0, 1, 2, …
+func (r *Reader) checkBounds(group, column int, v *columnar.Vector, from int, rows []int32) error {
 	if v.Type.Kind != columnar.Timestamp {
 		return nil
 	}
@@ -52,8 +96,38 @@ func (r *Reader) checkBounds(group, column int, v *columnar.Vector, from int) er
 	}
 	for i := from; i < v.Len(); i++ {
 		if t := v.Int64s[i]; (t < least || t > greatest) && !v.IsNull(i) {
+			row := i - from
+			if rows != nil {
+				row = int(rows[row])
+			}
 			return fmt.Errorf("row %d: %s is not between %s and %s, which the row group's statistics promise; rewrite the file",
-				i-from, instantText(t), instantText(least), instantText(greatest))
+				row, instantText(t), instantText(least), instantText(greatest))
+		}
+	}
+	return nil
+}
+
+// checkKeys fails where a page has an integer or a string that is not within the row group's statistics. A dictionary may
+// hold more than is used.
+func (r *Reader) checkKeys(group, column int, p *Page) error {
+	kind := p.Values.Type.Kind
+	if kind != columnar.Int64 && kind != columnar.String || p.Values.Type.List {
+		return nil
+	}
+	least, greatest, ok := r.KeyBounds(group, column)
+	if !ok {
+		return nil
+	}
+	outside := func(i int) bool {
+		if kind == columnar.Int64 {
+			return p.Values.Int64s[i] < least.Int || p.Values.Int64s[i] > greatest.Int
+		}
+		x := p.Values.BytesAt(i)
+		return bytes.Compare(x, least.Bytes) < 0 || bytes.Compare(x, greatest.Bytes) > 0
+	}
+	for i := range p.Values.Len() {
+		if outside(i) && !p.Values.IsNull(i) && (p.Index == nil || slices.Contains(p.Index, int32(i))) {
+			return fmt.Errorf("rows %d to %d: a value is not within the row group's statistics; rewrite the file", p.First, p.First+p.Rows-1)
 		}
 	}
 	return nil

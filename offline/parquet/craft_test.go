@@ -94,6 +94,7 @@ func (c *crafted) bytes(t testing.TB) []byte {
 	if len(c.columns) > 0 {
 		group := format.RowGroup{NumRows: c.rows}
 		for _, col := range c.columns {
+			meta.ColumnOrders = append(meta.ColumnOrders, format.ColumnOrder{Value: &format.TypeDefinedOrder{}})
 			m := format.ColumnMetaData{
 				Type: col.typ, PathInSchema: col.path, Codec: col.codec, NumValues: col.values, Statistics: col.stats,
 				DataPageOffset: int64(len(out)),

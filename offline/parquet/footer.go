@@ -13,6 +13,7 @@ type footer struct {
 	schema    []element
 	rows      int64
 	groups    []rowGroup
+	ordered   []bool // per column: its bounds are in the order of its type; nil: the file does not say
 	encrypted bool
 }
 
@@ -88,6 +89,14 @@ type chunkMeta struct {
 	data, dict int64 // offsets; dict 0: none
 	least      []byte
 	greatest   []byte
+	// Where the page index is; a length of 0: there is none.
+	columnIndex, offsetIndex extent
+}
+
+// extent is a run of bytes of the file.
+type extent struct {
+	offset int64
+	length int32
 }
 
 // Bounds of a schema, far beyond what writers make.
@@ -120,6 +129,10 @@ func parseFooter(b []byte) (*footer, error) {
 			for n := t.list(thriftStruct); n > 0 && t.err == nil; n-- {
 				f.groups = append(f.groups, t.rowGroup())
 			}
+		case id == 7 && t.want(typ, thriftList):
+			for n := t.list(thriftStruct); n > 0 && t.err == nil; n-- {
+				f.ordered = append(f.ordered, t.columnOrder())
+			}
 		case id == 8:
 			f.encrypted = true
 			t.skip(typ)
@@ -136,6 +149,16 @@ func parseFooter(b []byte) (*footer, error) {
 		return nil, errIncomplete
 	}
 	return f, nil
+}
+
+// columnOrder reports whether a ColumnOrder is TYPE_ORDER, the only one that is known here.
+func (t *thrift) columnOrder() bool {
+	byType := false
+	t.fields(func(id int16, typ byte) {
+		byType = byType || id == 1
+		t.skip(typ)
+	})
+	return byType
 }
 
 func (t *thrift) remaining() int { return len(t.buf) - t.pos }
@@ -230,6 +253,14 @@ func (t *thrift) chunk() chunkMeta {
 		case id == 3 && t.want(typ, thriftStruct):
 			c.present = true
 			t.chunkMeta(&c)
+		case id == 4 && t.want(typ, thriftI64):
+			c.offsetIndex.offset = t.int64()
+		case id == 5 && t.want(typ, thriftI32):
+			c.offsetIndex.length = t.int32()
+		case id == 6 && t.want(typ, thriftI64):
+			c.columnIndex.offset = t.int64()
+		case id == 7 && t.want(typ, thriftI32):
+			c.columnIndex.length = t.int32()
 		case id == 8 || id == 9:
 			c.encrypted = true
 			t.skip(typ)

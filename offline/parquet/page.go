@@ -103,16 +103,27 @@ func (t *thrift) pageHeaderV2(h *pageHeader) {
 	})
 }
 
-// window reads the bytes of a column chunk from front to back, a megabyte or a page at a time.
+// window reads the bytes of a column chunk from front to back, a step or a page at a time.
 type window struct {
 	r    io.ReaderAt
 	next int64 // offset in the file of what follows buf
 	end  int64 // of the chunk
 	buf  []byte
 	pos  int
+	step int // bytes to read at least
 }
 
-const windowBytes = 1 << 20
+const (
+	windowBytes = 1 << 20
+	leapBytes   = 16 << 10
+)
+
+// leap makes the reader read little beyond a page header, since most pages will be skipped.
+func (c *chunk) leap() {
+	if c.meta.compressed > 256<<10 {
+		c.win.step = leapBytes
+	}
+}
 
 // left returns the bytes of the chunk that were not consumed.
 func (w *window) left() int64 { return w.end - w.next + int64(len(w.buf)-w.pos) }
@@ -120,7 +131,7 @@ func (w *window) left() int64 { return w.end - w.next + int64(len(w.buf)-w.pos) 
 // peek returns at least n bytes of what is next, fewer only where the chunk ends. They are valid until the next call.
 func (w *window) peek(n int) ([]byte, error) {
 	if have := len(w.buf) - w.pos; have < n && w.next < w.end {
-		want := int(min(int64(max(n, windowBytes)), w.left()))
+		want := int(min(int64(max(n, w.step)), w.left()))
 		if cap(w.buf) < want {
 			grown := make([]byte, have, want)
 			copy(grown, w.buf[w.pos:])

@@ -24,6 +24,7 @@ func (r *Reader) Rows(group int) int { return int(r.file.footer.groups[group].ro
 // Page is a run of rows. Valid until the callback returns, except that Values of a dictionary stays the same vector
 // from page to page of one row group, so that a caller can map it once.
 type Page struct {
+	First  int // in the row group
 	Rows   int
 	Values *columnar.Vector // with Index: the dictionary; without: Rows values
 	Index  []int32          // per row the position in Values, -1 for a null; nil: not a dictionary page
@@ -52,7 +53,7 @@ func (r *Reader) Read(ctx context.Context, group, column int, dst *columnar.Vect
 			if err := c.finish(); err != nil {
 				return err
 			}
-			return r.checkBounds(group, column, dst, before)
+			return r.checkBounds(group, column, dst, before, nil)
 		}
 		d, err := c.decode(&h)
 		if err != nil {
@@ -82,6 +83,28 @@ func (c *chunk) expand(dst *columnar.Vector, d *data) error {
 // Pages calls fn for every page of a row group's column, in order, stopping at fn's error. A column of lists comes as
 // one page.
 func (r *Reader) Pages(ctx context.Context, group, column int, fn func(Page) error) error {
+	return r.pages(ctx, group, column, nil, fn)
+}
+
+// PagesOf is Pages for those that have rows of spans, which are ascending and apart; nil means all. The others are not
+// decoded, and as far as it can be helped not read. An integer or a string that is not within the row group's statistics is
+// an error: other calls would leave the row group out because of them.
+func (r *Reader) PagesOf(ctx context.Context, group, column int, spans []Span, fn func(Page) error) error {
+	var checked *columnar.Vector // a dictionary
+	return r.pages(ctx, group, column, spans, func(p Page) error {
+		if p.Index == nil || p.Values != checked {
+			if err := r.checkKeys(group, column, &p); err != nil {
+				return r.failure(group, &r.columns[column], err)
+			}
+		}
+		if p.Index != nil {
+			checked = p.Values
+		}
+		return fn(p)
+	})
+}
+
+func (r *Reader) pages(ctx context.Context, group, column int, spans []Span, fn func(Page) error) error {
 	b := &r.columns[column]
 	if b.leaf == nil {
 		return r.constantPages(group, b, fn)
@@ -95,8 +118,11 @@ func (r *Reader) Pages(ctx context.Context, group, column int, fn func(Page) err
 	}
 	c := r.open(ctx, group, b)
 	defer c.release()
+	if spans != nil {
+		c.leap()
+	}
 	for {
-		page, ok, err := c.nextPage(ctx)
+		page, ok, err := c.nextPage(ctx, spans)
 		if err != nil {
 			return r.failure(group, b, err)
 		}
@@ -109,10 +135,15 @@ func (r *Reader) Pages(ctx context.Context, group, column int, fn func(Page) err
 	}
 }
 
-// nextPage decodes the next page of a flat column; ok is false after the last.
-func (c *chunk) nextPage(ctx context.Context) (p Page, ok bool, err error) {
+// nextPage decodes the next page of a flat column that has rows of spans, any if nil; ok is false after the last.
+func (c *chunk) nextPage(ctx context.Context, spans []Span) (p Page, ok bool, err error) {
 	defer guard(&err)
 	h, ok, err := c.next(ctx)
+	for ok && err == nil && spans != nil && !meets(spans, c.row, c.row+int(h.values)) {
+		c.skip(&h)
+		c.row += int(h.values)
+		h, ok, err = c.next(ctx)
+	}
 	if err != nil {
 		return p, false, err
 	}
@@ -127,7 +158,7 @@ func (c *chunk) nextPage(ctx context.Context) (p Page, ok bool, err error) {
 	if err != nil {
 		return p, false, err
 	}
-	p = Page{Rows: d.entries, Values: src}
+	p = Page{First: c.row, Rows: d.entries, Values: src}
 	if d.defs != nil || d.dict {
 		positions := c.positions(&d)
 		if d.dict {
@@ -160,12 +191,11 @@ func (r *Reader) constantPages(group int, b *binding, fn func(Page) error) error
 			index[i] = -1
 		}
 	}
-	for rows > 0 {
-		n := min(rows, constantRows)
-		if err := fn(Page{Rows: n, Values: values, Index: index[:n]}); err != nil {
+	for first := 0; first < rows; first += constantRows {
+		n := min(rows-first, constantRows)
+		if err := fn(Page{First: first, Rows: n, Values: values, Index: index[:n]}); err != nil {
 			return err
 		}
-		rows -= n
 	}
 	return nil
 }
@@ -192,6 +222,10 @@ func (r *Reader) Gather(ctx context.Context, group, column int, rows []int32, ds
 	if b.leaf.maxRep > 0 {
 		return c.readLists(ctx, rows, dst)
 	}
+	if len(rows)*leapRows < c.rows {
+		c.leap()
+	}
+	from, all := dst.Len(), rows
 	for len(rows) > 0 {
 		h, ok, err := c.nextAfter(ctx, c.keepDictionary)
 		if err != nil {
@@ -216,8 +250,11 @@ func (r *Reader) Gather(ctx context.Context, group, column int, rows []int32, ds
 		rows = rows[here:]
 		c.row = end
 	}
-	return nil
+	return r.checkBounds(group, column, dst, from, all)
 }
+
+// leapRows is of how many rows one is wanted at most for the pages between them to be leaped over.
+const leapRows = 4096
 
 // readLists appends the wanted rows of a list column; nil means all.
 func (c *chunk) readLists(ctx context.Context, rows []int32, dst *columnar.Vector) error {
@@ -249,6 +286,7 @@ func (r *Reader) open(ctx context.Context, group int, b *binding) *chunk {
 	c.elem, c.rows, c.sparse.values = b.Type.Elem(), int(g.rows), -1
 	c.times = b.instants(b.leaf.Naive, b.leaf.unit)
 	c.win.r, c.win.next, c.win.end = r.file.under(ctx), c.meta.start(), c.meta.start()+c.meta.compressed
+	c.win.step = windowBytes
 	return c
 }
 
