@@ -39,7 +39,7 @@ func Lookup(ctx context.Context, req LookupRequest) (*Answer, error) {
 	for i := range times {
 		times[i] = req.At
 	}
-	joined, err := join(ctx, svc, req.Source, times, keys, joinOptions{workers: req.Workers})
+	joined, err := join(ctx, svc, req.Source, times, keys, joinOptions{workers: req.Workers, limits: req.Limits})
 	if err != nil {
 		return nil, err
 	}
