@@ -3,7 +3,9 @@ package client
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -60,6 +62,9 @@ func (e *Error) Is(target error) bool {
 		e.Code == CodeDeadlineExceeded && target == context.DeadlineExceeded
 }
 
+// ownLimit is how gRPC tells of an answer over maxAnswer.
+var ownLimit = fmt.Sprintf("vs. %d)", maxAnswer)
+
 // errorOf returns the *Error of a failed call, nil for nil.
 func errorOf(err error) error {
 	if err == nil {
@@ -72,6 +77,11 @@ func errorOf(err error) error {
 	e := &Error{Code: codeNames[s.Code()], Message: s.Message(), err: err}
 	if e.Code == "" {
 		e.Code = s.Code().String()
+	}
+	if e.Code == CodeExhausted && strings.Contains(e.Message, "larger than max") && !strings.Contains(e.Message, ownLimit) {
+		// gRPC refuses a message before the server's own code sees it.
+		e.Suggestion = "send several requests, or raise the server's limits.request_message"
+		e.Message += " (" + e.Suggestion + ")"
 	}
 	for _, d := range s.Details() {
 		switch d := d.(type) {
