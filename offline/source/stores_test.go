@@ -147,11 +147,12 @@ func read(files *source.Files, f source.File) ([]byte, error) {
 		return nil, err
 	}
 	defer h.Close()
-	b, err := io.ReadAll(io.NewSectionReader(h, 0, f.Size))
+	b := make([]byte, f.Size)
+	n, err := h.ReadAt(b, 0)
 	if err == nil {
 		err = h.Check()
 	}
-	return b, err
+	return b[:n], err
 }
 
 func (l *lake) testErrors(t *testing.T) {

@@ -126,7 +126,7 @@ type resource struct {
 	Name       string
 	Size       string
 	Generation string
-	Metadata   map[string]string
+	CRC32C     string
 }
 
 func (r *resource) object() (object.Object, error) {
@@ -183,23 +183,19 @@ func (b *Bucket) List(ctx context.Context, prefix string, shallow bool, token st
 	return page, err
 }
 
-// head asks for an object's metadata.
-func (b *Bucket) head(ctx context.Context, key string) (resource, error) {
-	var r resource
-	query := url.Values{"fields": {"name,size,generation,metadata"}}
-	err := b.client.Do(ctx, b.request(http.MethodGet, b.url(api, key, query), nil, nil), func(resp *http.Response) error {
-		return decode(resp, &r)
-	})
-	return r, err
-}
-
 // Head asks for an object's size and generation.
 func (b *Bucket) Head(ctx context.Context, key string) (object.Object, error) {
-	r, err := b.head(ctx, key)
-	if err != nil {
-		return object.Object{}, err
-	}
-	return r.object()
+	var o object.Object
+	query := url.Values{"fields": {"name,size,generation"}}
+	err := b.client.Do(ctx, b.request(http.MethodGet, b.url(api, key, query), nil, nil), func(resp *http.Response) error {
+		var r resource
+		err := decode(resp, &r)
+		if err == nil {
+			o, err = r.object()
+		}
+		return err
+	})
+	return o, err
 }
 
 // Get opens a range of one generation.

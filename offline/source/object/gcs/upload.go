@@ -2,8 +2,11 @@ package gcs
 
 import (
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -17,15 +20,20 @@ const contentType = "application/octet-stream"
 // upload is a resumable upload: one stream of bytes, seen when its last byte has come.
 type upload struct {
 	bucket  *Bucket
+	key     string
 	session *url.URL
+	sum     uint32 // CRC-32C of the parts so far
 	done    bool
+	made    resource // once done
 }
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 // Upload begins a resumable upload.
 func (b *Bucket) Upload(ctx context.Context, key string) (object.Upload, error) {
 	query := url.Values{"uploadType": {"resumable"}, "name": {key}}
 	header := http.Header{"X-Upload-Content-Type": {contentType}}
-	u := &upload{bucket: b}
+	u := &upload{bucket: b, key: key}
 	err := b.client.Do(ctx, b.request(http.MethodPost, b.url(uploadAPI, "", query), header, nil), func(resp *http.Response) error {
 		at, err := url.Parse(resp.Header.Get("Location"))
 		if err != nil || at.Query().Get("upload_id") == "" {
@@ -54,7 +62,8 @@ func (u *upload) Part(ctx context.Context, _ int, offset int64, body []byte, las
 	}
 	at := offset
 	tried := false
-	return u.bucket.client.Policy().Retry(ctx, func() error {
+	u.sum = crc32.Update(u.sum, castagnoli, body)
+	err := u.bucket.client.Policy().Retry(ctx, func() error {
 		if tried {
 			if err := u.put(ctx, "bytes */"+total, nil, &at); err != nil {
 				return err
@@ -75,6 +84,39 @@ func (u *upload) Part(ctx context.Context, _ int, offset int64, body []byte, las
 		}
 		return nil
 	})
+	switch {
+	case last && object.KindOf(err) == object.Missing && u.known(ctx, end):
+		u.done = true // an earlier try did it, its answer lost
+		return nil
+	case err != nil || !u.done:
+		return err
+	}
+	return u.check(ctx, end, last)
+}
+
+// known reports whether the object is there as it was sent.
+func (u *upload) known(ctx context.Context, size int64) bool {
+	b := u.bucket
+	query := url.Values{"fields": {"name,size,generation,crc32c"}}
+	err := b.client.Do(ctx, b.request(http.MethodGet, b.url(api, u.key, query), nil, nil), func(resp *http.Response) error {
+		return decode(resp, &u.made)
+	})
+	return err == nil && u.made.Size == strconv.FormatInt(size, 10) && u.made.CRC32C == u.checksum()
+}
+
+func (u *upload) checksum() string {
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, u.sum))
+}
+
+// check holds what the store has made against what was sent, and removes it where it is something else.
+func (u *upload) check(ctx context.Context, size int64, last bool) error {
+	if last && u.made.Size == strconv.FormatInt(size, 10) && (u.made.CRC32C == "" || u.made.CRC32C == u.checksum()) {
+		return nil
+	}
+	err := fmt.Errorf("the store has made an object of %s bytes, not of the %d that were sent", u.made.Size, size)
+	query := url.Values{"ifGenerationMatch": {u.made.Generation}}
+	b := u.bucket
+	return errors.Join(err, b.client.Do(ctx, b.request(http.MethodDelete, b.url(api, u.key, query), nil, nil), nothing))
 }
 
 // put sends bytes, or none to ask, and notes how far the store has come.
@@ -84,7 +126,7 @@ func (u *upload) put(ctx context.Context, span string, body []byte, at *int64) e
 	return u.bucket.client.Once(ctx, req, func(resp *http.Response) error {
 		if resp.StatusCode != http.StatusPermanentRedirect {
 			u.done = true
-			return nil
+			return decode(resp, &u.made)
 		}
 		kept := resp.Header.Get("Range")
 		if kept == "" {
