@@ -311,6 +311,9 @@ func merge(src []byte, width int) []byte {
 // appendDelta appends n values of DELTA_BINARY_PACKED and returns what follows them. Sums wrap around, as the format
 // asks.
 func appendDelta[T int32 | int64](dst []T, n int, src []byte) ([]T, []byte, error) {
+	if n == 0 && len(src) == 0 {
+		return dst, nil, nil
+	}
 	t := thrift{buf: src} // the same variable-length integers
 	block, minis, total := t.uvarint(), t.uvarint(), t.uvarint()
 	value := t.zigzag()
@@ -320,11 +323,11 @@ func appendDelta[T int32 | int64](dst []T, n int, src []byte) ([]T, []byte, erro
 	if total != uint64(n) {
 		return dst, nil, fmt.Errorf("a block of %d delta values where there should be %d", total, n)
 	}
+	if n == 0 { // arrow-go tells no blocks then
+		return dst, t.buf[t.pos:], nil
+	}
 	if block == 0 || block > 1<<16 || minis == 0 || minis > block || block%minis != 0 || block/minis%8 != 0 {
 		return dst, nil, fmt.Errorf("delta blocks of %d values in %d parts", block, minis)
-	}
-	if n == 0 {
-		return dst, t.buf[t.pos:], nil
 	}
 	per := int(block / minis)
 	dst = append(dst, T(value))
