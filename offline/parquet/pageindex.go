@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"bytes"
 	"context"
 )
 
@@ -33,6 +34,9 @@ func Intersect(a, b []Span) []Span {
 	return both
 }
 
+// before compares bounds of one column.
+func (b Bound) before(x Bound) bool { return b.Int < x.Int || bytes.Compare(b.Bytes, x.Bytes) < 0 }
+
 // indexBytes bounds a part of the page index that is read.
 const indexBytes = 16 << 20
 
@@ -54,8 +58,12 @@ func (r *Reader) Spans(ctx context.Context, group, column int, keep func(least, 
 		return nil, false
 	}
 	spans = []Span{}
+	low, high, whole := r.KeyBounds(group, column)
 	for i, from := range starts {
 		least, greatest, known := r.file.bounds(b, pages.low[i], pages.high[i])
+		if whole && known && !pages.null[i] && (least.before(low) || high.before(greatest)) {
+			return nil, false // one of the two is wrong
+		}
 		if known && !pages.null[i] && !keep(least, greatest) {
 			continue
 		}
