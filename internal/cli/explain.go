@@ -82,7 +82,16 @@ func (a *app) explain(ctx context.Context, p *server.Project, name string, f *ex
 	if err != nil {
 		return nil, err
 	}
-	return newExplainReport(view, feature, keys, at, snapshot.Revision, found), nil
+	r := newExplainReport(view, feature, keys, at, snapshot.Revision, found)
+	if len(found.Before) > 0 {
+		newest := &found.Before[0]
+		online, err := p.Consumed(ctx, view, found.Files[newest.File], newest.Event)
+		if err != nil {
+			return nil, err
+		}
+		r.Online = &explainedOnline{State: online.State, Generation: online.Generation, T: timePointer(online.T), Run: online.Run}
+	}
+	return r, nil
 }
 
 // featureNamed finds "view:feature".
@@ -155,6 +164,7 @@ type explainReport struct {
 	FoundUntil *time.Time      `json:"found_until,omitempty"`
 	// Row is the one that answers, or would if it were not too old.
 	Row        *explainedRow    `json:"row,omitempty"`
+	Online     *explainedOnline `json:"online,omitempty"` // how far runs have come with it, at the time of the command
 	Before     []explainedRow   `json:"before"`
 	After      []explainedRow   `json:"after"`
 	RowsBefore int64            `json:"rows_before"`
@@ -190,6 +200,14 @@ type explainedRow struct {
 	DecidedBy   string          `json:"decided_by,omitempty"`
 
 	text string
+}
+
+// explainedOnline is what runs have made of the row.
+type explainedOnline struct {
+	State      string     `json:"state"`
+	Generation uint64     `json:"generation,omitempty"`
+	T          *time.Time `json:"t,omitempty"`
+	Run        int64      `json:"run,omitempty"`
 }
 
 type rowPlace struct {

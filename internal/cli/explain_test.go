@@ -103,6 +103,7 @@ func TestHistory(t *testing.T) {
 		"explain-near":      "explain airport_hourly:departures_1h --entity airport=jfk --at 2001-06-20",
 		"explain-composite": "explain route_daily:delays_1d --entity origin=JFK,destination=SFO --at 2001-06-20",
 		"explain-no-route":  "explain route_daily:distance --entity origin=JFK,destination=ABI --at 2001-08-20",
+		"explain-no-value":  "explain airport_hourly:mean_delay_1h --entity airport=BOS --at 2001-06-20T01:00:00Z --candidates 1",
 		"explain-null":      "explain airport_hourly:departures_1h --entity airport= --at 2001-06-20",
 		"explain-tie":       "explain latest:departures_1h --at 2001-06-20T15:42:07.25Z",
 		"explain-tie-int":   "explain by_distance:flights_1d --entity distance=2586 --at 2001-06-20T00:00:00.000001Z",
@@ -115,6 +116,7 @@ func TestHistory(t *testing.T) {
 		"get-expired":  "get --features airport_hourly:departures_1h,airport_hourly:share_late_1h --entity airport=JFK --at 2001-07-01T12:00:00Z",
 		"get-too-old":  "get --features airport_hourly:departures_1h --entity airport=JFK --at 2001-07-01T12:00:00.000001Z",
 		"get-global":   "get --features latest:iata --at 2001-06-20T15:42:07.25Z",
+		"get-null":     "get --features airport_hourly:departures_1h,airport_hourly:mean_delay_1h --entity airport=BOS --at 2001-06-20T01:00:00Z",
 		"get-int.json": "get --features by_distance:flights_1d --entity distance=2586 --entity distance= --entity distance=-1 --at 2001-06-20 -o json",
 	} {
 		t.Run(name, func(t *testing.T) { checkGolden(t, dir, name, strings.Fields(line)) })
@@ -129,6 +131,35 @@ func TestHistory(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(dir, ".provender", "online")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("an online store was opened: %v", err)
 	}
+}
+
+// Explain tells how far runs have come with the row that answers.
+func TestExplainRuns(t *testing.T) {
+	dir := history(t)
+	explain := func(at, want string) {
+		t.Helper()
+		got := run(t, "explain", "airport_hourly:mean_delay_1h", "--entity", "airport=JFK", "--at", at, "-C", dir)
+		if !strings.Contains(got, want) {
+			t.Errorf("want %s\n%s", want, got)
+		}
+	}
+	explain("2001-06-20", "none: the view was not materialized yet")
+	run(t, "materialize", "airport_hourly", "--to", "2001-06-30T12:30:00Z", "-C", dir)
+	explain("2001-06-20", "run 1 read the file; generation 1 is complete up to 2001-06-30T12:30:00Z")
+	explain("2001-06-30T13:00:00Z", "run 1 read the file; the row waits for a run beyond 2001-06-30T12:30:00Z")
+	rows := []flights.AirportHour{{IATA: "JFK", Hour: flights.End.UnixMicro(), LoadedAt: flights.End.UnixMicro() + 3600e6}}
+	added := filepath.Join(dir, "data", "airport_hourly", "late.parquet")
+	if err := parquet.WriteFile(added, rows); err != nil {
+		t.Fatal(err)
+	}
+	explain("2001-07-01", "none has read the file yet; generation 1 is complete up to 2001-06-30T12:30:00Z")
+	run(t, "materialize", "airport_hourly", "--to", "2001-07-02", "-C", dir)
+	explain("2001-07-01", "run 2 read the file")
+	rows[0].Departures++
+	if err := parquet.WriteFile(added, rows); err != nil {
+		t.Fatal(err)
+	}
+	explain("2001-07-01", "the file has changed since run 2 read it")
 }
 
 func TestHistoryErrors(t *testing.T) {

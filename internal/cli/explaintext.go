@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/server"
 	"github.com/provender-dev/provender/offline"
 )
 
@@ -54,11 +55,32 @@ func (r *explainReport) textRow(p *printer) {
 	if by != "" {
 		line("", "%s", by)
 	}
+	if r.Online != nil {
+		line("runs", "%s", r.Online.runs())
+	}
 	if r.Row.Copies > 0 {
 		line("copies", "%s in everything; the first by file and row stands", plural(r.Row.Copies, "row equals it", "rows equal it"))
 		for _, c := range r.Row.CopiesAt {
 			line("", "%s, row group %d, row %s", c.File, c.RowGroup, count(c.FileRow))
 		}
+	}
+}
+
+// runs tells how far the runs into the online store have come with the row.
+func (o *explainedOnline) runs() string {
+	switch o.State {
+	case server.ConsumedNot:
+		return "none: the view is for training only"
+	case server.ConsumedNever:
+		return "none: the view was not materialized yet"
+	case server.ConsumedPending:
+		return fmt.Sprintf("none has read the file yet; generation %d is complete up to %s", o.Generation, pointed(o.T))
+	case server.ConsumedChanged:
+		return fmt.Sprintf("the file has changed since run %d read it; the next run takes it up", o.Run)
+	case server.ConsumedHeld:
+		return fmt.Sprintf("run %d read the file; the row waits for a run beyond %s", o.Run, pointed(o.T))
+	default:
+		return fmt.Sprintf("run %d read the file; generation %d is complete up to %s", o.Run, o.Generation, pointed(o.T))
 	}
 }
 
