@@ -42,6 +42,7 @@ var (
 	configKeys      = slices.Concat([]string{"version"}, overrideKeys, []string{"environments"})
 	serverKeys      = []string{"grpc", "http"}
 	registrySchemes = []string{"sqlite", "postgres", "postgresql"}
+	rootSchemes     = []string{"s3", "gs", "az", "azblob"}
 	onlineSchemes   = []string{"embedded", "redis", "rediss", "redis-cluster", "redis-sentinel"}
 )
 
@@ -144,6 +145,9 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 		text, ok := e.expand(root)
 		if ok && strings.TrimSpace(text) == "" {
 			d.add(root.node, codeBadPath, "root %q is empty", name)
+		}
+		if ok {
+			e.root(name, root, text)
 		}
 		cfg.Roots[name] = text
 	}
@@ -278,6 +282,23 @@ func (e *expander) url(s setting, what string, schemes []string) string {
 		e.add(s.node, codeBadURL, "%s: nothing stands behind %s://", what, scheme)
 	}
 	return text
+}
+
+// root checks the URL of a root; what is none is a folder.
+func (e *expander) root(name string, s setting, text string) {
+	scheme, rest, isURL := strings.Cut(text, "://")
+	if !isURL || strings.ContainsAny(scheme, `/\.`) {
+		return
+	}
+	bucket, _, _ := strings.Cut(rest, "/")
+	switch {
+	case !slices.Contains(rootSchemes, strings.ToLower(scheme)):
+		e.add(s.node, codeBadURL, "root %q: the URL's scheme is not one of %s", name, strings.Join(rootSchemes, ", ")).Hint = diag.Suggest(scheme, rootSchemes)
+	case bucket == "" || strings.HasPrefix(bucket, "?"):
+		e.add(s.node, codeBadURL, "root %q: the URL names no bucket", name).Hint = "write " + scheme + "://bucket/path"
+	case strings.ContainsAny(bucket, "@:"):
+		e.add(s.node, codeBadURL, "root %q: the URL holds a user or a port", name).Hint = "credentials come from the environment; ?endpoint= names a server"
+	}
 }
 
 func (e *expander) address(s setting, what string) string {

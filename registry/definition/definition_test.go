@@ -241,7 +241,9 @@ func TestConfigMissingOrEmpty(t *testing.T) {
 	for text, code := range map[string]string{
 		"": codeMissingKey, "# x\n": codeMissingKey, "- a\n": codeWrongType, "version: 1\nproject: a\n---\nversion: 1\n": codeWrongType,
 		"version: 1\nproject: ''\n": codeBadName, "version: 2\nproject: a\n": codeBadVersion, "version: 1\nproject: a\nroots: {lake: ''}\n": codeBadPath,
-		"version: 1\nproject: a\nserver: 1\n": codeWrongType, "version: 1\nproject: a\nroots: [a]\n": codeWrongType,
+		"version: 1\nproject: a\nroots: {lake: 'ftp://x/y'}\n": codeBadURL, "version: 1\nproject: a\nroots: {lake: 's3:///y'}\n": codeBadURL,
+		"version: 1\nproject: a\nroots: {lake: 's3://key:canary@bucket/y'}\n": codeBadURL,
+		"version: 1\nproject: a\nserver: 1\n":                                 codeWrongType, "version: 1\nproject: a\nroots: [a]\n": codeWrongType,
 		"version: 1\nproject: a\nenvironments: {prod: }\n": codeWrongType,
 	} {
 		put(t, filepath.Join(dir, ConfigName), []byte(text))

@@ -18,8 +18,8 @@ type Policy struct {
 	Idle    time.Duration // without a byte in either direction after which a try is given up
 }
 
-// DefaultPolicy waits about ten seconds for a store that fails at once, and three minutes for one that hangs.
-var DefaultPolicy = Policy{Tries: 7, Pause: 200 * time.Millisecond, Longest: 20 * time.Second, Idle: 30 * time.Second}
+// DefaultPolicy waits about five seconds for a store that fails at once, and three minutes for one that hangs.
+var DefaultPolicy = Policy{Tries: 6, Pause: 200 * time.Millisecond, Longest: 20 * time.Second, Idle: 30 * time.Second}
 
 // progressBytes is how much must arrive for a broken body to count as a new request.
 const progressBytes = 1 << 20
