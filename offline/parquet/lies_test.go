@@ -144,6 +144,7 @@ func TestLies(t *testing.T) {
 		"negative levels":                {v2(format.DataPageHeaderV2{NumValues: 2, NumRows: 2, DefinitionLevelsByteLength: -1}, two), "int64", where + "page header: its levels do not fit the page"},
 		"more nulls than values":         {v2(format.DataPageHeaderV2{NumValues: 2, NumRows: 2, NumNulls: 3}, two), "int64", where + "page header: it has more nulls or rows than values"},
 		"other nulls":                    {v2(format.DataPageHeaderV2{NumValues: 2, NumRows: 2, NumNulls: 1, DefinitionLevelsByteLength: 2}, append([]byte{4, 1}, two...)), "int64", where + "the page header says 1 nulls, its levels say 0"},
+		"nulls left unsaid":              {v2(format.DataPageHeaderV2{NumValues: 2, NumRows: 2, DefinitionLevelsByteLength: 4}, append([]byte{2, 0, 2, 1}, two[:8]...)), "int64", ""},
 		"rows that are not values":       {v2(format.DataPageHeaderV2{NumValues: 2, NumRows: 1, DefinitionLevelsByteLength: 2}, append([]byte{4, 1}, two...)), "int64", where + "page header: 1 rows of 2 values"},
 		"level out of range":             {v2(format.DataPageHeaderV2{NumValues: 2, NumRows: 2, DefinitionLevelsByteLength: 2}, append([]byte{4, 2}, two...)), "int64", where + "levels: a run of the value 2"},
 		"list that begins inside a row":  {list(1, 2, []byte{4, 1}, []byte{4, 1}, two), "list<int64>", where + "the levels of its lists contradict each other"},
