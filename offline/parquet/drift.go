@@ -8,12 +8,12 @@ import (
 	"github.com/provender-dev/provender/internal/problem"
 )
 
-// Drift returns err, an error of f.Bind(columns), telling also what another file of the same source has where the two
-// differ: a reader of the error must know whether the definition is wrong or one file.
+// Drift returns err, an error of f.Bind(columns), telling also what another file of the same source has, or nil where the
+// two do not differ: a reader of the error must know whether the definition is wrong or one file.
 func (f *File) Drift(err error, columns []Column, other *File) error {
 	var p *problem.Error
 	if !errors.As(err, &p) {
-		return err
+		return nil
 	}
 	for _, c := range columns {
 		if _, bindErr := f.bind(c); bindErr == nil {
@@ -21,14 +21,14 @@ func (f *File) Drift(err error, columns []Column, other *File) error {
 		}
 		here, there := f.describe(c.Name), other.describe(c.Name)
 		if here == there {
-			return err
+			return nil
 		}
 		told := *p
 		told.Message += fmt.Sprintf("; %s has %s, and the files of one source must agree", other.path, there)
 		told.Suggestion = "rewrite one of them, or make them two sources"
 		return &told
 	}
-	return err
+	return nil
 }
 
 // describe tells what a file has under a name.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"math"
 	"runtime"
@@ -19,15 +20,15 @@ import (
 	"github.com/provender-dev/provender/offline/source"
 )
 
-// readBounded reads a file's column x in every way under the default limits, and returns the first error and how many
-// bytes were allocated.
-func readBounded(t *testing.T, b []byte, typ string) (error, uint64) {
+// readBounded reads a file's column x in every way under the default limits, and returns how many bytes were allocated
+// and the first error.
+func readBounded(t *testing.T, b []byte, typ string) (took uint64, err error) {
 	t.Helper()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	err := readColumn(b, column("x", typ), parquet.Limits{})
+	err = readColumn(b, column("x", typ), parquet.Limits{})
 	runtime.ReadMemStats(&after)
-	return err, after.TotalAlloc - before.TotalAlloc
+	return after.TotalAlloc - before.TotalAlloc, err
 }
 
 // readColumn reads a column of a file in every way. Each way must fail if one does.
@@ -50,7 +51,7 @@ func readColumn(b []byte, c parquet.Column, limits parquet.Limits) error {
 		pages := r.Pages(ctx, g, 0, func(parquet.Page) error { return nil })
 		gather := r.Gather(ctx, g, 0, every, columnar.NewVector(c.Type, 0))
 		if (read == nil) != (pages == nil) || (read == nil) != (gather == nil) {
-			return fmt.Errorf("ways differ: Read says %v, Pages %v, Gather %v", read, pages, gather)
+			return fmt.Errorf("ways differ: %w", errors.Join(read, pages, gather))
 		}
 		if read != nil {
 			return read
@@ -186,7 +187,7 @@ func TestLies(t *testing.T) {
 		"Hadoop's LZ4 without end":  {codec(format.Lz4, 16, []byte{0, 0, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0}), "int64", where + "lz4: "},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err, took := readBounded(t, test.file.bytes(t), test.typ)
+			took, err := readBounded(t, test.file.bytes(t), test.typ)
 			if test.want == "" {
 				if err != nil {
 					t.Fatal(err)
@@ -210,7 +211,7 @@ func TestBombs(t *testing.T) {
 			c := craftOne(format.Int64, false, 2, format.Plain, body)
 			c.columns[0].codec = codec
 			c.columns[0].pages[0].size = size
-			err, took := readBounded(t, c.bytes(t), "int64")
+			took, err := readBounded(t, c.bytes(t), "int64")
 			if err == nil || !strings.HasPrefix(err.Error(), `x.parquet: row group 0: column "x": `) {
 				t.Errorf("%s: %v", codec, err)
 			}
@@ -255,7 +256,7 @@ func TestPrefixBomb(t *testing.T) {
 	c.columns[0].codec = format.Zstd
 	c.columns[0].pages[0].size = int32(len(body))
 	for _, typ := range []string{"bytes", "string"} {
-		err, took := readBounded(t, c.bytes(t), typ)
+		took, err := readBounded(t, c.bytes(t), typ)
 		if problem.CodeOf(err) != problem.Exhausted || !strings.Contains(err.Error(), "limits.parquet_page") || took > 64<<20 {
 			t.Errorf("%v, %d MiB", err, took>>20)
 		}
@@ -270,7 +271,7 @@ func TestDeepSchema(t *testing.T) {
 			c.elements = append(c.elements, craftedGroup("g", repetition, 1))
 		}
 		c.elements = append(c.elements, craftedLeaf("x", format.Int64, false))
-		if err, took := readBounded(t, c.bytes(t), "int64"); err == nil || !strings.Contains(err.Error(), "x.parquet: footer: the schema is more than 64 levels deep") || took > 16<<20 {
+		if took, err := readBounded(t, c.bytes(t), "int64"); err == nil || !strings.Contains(err.Error(), "x.parquet: footer: the schema is more than 64 levels deep") || took > 16<<20 {
 			t.Errorf("%v, %d bytes", err, took)
 		}
 	}
