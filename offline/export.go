@@ -47,7 +47,7 @@ func Export(ctx context.Context, req ExportRequest) (_ *ExportReport, err error)
 		}
 		defer sidecar.discard()
 	}
-	e.spill = spill{folder: req.temporaryFolder(), room: e.opts.memory / 2}
+	e.spill = spill{folder: req.temporaryFolder(), room: e.opts.memory / 4}
 	defer func() { err = errors.Join(err, e.spill.close()) }()
 	if err := e.run(ctx); err != nil {
 		return nil, err

@@ -29,7 +29,7 @@ type block struct {
 
 // divide divides the spine's rows. It follows from the request and the spine alone.
 func (e *export) divide(rows int) []block {
-	step := int(min(int64(e.opts.groupRows), max(1024, groupBytes/max(1, e.spine.size()/max(1, int64(rows))))))
+	step := int(min(int64(e.opts.groupRows), max(1024, int64(groupBytes)/max(1, e.spine.size()/max(1, int64(rows))))))
 	perPart := rows
 	if e.req.PartRows > 0 {
 		perPart = int(min(e.req.PartRows, int64(rows)))
@@ -76,7 +76,7 @@ func (e *export) encodeRead(ctx context.Context, r int) error {
 // step returns up to which of a read's features, from one on, there is room to gather.
 func (e *export) step(r, from, rows int) int {
 	view, features := e.req.Service.Reads[r].View, e.answer.features[r]
-	room := e.opts.memory / 2
+	room := e.opts.memory / 4 // another quarter is for what is encoded, and the collector lets garbage take as much again
 	to := from
 	for ; to < len(features); to++ {
 		t := view.Features[features[to]].Type

@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -34,7 +36,7 @@ func TestExportReplacesWhole(t *testing.T) {
 }
 
 func TestExportCanceled(t *testing.T) {
-	for _, stage := range []string{"", "hourly", "write"} {
+	for _, stage := range []string{"", "hourly", "hourly, features", "write"} {
 		w := newWorld(t)
 		bigSpine(t, w.path("spine.parquet"), groupRows+1)
 		before := entries(t, w.dir)
@@ -143,9 +145,16 @@ func TestExportChild(t *testing.T) {
 	w := newWorld(t)
 	req := w.request("one", dir+"/spine.parquet")
 	req.Out = dir + "/out.parquet"
-	if os.Getenv(childEnv+"_FULL") != "" {
+	if os.Getenv(childEnv+"_SPILL") != "" {
+		req.Memory = 1
+	}
+	if full := os.Getenv(childEnv + "_FULL"); full != "" {
 		// Writes beyond this size fail as they do on a full disk.
-		if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: 64 << 10, Max: 64 << 10}); err != nil {
+		size, err := strconv.ParseUint(full, 10, 64)
+		if err == nil {
+			err = syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{Cur: size, Max: size})
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -204,15 +213,20 @@ func TestExportKilled(t *testing.T) {
 }
 
 func TestExportDiskFull(t *testing.T) {
-	dir := t.TempDir()
-	bigSpine(t, dir+"/spine.parquet", groupRows)
-	before := entries(t, dir)
-	log, err := runChild(t, dir, childEnv+"_FULL=1")
-	if err == nil || !strings.Contains(log, "write "+dir+"/out.parquet") {
-		t.Errorf("%v\n%s", err, log)
-	}
-	if after := entries(t, dir); !slices.Equal(after, before) {
-		t.Errorf("left %v, there was %v", after, before)
+	for _, tt := range []struct{ full, spill, want string }{
+		{"65536", "", "write %s/out.parquet"},
+		{"1024", "1", "temporary file in %s: "},
+	} {
+		dir := t.TempDir()
+		bigSpine(t, dir+"/spine.parquet", groupRows)
+		before := entries(t, dir)
+		log, err := runChild(t, dir, childEnv+"_FULL="+tt.full, childEnv+"_SPILL="+tt.spill)
+		if err == nil || !strings.Contains(log, fmt.Sprintf(tt.want, dir)) {
+			t.Errorf("%v\n%s", err, log)
+		}
+		if after := entries(t, dir); !slices.Equal(after, before) {
+			t.Errorf("left %v, there was %v", after, before)
+		}
 	}
 }
 

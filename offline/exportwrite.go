@@ -15,10 +15,10 @@ import (
 // Row groups hold groupRows, or what the request says, fewer where rows are so wide that a group would take more than
 // groupBytes of the spine or of the features' cells of no fixed width. The size follows from the rows alone, so that the
 // output's bytes do not depend on workers or memory.
-const (
-	groupRows  = 122_880
-	groupBytes = 64 << 20
-)
+const groupRows = 122_880
+
+// groupBytes is a variable for tests.
+var groupBytes = 64 << 20
 
 // rowGroup is one row group of the output, encoded.
 type rowGroup struct {

@@ -59,6 +59,7 @@ func createFolder(path, extension string) (*folder, error) {
 	if err := checkFolder(path); err != nil {
 		return nil, err
 	}
+	path = filepath.Clean(path)
 	sweep(path)
 	f := &folder{path: path, temp: temporaryName(path), extension: extension}
 	err := os.Mkdir(f.temp, 0o777)
