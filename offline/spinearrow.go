@@ -133,7 +133,7 @@ func (s *spine) checkArrow(schema *arrow.Schema, opts SpineOptions, keys []regis
 	return nil
 }
 
-// arrowBatches reads an Arrow IPC file or stream.
+// arrowBatches reads the record batches of an Arrow IPC file or stream.
 type arrowBatches interface {
 	schema() *arrow.Schema
 	// next returns the next batch, valid until the call after; io.EOF after the last.
@@ -147,32 +147,31 @@ func openArrow(r *io.SectionReader, mem *boundedAllocator) (arrowBatches, error)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
-	head = head[:n]
-	switch {
-	case bytes.HasPrefix(head, ipc.Magic):
-		file, err := ipc.NewFileReader(r, ipc.WithAllocator(mem), ipc.WithBodySizeLimit(arrowMemory))
-		if err != nil {
-			return nil, err
-		}
-		return &arrowFile{file: file}, nil
+	switch head = head[:n]; {
 	case bytes.HasPrefix(head, []byte("FEA1")):
 		return nil, errors.New("it is Feather version 1; write version 2")
 	case bytes.HasPrefix(head, []byte("PAR1")):
 		return nil, errors.New("it is a Parquet file; say --spine-format parquet")
 	case n < 8:
 		return nil, errors.New("it is too short")
+	case bytes.HasPrefix(head, ipc.Magic):
+		if err := checkArrowFile(r); err != nil {
+			return nil, err
+		}
+		file, err := ipc.NewFileReader(r, ipc.WithAllocator(mem), ipc.WithBodySizeLimit(arrowMemory))
+		if err != nil {
+			return nil, err
+		}
+		return &arrowFile{file: file}, nil
 	}
-	s := &arrowStream{in: bufio.NewReaderSize(r, 1<<16)}
-	limit := min(arrowMemory, r.Size())
-	s.messages = endMessages{MessageReader: ipc.NewMessageReader(s.in, ipc.WithAllocator(mem), ipc.WithBodySizeLimit(limit))}
-	s.reader, err = ipc.NewReaderFromMessageReader(&s.messages, ipc.WithAllocator(mem))
-	if err != nil {
+	s := &arrowStream{messages: &arrowMessages{in: bufio.NewReaderSize(r, 1<<16), left: r.Size(), mem: mem}}
+	if s.reader, err = ipc.NewReaderFromMessageReader(s.messages, ipc.WithAllocator(mem)); err != nil {
 		return nil, err
 	}
 	return s, nil
 }
 
-// arrowFile is batches of a file.
+// arrowFile is the batches of a file.
 type arrowFile struct {
 	file *ipc.FileReader
 	at   int
@@ -190,23 +189,10 @@ func (f *arrowFile) next() (arrow.RecordBatch, error) {
 
 func (f *arrowFile) close() { _ = f.file.Close() }
 
-// arrowStream is batches of a stream.
+// arrowStream is the batches of a stream.
 type arrowStream struct {
-	in       *bufio.Reader
-	messages endMessages
+	messages *arrowMessages
 	reader   *ipc.Reader
-}
-
-// endMessages notices the marker that ends a stream. The reader takes an end without one for the same.
-type endMessages struct {
-	ipc.MessageReader
-	ended bool
-}
-
-func (m *endMessages) Message() (*ipc.Message, error) {
-	msg, err := m.MessageReader.Message()
-	m.ended = err == io.EOF //nolint:errorlint // the end of the bytes is wrapped, the marker is not
-	return msg, err
 }
 
 func (s *arrowStream) schema() *arrow.Schema { return s.reader.Schema() }
@@ -215,14 +201,13 @@ func (s *arrowStream) next() (arrow.RecordBatch, error) {
 	if s.reader.Next() {
 		return s.reader.RecordBatch(), nil
 	}
-	if err := s.reader.Err(); err != nil {
+	switch err := s.reader.Err(); {
+	case err != nil:
 		return nil, err
-	}
-	if !s.messages.ended {
-		return nil, errors.New("the stream has no end marker: it was cut short")
-	}
-	if _, err := s.in.Peek(1); err == nil {
-		return nil, errors.New("there are bytes behind the end marker of the stream; are several streams in one file?")
+	case !s.messages.ended:
+		return nil, errCutShort
+	case s.messages.left > 0:
+		return nil, errors.New("there are bytes behind the end of the stream; are several streams in one file?")
 	}
 	return nil, io.EOF
 }

@@ -78,20 +78,21 @@ func TestSpinesOfAllTypes(t *testing.T) {
 	folder := t.TempDir()
 	engines(t, "types", folder)
 	w := newWorld(t)
+	var compared []string
 	for _, spine := range []string{"types.arrow", "types.ipc", "types.parquet", "hidden.arrow"} {
-		t.Run(spine, func(t *testing.T) {
-			req := w.request("one", filepath.Join(folder, spine))
-			w.export(t, req)
-			outs := []string{req.Out}
-			for i, o := range []arrowOptions{{}, {Stream: true}, {Compression: "zstd", BatchRows: 2}, {Stream: true, Compression: "lz4", BatchRows: 3}} {
-				out := w.path(fmt.Sprintf("out%d.arrow", i))
-				toArrow(t, req.Out, out, o)
-				outs = append(outs, out)
-			}
-			engines(t, append([]string{"compare", filepath.Join(folder, spine)}, outs...)...)
-			engines(t, append([]string{"compare", req.Out}, outs[1:]...)...)
-		})
+		req := w.request("one", filepath.Join(folder, spine))
+		req.Out = w.path(spine + ".parquet")
+		w.export(t, req)
+		var outs []string
+		for i, o := range []arrowOptions{{}, {Stream: true}, {Compression: "zstd", BatchRows: 2}, {Stream: true, Compression: "lz4", BatchRows: 3}} {
+			out := w.path(fmt.Sprintf("%s-%d.arrow", spine, i))
+			toArrow(t, req.Out, out, o)
+			outs = append(outs, out)
+		}
+		compared = append(append(append(compared, req.Spine, req.Out), outs...), "--")
+		compared = append(append(append(compared, req.Out), outs...), "--")
 	}
+	engines(t, append([]string{"compare"}, compared[:len(compared)-1]...)...)
 }
 
 func toArrow(t *testing.T, from, to string, o arrowOptions) {
@@ -114,16 +115,20 @@ func toArrow(t *testing.T, from, to string, o arrowOptions) {
 // What Polars reads of an Arrow output is what pyarrow reads, and both read what the Parquet says; also of no rows.
 func TestArrowOutputInPolars(t *testing.T) {
 	w := newWorld(t)
-	for _, rows := range []int{0, 1, 300_000} {
+	var compared, arrows []string
+	for _, rows := range []int{0, 1, groupRows + 1} {
 		bigSpine(t, w.path("spine.parquet"), rows)
 		req := w.request("one", w.path("spine.parquet"))
+		req.Out = w.path(fmt.Sprintf("%d.parquet", rows))
 		w.export(t, req)
-		file, stream := w.path("out.arrow"), w.path("out.arrows")
+		file, stream := req.Out+".arrow", req.Out+".arrows"
 		toArrow(t, req.Out, file, arrowOptions{Compression: "lz4"})
 		toArrow(t, req.Out, stream, arrowOptions{Stream: true})
-		engines(t, "compare", req.Out, file, stream)
-		engines(t, "polars", file, stream)
+		compared = append(compared, req.Out, file, stream, "--")
+		arrows = append(arrows, file, stream)
 	}
+	engines(t, append([]string{"compare"}, compared[:len(compared)-1]...)...)
+	engines(t, append([]string{"polars"}, arrows...)...)
 }
 
 // Random CSV files, with odd quotes, line ends and types, come out cell for cell.
