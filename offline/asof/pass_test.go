@@ -188,13 +188,14 @@ func TestFileReplacedMeanwhile(t *testing.T) {
 	s := shape{keys: ints, features: oneFloat}
 	for _, c := range []struct {
 		name     string
-		rows     int64 // read before the third of three files of five rows is replaced
+		rows     int64 // read before one of three files of five rows is replaced
 		features []int
+		winners  bool // that with the rows that answer; else the one that is read last
 	}{
-		{"before the first read", 0, []int{0}},
-		{"between reads", 12, []int{0}},
-		{"after the last read", 15, nil},
-		{"before its winners are gathered", 15, []int{0}},
+		{"before the first read", 0, []int{0}, false},
+		{"between reads", 11, []int{0}, false},
+		{"after the last read", 15, nil, false},
+		{"before its winners are gathered", 15, []int{0}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -206,7 +207,10 @@ func TestFileReplacedMeanwhile(t *testing.T) {
 				}
 			}
 			in := s.inputIn(t, dir, files, 2)
-			path := in.Files[2].Path
+			path := in.Files[0].Path
+			if c.winners {
+				path = in.Files[2].Path
+			}
 			replace := func() { s.write(t, filepath.Join(dir, path), []fact{at(k(1), 1, 9.5)}, 1, false) }
 			if c.rows == 0 {
 				replace()
