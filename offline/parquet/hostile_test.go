@@ -6,10 +6,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"runtime"
-	"slices"
 	"strings"
 	"testing"
 
@@ -143,7 +141,7 @@ func TestAlteredFiles(t *testing.T) {
 	}
 }
 
-// Damage below a checksum never passes: bits of pages with checksums, in every codec.
+// Damage below a checksum never passes: bytes of pages with checksums, in every codec.
 func TestChecksums(t *testing.T) {
 	rnd := random(t)
 	for _, name := range []string{
@@ -151,30 +149,22 @@ func TestChecksums(t *testing.T) {
 		"spark/legacy-int96-snappy.parquet",
 	} {
 		whole := load(t, name)
-		want, err := readAll(whole)
+		f, err := open(whole, name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		footer := len(whole) - 8 - int(binary.LittleEndian.Uint32(whole[len(whole)-8:]))
-		found := 0
-		for range 300 * long() {
+		bodies := parquet.PageBodies(f, whole)
+		for range 100 * long() {
 			b := bytes.Clone(whole)
-			at, bit := 4+rnd.IntN(footer-4), rnd.IntN(8)
-			b[at] ^= 1 << bit
-			got, err := readAll(b)
-			if err != nil {
-				found++
+			body := bodies[rnd.IntN(len(bodies))]
+			at, to := body[0]+rnd.IntN(body[1]-body[0]), byte(rnd.IntN(256))
+			if b[at] == to {
 				continue
 			}
-			// Only what no value depends on may be altered unseen: statistics in page headers, page indexes.
-			for _, c := range slices.Sorted(maps.Keys(want)) {
-				if !slices.EqualFunc(want[c], got[c], func(a, b any) bool { return fmt.Sprint(a) == fmt.Sprint(b) }) {
-					t.Fatalf("%s: bit %d of byte %d altered column %s unseen", name, bit, at, c)
-				}
+			b[at] = to
+			if _, err := readAll(b); err == nil || !strings.Contains(err.Error(), "the page's checksum does not match") {
+				t.Errorf("%s: byte %d as %#x: %v", name, at, to, err)
 			}
-		}
-		if found == 0 {
-			t.Errorf("%s: no damage was found", name)
 		}
 	}
 }
