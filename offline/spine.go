@@ -102,6 +102,7 @@ func fetchSpine(ctx context.Context, url string) (_ *os.File, name string, err e
 		if n, err := object.ReadAt(b, at.Start); n < len(b) {
 			return nil, "", fmt.Errorf("read spine: %w", err)
 		}
+		object.Forget([]source.Range{at})
 		if _, err := file.Write(b); err != nil {
 			return nil, "", tempProblem(err)
 		}

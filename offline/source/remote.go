@@ -75,20 +75,6 @@ func parseURL(text string) (location, error) {
 	return l, nil
 }
 
-// CheckURL reports what is wrong with the URL of an object or a root, as far as the text alone tells.
-func CheckURL(text string) error {
-	l, err := parseURL(text)
-	if err != nil {
-		return err
-	}
-	if endpoint := l.options.Get("endpoint"); endpoint != "" {
-		if _, err := object.Endpoint(endpoint); err != nil {
-			return problem.New(problem.Invalid, "%s://%s: %w", l.scheme, l.bucket, err)
-		}
-	}
-	return nil
-}
-
 func unknownScheme(scheme string) error {
 	if strings.ContainsAny(scheme, "@:/?= ") || len(scheme) > 20 {
 		scheme = "…"

@@ -38,6 +38,9 @@ func Create(ctx context.Context, url string) (Writer, error) {
 	return &writer{Writer: object.NewWriter(ctx, b.store, b.key), bucket: b, ctx: ctx}, nil
 }
 
+// smallObject is one that is fetched whole.
+const smallObject = 1 << 20
+
 // OpenObject opens the object at a URL, pinned to its present version: every read fails, naming it, once it is another.
 // ctx is that of all reads.
 func OpenObject(ctx context.Context, url string) (*Handle, error) {
@@ -51,7 +54,11 @@ func OpenObject(ctx context.Context, url string) (*Handle, error) {
 		return nil, b.explain(b.url(b.key), b.key, err)
 	}
 	file := File{Path: b.url(b.key), Size: o.Size, Identity: identityOf(o)}
-	return newRemote(ctx, b, b.key, file, object.NewBudget(aheadBytes/4, aheadRequests/4), true), nil
+	h := newRemote(ctx, b, b.key, file, object.NewBudget(aheadBytes/4, aheadRequests/4), true)
+	if o.Size <= smallObject {
+		h.Prefetch(ctx, []Range{{0, o.Size}}) // in one request, however small the steps in which it is read
+	}
+	return h, nil
 }
 
 // openKey makes ready the bucket of a URL that names an object.
