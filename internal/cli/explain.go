@@ -172,6 +172,7 @@ type explainReport struct {
 	NullEvents int64            `json:"null_event_times"`
 	Files      int64            `json:"files"`
 	RowsRead   int64            `json:"rows_read"`
+	Skipped    int64            `json:"rows_skipped"` // by statistics of keys
 	NullKeys   int64            `json:"null_keys"`
 	FirstEvent *time.Time       `json:"first_event,omitempty"`
 	LastEvent  *time.Time       `json:"last_event,omitempty"`
@@ -234,7 +235,7 @@ func newExplainReport(
 		Keys: keysJSON(view, keys), Value: columnar.AppendJSON(nil, x.Value, 0), Status: x.Status.String(),
 		Default: view.Defaults[feature] != nil && x.Status != columnar.Present && x.Status != columnar.Null,
 		Before:  []explainedRow{}, After: []explainedRow{}, RowsBefore: x.RowsBefore, RowsAfter: x.RowsAfter, NullEvents: x.NullEvents,
-		Files: x.Stats.Files, RowsRead: x.Stats.RowsRead, NullKeys: x.Stats.NullKeys,
+		Files: x.Stats.Files, RowsRead: x.Stats.RowsRead, Skipped: x.Stats.RowsSkipped, NullKeys: x.Stats.NullKeys,
 		entity: entityText(view, keys), answer: cellText(x.Value, 0), hasCreated: view.Source.CreatedTime != "", nullKey: x.NullKey,
 	}
 	for _, k := range view.KeyColumns {

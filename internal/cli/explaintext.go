@@ -174,6 +174,9 @@ func (r *explainReport) textRange(p *printer) {
 
 func (r *explainReport) dropped() string {
 	s := ""
+	if r.Skipped > 0 {
+		s += fmt.Sprintf(" Statistics ruled out %s more.", count(r.Skipped))
+	}
 	if r.NullKeys > 0 {
 		s += fmt.Sprintf(" %s dropped for a null key.", plural(r.NullKeys, "row was", "rows were"))
 	}

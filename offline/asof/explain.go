@@ -75,7 +75,7 @@ func Explain(ctx context.Context, keys []*columnar.Vector, at int64, n int, in I
 		return nil, err
 	}
 	e := &explainer{
-		kernel: k, keys: keys, at: at, workers: make([]explainWorker, k.workers),
+		kernel: k, keys: keys, at: at, workers: make([]explainWorker, k.workers), first: math.MaxInt64, last: math.MinInt64,
 		before: shortlist{kernel: k, keep: 1 + n},
 		after:  shortlist{kernel: k, keep: n, later: true},
 	}
@@ -86,12 +86,27 @@ func Explain(ctx context.Context, keys []*columnar.Vector, at int64, n int, in I
 	for i := range files {
 		files[i] = i
 	}
-	p := k.newPass(files, k.keyPass(), e.plan)
-	defer p.abandon()
-	if err := p.run(ctx, func() bool { return false }, e.read); err != nil {
+	entity := newEntities(in.View.KeyColumns)
+	entity.number(keys, 1)
+	e.filter = newKeyFilter(entity)
+	if err := e.pass(ctx, files); err != nil {
 		return nil, err
 	}
+	if !e.found.Load() && e.skipped > 0 {
+		// What else there is lies in the row groups that can't have the entity.
+		e.rest, e.skipped = true, 0
+		if err := e.pass(ctx, files); err != nil {
+			return nil, err
+		}
+	}
 	return e.result(ctx)
+}
+
+// pass reads the row groups that may have the entity, or the rest of them.
+func (e *explainer) pass(ctx context.Context, files []int) error {
+	p := e.kernel.newPass(files, e.kernel.keyPass(), e.plan)
+	defer p.abandon()
+	return p.run(ctx, func() bool { return false }, e.read)
 }
 
 // explainer is one call of Explain.
@@ -100,9 +115,13 @@ type explainer struct {
 	keys    []*columnar.Vector
 	at      int64
 	workers []explainWorker
+	filter  *keyFilter
+	rest    bool        // the pass is over the row groups that filter rules out
 	found   atomic.Bool // the entity has a row
 
 	mu            sync.Mutex // guards what follows
+	skipped       int64      // rows
+	first, last   int64      // event times of those
 	before, after shortlist
 	near          []nearMiss // ordered by key
 }
@@ -126,12 +145,24 @@ func newExplainWorker(keys int) explainWorker {
 	}
 }
 
-// plan takes every row group that has rows: any may have a candidate.
+// plan takes the row groups of the pass, whatever their event times: any may have a candidate.
 func (e *explainer) plan(f *openFile) []int {
 	groups := make([]int, 0, len(f.first))
 	for g := range f.first {
-		if f.reader.Rows(g) > 0 {
+		rows := int64(f.reader.Rows(g))
+		if rows == 0 {
+			continue
+		}
+		least, greatest, bounded := f.reader.Bounds(g, e.kernel.eventColumn())
+		admitted := !bounded || e.filter.admits(f.reader, g)
+		switch {
+		case admitted != e.rest:
 			groups = append(groups, g)
+		case !admitted:
+			e.mu.Lock()
+			e.skipped += rows
+			e.first, e.last = min(e.first, least), max(e.last, greatest)
+			e.mu.Unlock()
 		}
 	}
 	return groups
@@ -271,8 +302,8 @@ func oneRow(vectors []*columnar.Vector, i int) []*columnar.Vector {
 
 func (e *explainer) result(ctx context.Context) (*Explanation, error) {
 	x := &Explanation{
-		RowsBefore: e.before.offered, RowsAfter: e.after.offered, First: math.MaxInt64, Last: math.MinInt64,
-		Stats: Stats{Files: int64(len(e.kernel.in.Files)), NewestEvent: math.MinInt64},
+		RowsBefore: e.before.offered, RowsAfter: e.after.offered, First: e.first, Last: e.last,
+		Stats: Stats{Files: int64(len(e.kernel.in.Files)), RowsSkipped: e.skipped},
 	}
 	var err error
 	if x.Before, err = e.before.candidates(ctx); err != nil {
