@@ -233,7 +233,7 @@ func wantCells(t *testing.T, what, path string, column int, want []*string) {
 		if text == nil {
 			continue
 		}
-		same := false
+		var same bool
 		switch plain.Kind {
 		case columnar.Int64:
 			same = strconv.FormatInt(v.Int64s[i], 10) == *text

@@ -20,6 +20,7 @@ type arrowMessages struct {
 	in      *bufio.Reader
 	left    int64 // bytes not read yet
 	mem     *boundedAllocator
+	views   arrowViews
 	message *ipc.Message
 	ended   bool // the marker that ends a stream was there
 }
@@ -61,7 +62,7 @@ func (m *arrowMessages) Message() (*ipc.Message, error) {
 	if err := m.read(metadata); err != nil {
 		return nil, err
 	}
-	bodyBytes, err := checkMessage(metadata)
+	bodyBytes, err := checkMessage(metadata, &m.views)
 	if err != nil {
 		return nil, err
 	}
@@ -102,8 +103,16 @@ const (
 	messageRecordBatch = 3
 )
 
-// checkMessage checks the metadata of a message and returns the length of its body.
-func checkMessage(b []byte) (body int64, err error) {
+// arrowViews is how many columns of views a schema has, nested ones included: in record batches, and in the values of
+// dictionaries by their ids.
+type arrowViews struct {
+	columns      int
+	dictionaries map[int64]int
+}
+
+// checkMessage checks the metadata of a message and returns the length of its body. A schema gives views, which what
+// follows it is held against.
+func checkMessage(b []byte, views *arrowViews) (body int64, err error) {
 	defer func() {
 		if recover() != nil {
 			err = errArrowMetadata
@@ -115,9 +124,7 @@ func checkMessage(b []byte) (body int64, err error) {
 	if at, ok := message.slot(6); ok {
 		kind = b[at]
 	}
-	if at, ok := message.slot(10); ok {
-		body = int64(binary.LittleEndian.Uint64(b[at:]))
-	}
+	body = message.int64(10)
 	c.pairs(message, 12)
 	header, ok := message.table(8)
 	if !ok {
@@ -125,14 +132,15 @@ func checkMessage(b []byte) (body int64, err error) {
 	}
 	switch kind {
 	case messageSchema:
-		c.schema(header)
+		*views = c.schema(header)
 	case messageDictionary:
-		if header, ok = header.table(6); !ok {
+		values, ok := header.table(6)
+		if !ok {
 			return 0, errArrowMetadata
 		}
-		c.recordBatch(header)
+		c.recordBatch(values, views.dictionaries[header.int64(4)])
 	case messageRecordBatch:
-		c.recordBatch(header)
+		c.recordBatch(header, views.columns)
 	}
 	return body, nil
 }
@@ -167,12 +175,12 @@ func checkArrowFile(r *io.SectionReader) (err error) {
 	if !ok {
 		return errArrowMetadata
 	}
-	c.schema(schema)
+	views := c.schema(schema)
 	c.pairs(footer, 12)
 	for _, blocks := range []int{8, 10} { // dictionaries, record batches
 		at, n := footer.vector(blocks, 24)
 		for i := range n {
-			if err := checkBlock(r, b[at+24*i:], footerEnd); err != nil {
+			if err := checkBlock(r, b[at+24*i:], footerEnd, &views); err != nil {
 				return err
 			}
 		}
@@ -181,7 +189,7 @@ func checkArrowFile(r *io.SectionReader) (err error) {
 }
 
 // checkBlock checks the metadata of the message that a block of a footer leads to.
-func checkBlock(r io.ReaderAt, block []byte, end int64) error {
+func checkBlock(r io.ReaderAt, block []byte, end int64, views *arrowViews) error {
 	offset := int64(binary.LittleEndian.Uint64(block))
 	size, body := int64(int32(binary.LittleEndian.Uint32(block[8:]))), int64(binary.LittleEndian.Uint64(block[16:]))
 	if offset < 8 || size < 8 || size > arrowMetadata || body < 0 || offset > end-size || body > end-size-offset {
@@ -198,7 +206,7 @@ func checkBlock(r io.ReaderAt, block []byte, end int64) error {
 	if binary.LittleEndian.Uint32(b) == 0xffffffff { // since version 0.15
 		prefix = 8
 	}
-	_, err := checkMessage(b[prefix:])
+	_, err := checkMessage(b[prefix:], views)
 	return err
 }
 
@@ -234,6 +242,15 @@ func (t flatTable) follow(at int) flatTable {
 	return flatTable{t.b, at + int(binary.LittleEndian.Uint32(t.b[at:]))}
 }
 
+// int64 returns a number, 0 where the table does not have it.
+func (t flatTable) int64(field int) int64 {
+	at, ok := t.slot(field)
+	if !ok {
+		return 0
+	}
+	return int64(binary.LittleEndian.Uint64(t.b[at:]))
+}
+
 // vector returns where the n elements of a vector begin; they lie within the buffer.
 func (t flatTable) vector(field, width int) (at, n int) {
 	v, ok := t.table(field)
@@ -256,42 +273,61 @@ func (c *flatChecker) spend(n int) {
 	}
 }
 
-func (c *flatChecker) schema(t flatTable) {
-	c.children(t, 6, 0)
+func (c *flatChecker) schema(t flatTable) arrowViews {
+	views := arrowViews{dictionaries: map[int64]int{}}
+	views.columns = c.children(t, 6, 0, &views)
 	c.pairs(t, 8)
+	return views
 }
 
-// children checks a vector of fields.
-func (c *flatChecker) children(t flatTable, field, depth int) {
+// Types with parameters of variable length, and those whose batches have numbers of buffers.
+const (
+	typeTimestamp  = 10
+	typeUnion      = 14
+	typeBinaryView = 23
+	typeUtf8View   = 24
+)
+
+// children checks a vector of fields. It returns how many of them are views, but for those of dictionaries, which it
+// notes apart.
+func (c *flatChecker) children(t flatTable, field, depth int, views *arrowViews) (n int) {
 	if depth > 64 {
 		panic(errArrowMetadata)
 	}
-	at, n := t.vector(field, 4)
-	for i := range n {
+	at, fields := t.vector(field, 4)
+	for i := range fields {
 		f := t.follow(at + 4*i)
 		c.spend(16)
 		c.text(f, 4)
 		c.pairs(f, 16)
-		if kind, ok := f.table(10); ok {
-			c.parameters(f, kind)
+		own := c.parameters(f) + c.children(f, 14, depth+1, views)
+		if dictionary, ok := f.table(12); ok {
+			views.dictionaries[dictionary.int64(4)] += own
+		} else {
+			n += own
 		}
-		c.children(f, 14, depth+1)
 	}
+	return n
 }
 
-// parameters checks what types have of variable length: the ids of a union, the name of a time zone.
-func (c *flatChecker) parameters(f, kind flatTable) {
+// parameters checks what a type has of variable length: the ids of a union, the name of a time zone. It returns 1 for
+// a view.
+func (c *flatChecker) parameters(f flatTable) int {
 	at, ok := f.slot(8)
 	if !ok {
-		return
+		return 0
 	}
+	kind, _ := f.table(10)
 	switch f.b[at] {
-	case 10:
+	case typeTimestamp:
 		c.text(kind, 6)
-	case 14:
+	case typeUnion:
 		_, n := kind.vector(6, 4)
 		c.spend(4 * n)
+	case typeBinaryView, typeUtf8View:
+		return 1
 	}
+	return 0
 }
 
 func (c *flatChecker) text(t flatTable, field int) {
@@ -310,11 +346,14 @@ func (c *flatChecker) pairs(t flatTable, field int) {
 	}
 }
 
-// recordBatch checks the numbers of nodes and buffers.
-func (c *flatChecker) recordBatch(t flatTable) {
+// recordBatch checks the numbers of nodes and buffers, those of views among them.
+func (c *flatChecker) recordBatch(t flatTable, views int) {
 	t.vector(6, 16)
 	_, buffers := t.vector(8, 16)
 	at, n := t.vector(12, 8)
+	if n < views {
+		panic(errArrowMetadata)
+	}
 	for i := range n {
 		if count := binary.LittleEndian.Uint64(t.b[at+8*i:]); count > uint64(buffers) {
 			panic(errArrowMetadata)
