@@ -262,46 +262,69 @@ func (v *evidence) noHistory() (Warning, bool) {
 	}
 }
 
-// outside tells of times before the first event or after the newest.
+// outside tells of times before the first event or after the newest, where most rows without an answer lie there. That
+// some hours later, or earlier, there are events says little then: a time zone is the other thing it can be.
 func (v *evidence) outside() (Warning, bool) {
-	before, after := 0, 0
+	missing, early, late, before := 0, 0, 0, 0
 	for i, known := range v.known {
+		if !known || v.alive(i) {
+			continue
+		}
+		missing++
 		switch {
-		case !known:
+		case v.early(i):
+			early++
+		case v.late(i):
+			late++
 		case v.events[i] == none:
 			before++
-		case v.least <= v.greatest && v.read.View.TTLMicros > 0 && v.times[i]-v.read.View.TTLMicros > v.greatest:
-			after++
 		}
 	}
-	known := count(v.known)
-	switch {
-	case float64(before) >= most*float64(known):
-		if w, ok := v.timeZone(); ok {
-			return w, true
-		}
-		w := Warning{
-			Code: WarnBeforeFirst, Text: "the spine's times lie before the first event of their entity",
+	var w Warning
+	switch enough := most * float64(missing); {
+	case missing == 0:
+		return w, false
+	case float64(early) >= enough:
+		w = Warning{
+			Code: WarnBeforeFirst, Text: "most of those lie before the first event, " + instantText(v.least),
 			Fix: "add older files to the source, or leave those rows out",
 		}
-		if newest := slices.Max(v.times); v.least <= v.greatest && newest < v.least {
+		if newest := slices.Max(v.times); newest < v.least {
 			w.Text = fmt.Sprintf("the spine's times end %s before the first event, %s", span(v.least-newest), instantText(v.least))
 		}
-		return w, true
-	case float64(after) >= most*float64(known):
-		w := Warning{
+	case float64(late) >= enough:
+		w = Warning{
 			Code: WarnAfterNewest,
 			Text: fmt.Sprintf("the spine's times are after the newest event, %s, by %s, and the ttl is %s",
 				instantText(v.greatest), span(median(v.times)-v.greatest), span(v.read.View.TTLMicros)),
 			Fix: "add the source's newer files",
 		}
+	case float64(early+before) >= enough:
 		if zone, ok := v.timeZone(); ok {
-			w.Fix += "; or else, " + zone.Fix
+			return zone, true
 		}
-		return w, true
+		return Warning{
+			Code: WarnBeforeFirst, Text: "most of those lie before the first event of their entity",
+			Fix: "add older files to the source, or leave those rows out",
+		}, true
 	default:
-		return Warning{}, false
+		return w, false
 	}
+	if zone, ok := v.zone(v.known); ok {
+		w.Fix += "; or else, " + zone.Fix
+	}
+	return w, true
+}
+
+// alive reports whether a row has an answer as it is.
+func (v *evidence) alive(i int) bool { return v.shiftBy(0).alive[i] }
+
+// early and late report whether a row lies before the source's events, or after them by more than the ttl.
+func (v *evidence) early(i int) bool { return v.least <= v.greatest && v.times[i] < v.least }
+
+func (v *evidence) late(i int) bool {
+	ttl := v.read.View.TTLMicros
+	return v.least <= v.greatest && ttl > 0 && v.times[i]-ttl > v.greatest
 }
 
 // rhythm tells of events that come regularly, further apart than the ttl: no time of day helps against that.
@@ -313,31 +336,43 @@ func (v *evidence) rhythm() (Warning, bool) {
 	return v.shortTTL()
 }
 
-// timeZone tells of a shift by half and whole hours that lets most rows find a living one; over a change of summer time,
-// of two that are an hour apart.
+// timeZone tells of a shift by half and whole hours that lets most rows among the source's events find a living one.
 func (v *evidence) timeZone() (Warning, bool) {
-	known := count(v.known)
-	if known == 0 {
+	among := make([]bool, len(v.known))
+	for i, known := range v.known {
+		among[i] = known && !v.early(i) && !v.late(i)
+	}
+	if 2*count(among) < count(v.known) {
+		return Warning{}, false
+	}
+	return v.zone(among)
+}
+
+// zone looks for a shift that helps most of some rows; over a change of summer time, for two that are an hour apart.
+func (v *evidence) zone(rows []bool) (Warning, bool) {
+	all := count(rows)
+	living := func(shifts ...*shift) int {
+		n := 0
+		for i, counts := range rows {
+			if counts && slices.ContainsFunc(shifts, func(s *shift) bool { return s.alive[i] }) {
+				n++
+			}
+		}
+		return n
+	}
+	if all == 0 || 2*living(v.shiftBy(0)) > all {
 		return Warning{}, false
 	}
 	helps := make([]bool, len(v.shifts))
 	summer := make([]bool, len(v.shifts))
-	for i, s := range v.shifts {
-		alive := count(s.alive)
+	for i := range v.shifts {
+		s := &v.shifts[i]
 		if s.by == 0 {
-			if 2*alive > known {
-				return Warning{}, false
-			}
 			continue
 		}
-		helps[i] = float64(alive) >= most*float64(known)
+		helps[i] = float64(living(s)) >= most*float64(all)
 		if further := v.shiftBy(s.by + usHour*sign(s.by)); further != nil {
-			for j, other := range further.alive {
-				if other && !s.alive[j] {
-					alive++
-				}
-			}
-			summer[i] = float64(alive) >= most*float64(known)
+			summer[i] = float64(living(s, further)) >= most*float64(all)
 		}
 	}
 	if from, to, ok := v.nearest(helps); ok {

@@ -255,6 +255,11 @@ func TestWarningsOfTimes(t *testing.T) {
 		return t + hour
 	}
 	spine := among(random, name)
+	// Half a day before the first of daily, and a third as much after it.
+	var firstDay []fact
+	for i := range 400 {
+		firstDay = append(firstDay, fact{[]string{name(i % 40)}, noon - 24*hour + int64(i%40)*hour*16/40})
+	}
 	for _, c := range []struct {
 		name          string
 		ttl           time.Duration
@@ -270,10 +275,11 @@ func TestWarningsOfTimes(t *testing.T) {
 		{"local with summer time", 30 * time.Minute, rare, moved(soon, summer), WarnTimeZone, []string{"1h to 2h earlier"}},
 		{"no zone is so far", time.Hour, rare, moved(soon, later(20*time.Hour)), WarnShortTTL, nil},
 		{
-			"local west, before the first event", 0, moved(rare, func(int64) int64 { return noon }), moved(soon, func(int64) int64 { return noon - 7*hour }),
-			WarnTimeZone,
-			[]string{"7h to 14h later"},
+			"at the first event", 0, moved(rare, func(int64) int64 { return noon }), moved(soon, func(int64) int64 { return noon - 7*hour }),
+			WarnBeforeFirst,
+			[]string{"end 7h before the first event", "behind UTC, say it with --timezone"},
 		},
+		{"the first day of daily ones", 72 * time.Hour, daily, firstDay, WarnBeforeFirst, []string{"most of those lie before the first event, 2001-01-01T00:00:00Z"}},
 		{
 			"before", 6 * time.Hour, dense(name), moved(spine, later(-400*24*time.Hour)), WarnBeforeFirst,
 			[]string{"before the first event, 2001-01-01T12:00:00Z"},
