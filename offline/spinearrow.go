@@ -22,6 +22,8 @@ import (
 const (
 	// arrowMemory is the most that a record batch of a spine may take, with what is made of it.
 	arrowMemory = 4 << 30
+	// A small file may not take as much: no codec expands by more than arrowExpansion, but for what is small anyway.
+	arrowExpansion, arrowFloor = 1 << 16, 256 << 20
 	// arrowRows is the rows that are converted at once; fewer where what they decode to is more than arrowBytes.
 	arrowRows  = 32_768
 	arrowBytes = 64 << 20
@@ -43,7 +45,7 @@ func (s *spine) convertArrow(ctx context.Context, opts SpineOptions, keys []regi
 			err = s.arrowProblem(err)
 		}
 	}()
-	mem := &boundedAllocator{limit: arrowMemory}
+	mem := &boundedAllocator{limit: min(arrowMemory, arrowFloor+min(s.size(), arrowMemory)*arrowExpansion)}
 	batches, err := openArrow(io.NewSectionReader(s.file, 0, s.size()), mem)
 	if err != nil {
 		return spineParquet{}, err
