@@ -11,6 +11,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/row"
 )
 
 // fits reports whether a column's values may become a kind: as they are, or widened (R10).
@@ -198,7 +199,11 @@ func (c *chunk) convertTime(dst *columnar.Vector, n int, e format.Encoding, src 
 		if dst.Int64s, err = appendInt64s(dst.Int64s, n, e, src); err != nil {
 			return err
 		}
+		micros := c.leaf.form == formTimestamp && c.times.micros()
 		for i, v := range dst.Int64s[at:] {
+			if micros && row.ValidTime(v) {
+				continue // as most often
+			}
 			t, err := c.times.timestamp(v)
 			if err != nil && !c.reject(i, err) {
 				return nil

@@ -24,6 +24,9 @@ type instants struct {
 	at    registry.DayEnd
 }
 
+// micros reports whether values are what they shall become.
+func (c *instants) micros() bool { return c.unit == unitMicros && (!c.naive || c.local.loc == nil) }
+
 // timestamp converts a number of units since 1970.
 func (c *instants) timestamp(v int64) (int64, error) {
 	if !c.naive || c.local.loc == nil {
