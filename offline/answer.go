@@ -67,6 +67,15 @@ func newAnswer(ctx context.Context, service *registry.Service, files *source.Fil
 	return a, nil
 }
 
+// fixed returns how many of a read's features, the first ones, have a fixed width.
+func (a *answer) fixed(r int) int {
+	view, n := a.service.Reads[r].View, 0
+	for n < len(a.features[r]) && view.Features[a.features[r][n]].Type.FixedWidth() {
+		n++
+	}
+	return n
+}
+
 // join answers every read of a service, all features gathered. keys has one vector per Service.RequestKeys.
 func join(
 	ctx context.Context, service *registry.Service, files *source.Files,
@@ -119,6 +128,17 @@ func (a *answer) gather(ctx context.Context, r, from, to int) error {
 		return fmt.Errorf("view %s: %w", a.service.Reads[r].View.Name, err)
 	}
 	return nil
+}
+
+// gatherRows reads one such feature of no fixed width for the rows [lo, hi), and reports whether it took at most limit
+// bytes; nothing is gathered where it took more.
+func (a *answer) gatherRows(ctx context.Context, r, feature, lo, hi int, limit int64) (bool, error) {
+	a.first[r] = feature
+	ok, err := a.results[r].GatherRows(ctx, a.features[r][feature], lo, hi, limit)
+	if err != nil {
+		return false, fmt.Errorf("view %s: %w", a.service.Reads[r].View.Name, err)
+	}
+	return ok, nil
 }
 
 // readName is a view's name, with its binding where the service reads the view more than once.

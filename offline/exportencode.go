@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -17,8 +18,8 @@ const (
 	// cellRows and cellBytes bound the vectors between the join and the encoder.
 	cellRows  = 8192
 	cellBytes = 8 << 20
-	// wideBytes is what a feature of no fixed width is taken to need per row until it has been measured.
-	wideBytes = 64
+	// leastRoom is gathered at a time however little memory there is: a pass over the files for each row takes for ever.
+	leastRoom = 8 << 10
 )
 
 // block is a run of spine rows: a row group of the output, or several where its rows are wide.
@@ -52,71 +53,110 @@ func (e *export) encodeRead(ctx context.Context, r int) error {
 	}
 	result := e.answer.results[r]
 	e.reads[r] = e.readReport(r)
-	for from := 0; from < len(e.answer.features[r]); {
-		to := e.step(r, from, result.Found())
+	nulls := make([]atomic.Int64, len(e.counts))
+	fixed := e.answer.fixed(r)
+	for from := 0; from < fixed; {
+		to := e.step(r, from, fixed)
 		if err := e.answer.gather(ctx, r, from, to); err != nil {
 			return err
 		}
 		e.progress.gathered(r, to-from)
-		var outputs []int
-		for i, o := range e.req.Service.Outputs {
-			if at := e.answer.columns[i]; o.Read == r && at >= from && at < to {
-				outputs = append(outputs, i)
-			}
-		}
-		if err := e.encodeOutputs(ctx, r, outputs); err != nil {
+		if err := e.encodeOutputs(ctx, r, from, to, block{hi: len(e.spine.times)}, nulls); err != nil {
 			return err
 		}
 		from = to
+	}
+	for feature := fixed; feature < len(e.answer.features[r]); feature++ {
+		if err := e.encodeWide(ctx, r, feature, nulls); err != nil {
+			return err
+		}
+	}
+	for i, output := range e.req.Service.Outputs {
+		if output.Read == r {
+			null, read := nulls[i].Load(), e.reads[r]
+			e.counts[i] = FeatureCounts{
+				Name: output.Name, Present: read.Present - null, Null: null, Expired: read.Expired, NotFound: read.NotFound,
+			}
+		}
 	}
 	e.answer.results[r] = result.Summary()
 	return nil
 }
 
-// step returns up to which of a read's features, from one on, there is room to gather.
-func (e *export) step(r, from, rows int) int {
-	view, features := e.req.Service.Reads[r].View, e.answer.features[r]
-	room := e.opts.memory / 4 // another quarter is for what is encoded, and the collector lets garbage take as much again
+// room is how many bytes may be gathered. Another quarter of the memory is for what is encoded, and the collector lets
+// garbage take as much again.
+func (e *export) room() int64 { return max(e.opts.memory/4, leastRoom) }
+
+// step returns up to which of a read's features of fixed width, from one on, there is room to gather: at least one.
+func (e *export) step(r, from, fixed int) int {
+	view, rows := e.req.Service.Reads[r].View, int64(e.answer.results[r].Found())
+	room := e.room()
 	to := from
-	for ; to < len(features); to++ {
-		t := view.Features[features[to]].Type
-		need := int64(rows) * wideBytes
-		if t.FixedWidth() {
-			need = int64(rows)*int64(t.Kind.Width()) + int64(rows)/8
-		}
-		if room -= need; room < 0 {
+	for ; to < fixed; to++ {
+		if room -= rows*int64(view.Features[e.answer.features[r][to]].Type.Kind.Width()) + rows/8; room < 0 {
 			break
 		}
 	}
 	return max(to, from+1)
 }
 
-// encodeOutputs encodes outputs of a read whose features are gathered.
-func (e *export) encodeOutputs(ctx context.Context, r int, outputs []int) error {
-	nulls := make([]atomic.Int64, len(outputs))
+// encodeWide gathers and encodes a feature of no fixed width, for as many rows at a time as there is room for.
+func (e *export) encodeWide(ctx context.Context, r, feature int, nulls []atomic.Int64) error {
+	rows := len(e.spine.times)
+	n := rows
+	for lo := 0; lo < rows; {
+		hi := min(rows, lo+n)
+		ok, err := e.answer.gatherRows(ctx, r, feature, lo, hi, e.room())
+		if err != nil {
+			return err
+		}
+		if !ok {
+			n = (hi - lo + 3) / 4
+			continue
+		}
+		if hi == rows {
+			e.progress.gathered(r, 1)
+		}
+		if err := e.encodeOutputs(ctx, r, feature, feature+1, block{lo: lo, hi: hi}, nulls); err != nil {
+			return err
+		}
+		lo = hi
+	}
+	return nil
+}
+
+// encodeOutputs encodes some rows of the outputs of a read whose features are gathered: those in [from, to) of its
+// features. It adds to nulls, per output of the service.
+func (e *export) encodeOutputs(ctx context.Context, r, from, to int, rows block, nulls []atomic.Int64) error {
+	var outputs []int
+	for i, o := range e.req.Service.Outputs {
+		if at := e.answer.columns[i]; o.Read == r && at >= from && at < to {
+			outputs = append(outputs, i)
+		}
+	}
+	first, last := e.blocksOf(rows)
 	encoders := make([]*featureEncoder, workers(e.req.Workers))
-	err := parallel(ctx, len(encoders), len(outputs)*len(e.blocks), func(worker, task int) error {
+	return parallel(ctx, len(encoders), len(outputs)*(last-first), func(worker, task int) error {
 		w := encoders[worker]
 		if w == nil {
 			w = &featureEncoder{export: e, encoder: parquet.NewEncoder(e.opts.codec)}
 			encoders[worker] = w
 		}
-		i, b := task/len(e.blocks), task%len(e.blocks)
-		n, err := w.encode(outputs[i], b)
-		nulls[i].Add(int64(n))
-		e.progress.encoded(r, e.blocks[b].hi-e.blocks[b].lo)
+		output, at := outputs[task/(last-first)], first+task%(last-first)
+		b := e.blocks[at]
+		b.lo, b.hi = max(b.lo, rows.lo), min(b.hi, rows.hi)
+		n, err := w.encode(output, at, b)
+		nulls[output].Add(int64(n))
+		e.progress.encoded(r, b.hi-b.lo)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	for i, output := range outputs {
-		null, read := nulls[i].Load(), e.reads[r]
-		e.counts[output] = FeatureCounts{
-			Name: e.req.Service.Outputs[output].Name, Present: read.Present - null, Null: null, Expired: read.Expired, NotFound: read.NotFound,
-		}
-	}
-	return nil
+}
+
+// blocksOf returns the blocks that some rows lie in.
+func (e *export) blocksOf(rows block) (first, last int) {
+	first, _ = slices.BinarySearchFunc(e.blocks, rows.lo+1, func(b block, row int) int { return cmp.Compare(b.hi, row) })
+	last, _ = slices.BinarySearchFunc(e.blocks, rows.hi, func(b block, row int) int { return cmp.Compare(b.lo, row) })
+	return first, last
 }
 
 // parallel calls fn for the tasks [0, n); calls for one worker do not overlap.
@@ -151,10 +191,9 @@ type featureEncoder struct {
 	sizes          []uint32
 }
 
-// encode encodes a block of an output, in pieces where its cells are wide, and returns how many of them are null.
-func (w *featureEncoder) encode(output, at int) (nulls int, err error) {
+// encode encodes rows of a block of an output, in pieces where its cells are wide, and returns how many of them are null.
+func (w *featureEncoder) encode(output, at int, b block) (nulls int, err error) {
 	e := w.export
-	b := e.blocks[at]
 	leaf := e.schema.Leaves()[e.width+output]
 	t := outputType(e.req.Service, output)
 	if w.chunk == nil {
@@ -167,7 +206,7 @@ func (w *featureEncoder) encode(output, at int) (nulls int, err error) {
 	if !t.FixedWidth() {
 		w.measure(output, b)
 	}
-	var pieces []*parquet.Encoded
+	pieces := &e.encoded[e.width+output][at]
 	for lo := b.lo; lo < b.hi; {
 		end := w.pieceEnd(t, b, lo)
 		for lo < end {
@@ -184,9 +223,8 @@ func (w *featureEncoder) encode(output, at int) (nulls int, err error) {
 		if err := e.spill.keep(piece); err != nil {
 			return nulls, err
 		}
-		pieces = append(pieces, piece)
+		*pieces = append(*pieces, piece)
 	}
-	e.encoded[e.width+output][at] = pieces
 	return nulls, nil
 }
 

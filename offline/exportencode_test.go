@@ -101,7 +101,7 @@ func TestExportSameBytes(t *testing.T) {
 		groupBytes = limit
 		for _, codec := range parquet.CodecNames() {
 			var first []byte
-			for i, memory := range []int64{1, 1 << 30, 100_000, 10_000} {
+			for i, memory := range []int64{1, 1 << 30, 100_000, 30_000} {
 				req := w.request("one", w.path("spine.parquet"))
 				req.Workers, req.Memory, req.Compression, req.GroupRows = i+1, memory, codec, 600
 				w.export(t, req)

@@ -16,6 +16,7 @@ type gathered struct {
 	parts []*columnar.Vector
 	first []int
 	near  []int32
+	only  []int32 // where not all rows are gathered: per row its index among those that are
 }
 
 const nearBits = 6
@@ -160,6 +161,9 @@ func (c *gathered) add(part *columnar.Vector, lo int) {
 
 // at returns the part of a row and where the row is in it.
 func (c *gathered) at(row int) (*columnar.Vector, int) {
+	if c.only != nil {
+		row = int(c.only[row])
+	}
 	p := int(c.near[row>>nearBits])
 	for p+1 < len(c.first) && c.first[p+1] <= row {
 		p++

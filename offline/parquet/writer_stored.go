@@ -1,6 +1,7 @@
 package parquet
 
 import (
+	"errors"
 	"fmt"
 	"io"
 )
@@ -36,7 +37,7 @@ func (s *stored) ReadAt(p []byte, at int64) (int, error) {
 	}
 	n, err := s.from.ReadAt(p, s.offset+at)
 	if n < len(p) {
-		if err == nil || err == io.EOF { //nolint:errorlint // what ReaderAt itself returns
+		if err == nil || errors.Is(err, io.EOF) {
 			err = io.ErrUnexpectedEOF
 		}
 		return n, fmt.Errorf("read back %d bytes at offset %d: %w", len(p), s.offset+at, err)
@@ -54,7 +55,7 @@ func (s *stored) writeTo(write func([]byte) error, buf []byte) error {
 	}
 	for at := int64(0); at < s.size; {
 		part := buf[:min(int64(len(buf)), s.size-at)]
-		if _, err := s.ReadAt(part, at); err != nil && err != io.EOF { //nolint:errorlint // what ReadAt itself returns
+		if _, err := s.ReadAt(part, at); err != nil {
 			return err
 		}
 		if err := write(part); err != nil {
