@@ -12,9 +12,9 @@ import (
 // NoCutoff lets every row take part.
 const NoCutoff = Instant(math.MaxInt64)
 
-// Answer says what a read of keys at an instant must give, over the rows with event time up to the cutoff: a loop over
-// all of them, rule by rule.
-func (v *View) Answer(rows []Row, keys []Value, at, cutoff Instant) []Cell {
+// Find returns the row that a read of keys at an instant sees, of the rows with event time up to the cutoff, however old it
+// is; nil for none: a loop over all of them, rule by rule.
+func (v *View) Find(rows []Row, keys []Value, at, cutoff Instant) *Row {
 	t := floorMicros(at)
 	var found *Row
 	for i := range rows {
@@ -29,9 +29,15 @@ func (v *View) Answer(rows []Row, keys []Value, at, cutoff Instant) []Cell {
 			found = r
 		}
 	}
+	return found
+}
+
+// Answer says what a read of keys at an instant must give, over the rows with event time up to the cutoff.
+func (v *View) Answer(rows []Row, keys []Value, at, cutoff Instant) []Cell {
+	found := v.Find(rows, keys, at, cutoff)
 	status := "NOT_FOUND"
 	if found != nil {
-		status = v.status(t - ceilMicros(found.Event))
+		status = v.status(floorMicros(at) - ceilMicros(found.Event))
 	}
 	cells := make([]Cell, len(v.Features))
 	for i, f := range v.Features {
