@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -27,6 +28,7 @@ type lake struct {
 	put    func(t *testing.T, key, content string)
 	remove func(t *testing.T, key string)
 	url    func(key string) string // nil on local disk
+	store  *stores.Store           // nil on local disk
 }
 
 // lakes returns a root called lake on local disk and in each kind of store, with nothing in it.
@@ -70,7 +72,8 @@ func lakes(t *testing.T) []*lake {
 					t.Fatal(err)
 				}
 			},
-			url: func(key string) string { return s.URL(stores.Lake, "some/prefix/"+key) },
+			url:   func(key string) string { return s.URL(stores.Lake, "some/prefix/"+key) },
+			store: s,
 		})
 	}
 	return all
@@ -437,6 +440,11 @@ func (l *lake) testPut(t *testing.T) {
 			if _, err := w.Write(randomBytes(size)); err != nil {
 				t.Fatal(err)
 			}
+			if size > 8<<20 && l.name == "s3" {
+				for len(l.store.Parts(t)) == 0 { // the first one is on its way
+					runtime.Gosched()
+				}
+			}
 			if err := w.Abort(); err != nil {
 				t.Errorf("abort of %d bytes: %v", size, err)
 			}
@@ -445,6 +453,9 @@ func (l *lake) testPut(t *testing.T) {
 			}
 			if err := w.Commit(ctx); err == nil {
 				t.Error("committed after Abort")
+			}
+			if parts := l.store.Parts(t); len(parts) > 0 {
+				t.Errorf("left behind: %s", parts)
 			}
 		}
 		list, err := l.files.List(ctx, []string{"lake:" + key})

@@ -7,8 +7,10 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -47,6 +49,7 @@ const (
 type Store struct {
 	Scheme   string // s3, gs or az
 	Endpoint string // http://127.0.0.1:port
+	dir      string // where versitygw keeps its files
 }
 
 // All starts every kind of server.
@@ -64,7 +67,7 @@ func S3(t testing.TB) *Store {
 			t.Fatal(err)
 		}
 	}
-	s := &Store{Scheme: "s3"}
+	s := &Store{Scheme: "s3", dir: dir}
 	s.start(t, func(port string) *exec.Cmd {
 		cmd := exec.Command(binary(t, "bin/versitygw"), "--port", "127.0.0.1:"+port, "--quiet", "--keep-alive",
 			"posix", "--sidecar", filepath.Join(dir, "attributes"), filepath.Join(dir, "data"))
@@ -175,6 +178,28 @@ func answers(address string, ended chan struct{}) bool {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
+}
+
+// Parts lists the parts of uploads that are neither committed nor aborted, where the server lets one see them.
+func (s *Store) Parts(t testing.TB) []string {
+	t.Helper()
+	var parts []string
+	if s.dir == "" {
+		return nil
+	}
+	err := filepath.WalkDir(filepath.Join(s.dir, "data"), func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Type().IsRegular() && strings.Contains(path, "/.sgwtmp/multipart/") {
+			parts = append(parts, path)
+		}
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // gone meanwhile
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parts
 }
 
 // Env returns the environment that leads to the store by way of an endpoint, "" for its own.

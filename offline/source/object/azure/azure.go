@@ -189,6 +189,9 @@ func parseListing(body []byte) (object.Page, error) {
 func (b *Bucket) Head(ctx context.Context, key string) (object.Object, error) {
 	o := object.Object{Key: key}
 	err := b.do(ctx, http.MethodHead, key, nil, nil, nil, func(resp *http.Response) error {
+		if resp.ContentLength < 0 || resp.Header.Get("ETag") == "" {
+			return object.Malformed(errors.New("it has no size or ETag"))
+		}
 		o.Size, o.Version = resp.ContentLength, strings.Trim(resp.Header.Get("ETag"), `"`)
 		o.Folder = strings.HasSuffix(key, "/") || strings.EqualFold(resp.Header.Get("X-Ms-Meta-Hdi_isfolder"), "true") ||
 			strings.EqualFold(resp.Header.Get("X-Ms-Resource-Type"), "directory")
