@@ -138,9 +138,6 @@ func (r *Result) number(ctx context.Context, slots int, present, expired []want)
 	return nil
 }
 
-// GatheredRows returns how many distinct rows Gather reads for each feature.
-func (r *Result) GatheredRows() int { return r.present }
-
 // Where returns the file (index into Input.Files) and row within the file that answered spine row i; ok is false for
 // NotFound. Among rows equal in everything it is the first.
 func (r *Result) Where(i int) (file int, position int64, ok bool) {
