@@ -16,7 +16,7 @@ import (
 // and every count is the reference's, no byte depends on workers, memory or how the files hold the rows, and an export
 // comes out of its manifest again. PROVENDER_SEED=n repeats one.
 func TestConfigurations(t *testing.T) {
-	first, count := seeds(t, 30)
+	first, count := seeds(t, 20)
 	for seed := first; seed < first+uint64(count); seed++ {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			t.Parallel()

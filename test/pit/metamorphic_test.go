@@ -14,7 +14,7 @@ import (
 // TestMetamorphic changes the files of random histories in ways that change no answer: the same bytes come out. Shifting
 // every time shifts the answers. PROVENDER_SEED=n repeats one.
 func TestMetamorphic(t *testing.T) {
-	first, count := seeds(t, 12)
+	first, count := seeds(t, 8)
 	for seed := first; seed < first+uint64(count); seed++ {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			t.Parallel()
@@ -106,7 +106,7 @@ func (w *world) shift(by time.Duration) {
 // TestPruning asks for a few rows of histories in many row groups, ordered by time, by key, by both or by neither: what
 // is passed over by statistics, page indexes and keys is never what answers. PROVENDER_SEED=n repeats one.
 func TestPruning(t *testing.T) {
-	first, count := seeds(t, 25)
+	first, count := seeds(t, 16)
 	for seed := first; seed < first+uint64(count); seed++ {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			t.Parallel()
