@@ -64,7 +64,10 @@ func (w *world) reproduce(t *testing.T, f form, m made) {
 	}
 	late := slices.Clone(w.rows)
 	for i := range late {
-		late[i].File = "late"
+		late[i].File, late[i].Values = "late", nil
+		for _, f := range w.c.View.Features {
+			late[i].Values = append(late[i].Values, randomValue(w.rng, f.Type))
+		}
 	}
 	if len(late) > 0 {
 		path := w.path(late[0])
@@ -75,7 +78,8 @@ func (w *world) reproduce(t *testing.T, f form, m made) {
 	if err != nil {
 		t.Fatalf("reproduce: %v", err)
 	}
-	if !report.Reproducible() || !report.Identical {
+	told := slices.ContainsFunc(report.Changes, func(c offline.InputChange) bool { return c.Kind == offline.FileNew })
+	if told != (len(late) > 0) || !report.Reproducible() || !report.Identical {
 		t.Fatalf("reproduce: %+v", report)
 	}
 	w.sameBytes(t, f, m, made{files: filesOf(t, req.Out)}, "its manifest")
