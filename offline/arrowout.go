@@ -1,9 +1,7 @@
 package offline
 
 import (
-	"bytes"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +12,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	pqfile "github.com/apache/arrow-go/v18/parquet/file"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"github.com/provender-dev/provender/offline/arrowipc"
 )
 
 // arrowOptions say how writeArrow writes.
@@ -75,8 +75,9 @@ func newArrowConversion(in io.ReaderAt, size int64, o arrowOptions) (*arrowConve
 	}
 	original, keys, values := (*arrow.Schema)(nil), []string(nil), []string(nil)
 	for _, kv := range c.file.MetaData().KeyValueMetadata() {
-		if kv.Key == arrowSchemaKey {
-			original = readArrowSchema(kv.GetValue())
+		if kv.Key == arrowipc.SchemaKey {
+			// Where it can't be read, the file is complete without it.
+			original, _ = arrowipc.ReadSchema(kv.GetValue())
 			continue
 		}
 		keys, values = append(keys, kv.Key), append(values, kv.GetValue())
@@ -116,28 +117,6 @@ func (c *arrowConversion) close() {
 		}
 	}
 	_ = c.file.Close()
-}
-
-const arrowSchemaKey = "ARROW:schema"
-
-// readArrowSchema returns the schema that Arrow's writers leave in a Parquet file, nil where it can't be read: the file
-// is complete without it.
-func readArrowSchema(value string) (schema *arrow.Schema) {
-	defer func() {
-		if recover() != nil {
-			schema = nil
-		}
-	}()
-	raw, err := base64.StdEncoding.DecodeString(value)
-	if err != nil {
-		return nil
-	}
-	r, err := ipc.NewReader(bytes.NewReader(raw))
-	if err != nil {
-		return nil
-	}
-	defer r.Release()
-	return r.Schema()
 }
 
 func (c *arrowConversion) schema() *arrow.Schema {

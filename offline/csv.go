@@ -14,9 +14,6 @@ import (
 	"github.com/provender-dev/provender/internal/problem"
 )
 
-// csvRecordBytes is the greatest length of a record: what a quote that nobody closed may take.
-const csvRecordBytes = 64 << 20
-
 // csvCell is a field of a record. Without quotes, an empty one is a null.
 type csvCell struct {
 	text   []byte
@@ -34,6 +31,7 @@ type csvReader struct {
 	comma  byte
 	in     *bufio.Reader
 	packed bool
+	limits SpineLimits
 	header []string
 
 	line  int // of the file, where the record begins
@@ -54,10 +52,11 @@ type csvSpan struct {
 type csvError struct {
 	line, column int // column 0: the whole line
 	what, fix    string
+	limit        bool // it meets a limit
 }
 
-func newCSVReader(path string, comma byte, r io.Reader) (*csvReader, error) {
-	c := &csvReader{path: path, comma: comma, in: bufio.NewReaderSize(r, 1<<18)}
+func newCSVReader(path string, comma byte, r io.Reader, limits SpineLimits) (*csvReader, error) {
+	c := &csvReader{path: path, comma: comma, in: bufio.NewReaderSize(r, 1<<18), limits: limits}
 	if head, _ := c.in.Peek(2); bytes.Equal(head, []byte{0x1f, 0x8b}) {
 		c.packed = true
 		unpacked, err := gzip.NewReader(c.in)
@@ -150,7 +149,7 @@ func (c *csvReader) next() ([]csvCell, error) {
 	}
 }
 
-// record reads a record of any number of fields.
+// record reads a record of at most as many fields as the header.
 func (c *csvReader) record() ([]csvCell, error) {
 	line, err := c.readLine()
 	if err != nil {
@@ -173,8 +172,27 @@ func (c *csvReader) record() ([]csvCell, error) {
 			return c.cells, nil
 		}
 		c.cells = append(c.cells, csvCell{text: line[:at]})
+		if err := c.room(len(c.cells)); err != nil {
+			return nil, err
+		}
 		line = line[at+1:]
 	}
+}
+
+// room fails where a record goes on behind its first n fields, and may not.
+func (c *csvReader) room(n int) error {
+	switch {
+	case c.header == nil && int64(n) == c.limits.SpineColumns:
+		return c.failure(csvError{
+			line: c.line, what: fmt.Sprintf("more columns than the limit of %d (limits.spine_columns)", n), limit: true,
+			fix: "leave out columns that the training set does not need, or raise the limit",
+		})
+	case c.header != nil && n == len(c.header):
+		return c.failure(csvError{
+			line: c.line, what: fmt.Sprintf("more fields than the %d of the header", n), fix: "quote fields that contain separators",
+		})
+	}
+	return nil
 }
 
 // quoted splits a record with quotes in its first line into cells, reading further lines where quotes span them.
@@ -195,6 +213,9 @@ func (c *csvReader) quoted(line []byte) error {
 		c.spans = append(c.spans, span)
 		if at == len(trimEOL(line)) {
 			break
+		}
+		if err := c.room(len(c.spans)); err != nil {
+			return err
 		}
 	}
 	for _, span := range c.spans {
@@ -229,11 +250,13 @@ func (c *csvReader) unquote(line []byte, at int) ([]byte, int, error) {
 		line: c.lines, column: characters(line, at-1), what: "a quote that is not closed",
 		fix: "close it; a quote in a quoted field is written twice",
 	}
-	for start := len(c.text); ; {
+	for {
 		end := bytes.IndexByte(line[at:], '"')
 		if end < 0 {
 			c.text = append(c.text, line[at:]...)
-			if len(c.text)-start > csvRecordBytes {
+			if int64(len(c.text)) > c.limits.CSVRecord {
+				open.what = fmt.Sprintf("a quote that is not closed within a record of %d bytes (limits.csv_record)", c.limits.CSVRecord)
+				open.fix, open.limit = open.fix+"; else raise the limit", true
 				return nil, 0, c.failure(open)
 			}
 			var err error
@@ -267,17 +290,19 @@ func (c *csvReader) unquote(line []byte, at int) ([]byte, int, error) {
 // readLine returns the next line with its end, valid until the call after; io.EOF after the last.
 func (c *csvReader) readLine() ([]byte, error) {
 	line, err := c.in.ReadSlice('\n')
-	for c.long = c.long[:0]; errors.Is(err, bufio.ErrBufferFull); {
-		if c.long = append(c.long, line...); len(c.long) > csvRecordBytes {
-			return nil, c.failure(csvError{
-				line: c.lines + 1, what: fmt.Sprintf("a line of more than %d bytes", csvRecordBytes), fix: "is it CSV?",
-			})
-		}
+	for c.long = c.long[:0]; errors.Is(err, bufio.ErrBufferFull) && int64(len(c.long)) <= c.limits.CSVRecord; {
+		c.long = append(c.long, line...)
 		line, err = c.in.ReadSlice('\n')
 	}
 	if len(c.long) > 0 {
 		c.long = append(c.long, line...)
 		line = c.long
+	}
+	if int64(len(trimEOL(line))) > c.limits.CSVRecord {
+		return nil, c.failure(csvError{
+			line: c.lines + 1, what: fmt.Sprintf("a line of more than %d bytes (limits.csv_record)", c.limits.CSVRecord),
+			fix: "is it CSV? then raise the limit", limit: true,
+		})
 	}
 	if errors.Is(err, io.EOF) && len(line) > 0 {
 		err = nil
@@ -321,8 +346,12 @@ func (c *csvReader) failure(e csvError) error {
 	if e.column > 0 {
 		where += fmt.Sprintf(", column %d", e.column)
 	}
+	code := problem.Invalid
+	if e.limit {
+		code = problem.Exhausted
+	}
 	return &problem.Error{
-		Code: problem.Invalid, Message: fmt.Sprintf("spine %s: %s: %s", c.path, where, e.what), Field: "spine", Suggestion: e.fix,
+		Code: code, Message: fmt.Sprintf("spine %s: %s: %s", c.path, where, e.what), Field: "spine", Suggestion: e.fix,
 	}
 }
 

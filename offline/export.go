@@ -29,7 +29,7 @@ func Export(ctx context.Context, req ExportRequest) (_ *ExportReport, err error)
 	if e.opts, err = req.options(); err != nil {
 		return nil, err
 	}
-	if e.spine, err = openSpine(ctx, req.Source, req.Spine, req.SpineFormat); err != nil {
+	if e.spine, err = openSpine(ctx, &req); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, e.spine.close()) }()

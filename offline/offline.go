@@ -2,6 +2,7 @@
 package offline
 
 import (
+	"cmp"
 	"io"
 	"time"
 
@@ -17,6 +18,20 @@ type SpineOptions struct {
 	Unit     string          // for integers: s, ms, us, ns; "" makes an integer column an error
 	Location *time.Location  // for naive timestamps; nil: UTC
 	At       registry.DayEnd // for DATE columns; "" makes them an error
+}
+
+// SpineLimits bound what a spine may ask for; 0 is the default.
+type SpineLimits struct {
+	SpineColumns int64 // with the fields of nested ones; default 32,768
+	CSVRecord    int64 // bytes of a record; default 64 MiB
+	ArrowBatch   int64 // bytes of a record batch, with what is made of it; default 4 GiB
+}
+
+func (l SpineLimits) withDefaults() SpineLimits {
+	l.SpineColumns = cmp.Or(l.SpineColumns, 32_768)
+	l.CSVRecord = cmp.Or(l.CSVRecord, 64<<20)
+	l.ArrowBatch = cmp.Or(l.ArrowBatch, 4<<30)
+	return l
 }
 
 // Format is a file format of spines and outputs.
@@ -53,6 +68,7 @@ type ExportRequest struct {
 	PartRows int64
 	Memory   int64 // bytes that gathered and encoded features may take before they go to a temporary file; default 512 MiB
 	Limits   parquet.Limits
+	SpineLimits
 	Tool     string         // Provender's version, for the manifest
 	Commit   string         // Git commit of the definitions, for the manifest, "" if not known
 	Workers  int            // default GOMAXPROCS

@@ -28,10 +28,11 @@ type ReproduceRequest struct {
 	CheckOnly bool // look at the inputs, write nothing
 	Memory    int64
 	Limits    parquet.Limits
-	Tool      string
-	Commit    string
-	Workers   int
-	Progress  func(Progress)
+	SpineLimits
+	Tool     string
+	Commit   string
+	Workers  int
+	Progress func(Progress)
 }
 
 // Revisions is what a registry knows of the past. registry.Store has it.
@@ -355,7 +356,7 @@ func (r *reproduction) export(ctx context.Context) error {
 		SpineOptions: SpineOptions{Time: m.Spine.Time, Unit: m.Spine.Unit, Location: location, At: registry.DayEnd(m.Spine.At)},
 		Out:          r.report.Out, OutFormat: m.Output.format(), Compression: m.Output.Compression,
 		GroupRows: m.Output.GroupRows, PartRows: m.Output.PartRows,
-		Memory: r.req.Memory, Limits: r.req.Limits, Tool: r.req.Tool, Commit: r.req.Commit, Workers: r.req.Workers,
+		Memory: r.req.Memory, Limits: r.req.Limits, SpineLimits: r.req.SpineLimits, Tool: r.req.Tool, Commit: r.req.Commit, Workers: r.req.Workers,
 		Progress: r.req.Progress,
 		accept: func(files []written) error {
 			r.report.Identical = slices.EqualFunc(files, m.Output.files(), func(a, b written) bool { return a.SHA256 == b.SHA256 })

@@ -25,15 +25,17 @@ import (
 
 // spine is an open spine: its times and keys in memory, its columns still in a file.
 type spine struct {
-	path    string
-	format  Format
-	remote  bool
-	file    *os.File // the user's bytes, or a copy where they are remote
-	opened  os.FileInfo
-	parquet spineParquet
-	columns *parquet.Passthrough
-	times   []int64
-	keys    []*columnar.Vector // per Service.RequestKeys
+	path          string
+	format        Format
+	remote        bool
+	file          *os.File // the user's bytes, or a copy where they are remote
+	opened        os.FileInfo
+	limits        SpineLimits
+	parquetLimits parquet.Limits
+	parquet       spineParquet
+	columns       *parquet.Passthrough
+	times         []int64
+	keys          []*columnar.Vector // per Service.RequestKeys
 }
 
 // spineParquet is the Parquet that a spine is read from: the user's own file, or a temporary one that was made from it.
@@ -43,8 +45,9 @@ type spineParquet struct {
 }
 
 // openSpine opens a file or an object, which is copied: all of it is read, parts of it twice.
-func openSpine(ctx context.Context, _ *source.Files, path string, format Format) (*spine, error) {
-	s := &spine{path: path}
+func openSpine(ctx context.Context, req *ExportRequest) (*spine, error) {
+	path := req.Spine
+	s := &spine{path: path, limits: req.SpineLimits.withDefaults(), parquetLimits: req.Limits}
 	var err error
 	if source.IsURL(path) {
 		s.remote = true
@@ -66,7 +69,7 @@ func openSpine(ctx context.Context, _ *source.Files, path string, format Format)
 			Code: problem.Invalid, Message: fmt.Sprintf("open spine %s: %v", path, err), Field: "spine", Err: err,
 		}, s.file.Close())
 	}
-	s.format = spineFormat(s.path, format)
+	s.format = spineFormat(s.path, req.SpineFormat)
 	s.parquet = spineParquet{File: s.file, size: s.opened.Size()}
 	return s, nil
 }
@@ -186,11 +189,14 @@ func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.Req
 	if err := s.convert(ctx, opts, keys); err != nil {
 		return err
 	}
-	file, err := parquet.Open(ctx, s.parquet, source.File{Path: s.path, Size: s.parquet.size}, parquet.Limits{})
+	file, err := parquet.Open(ctx, s.parquet, source.File{Path: s.path, Size: s.parquet.size}, s.parquetLimits)
 	if err != nil {
 		return fmt.Errorf("read spine: %w", err)
 	}
 	infos := file.Columns()
+	if err := s.checkColumns(len(infos)); err != nil {
+		return err
+	}
 	clock, err := timeColumn(s.path, opts, infos, s.where)
 	if err != nil {
 		return err
@@ -236,6 +242,16 @@ func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.Req
 	return nil
 }
 
+// checkColumns refuses more columns than the limit, each of which takes memory even without rows.
+func (s *spine) checkColumns(n int) error {
+	if int64(n) <= s.limits.SpineColumns {
+		return nil
+	}
+	e := problem.New(problem.Exhausted, "spine %s: %d columns are over the limit of %d (limits.spine_columns)", s.path, n, s.limits.SpineColumns)
+	e.Field, e.Suggestion = "spine", "leave out columns that the training set does not need, or raise the limit"
+	return e
+}
+
 // convert makes a spine that is not Parquet into Parquet.
 func (s *spine) convert(ctx context.Context, opts SpineOptions, keys []registry.RequestKey) error {
 	var made spineParquet
@@ -260,7 +276,7 @@ func (s *spine) convert(ctx context.Context, opts SpineOptions, keys []registry.
 // where says where the user finds a row.
 func (s *spine) where(row int) string {
 	if s.format == CSV {
-		if line, err := (&csvSpine{path: s.path, in: s.file, size: s.size()}).lineOf(row); err == nil {
+		if line, err := s.lineOf(row); err == nil {
 			return fmt.Sprintf("line %d", line)
 		}
 	}
@@ -296,9 +312,17 @@ func findColumn(path, name, what string, infos []parquet.ColumnInfo) (parquet.Co
 		}
 		names[i] = info.Name
 	}
-	slices.Sort(names)
-	e := problem.New(problem.Invalid, "spine %s has no %s column %q; it has %s", path, what, name, strings.Join(names, ", "))
-	e.Field = "spine"
-	e.Suggestion = diag.Suggest(name, names)
-	return parquet.ColumnInfo{}, e
+	return parquet.ColumnInfo{}, missingColumn(path, name, what, names)
+}
+
+// missingColumn lists the columns that a spine has, not all of very many.
+func missingColumn(path, name, what string, has []string) error {
+	slices.Sort(has)
+	list := strings.Join(has[:min(len(has), 50)], ", ")
+	if more := len(has) - 50; more > 0 {
+		list += fmt.Sprintf(" and %d more", more)
+	}
+	e := problem.New(problem.Invalid, "spine %s has no %s column %q; it has %s", path, what, name, list)
+	e.Field, e.Suggestion = "spine", diag.Suggest(name, has)
+	return e
 }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
-	"errors"
 	"io"
 	"math/rand/v2"
 	"os"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/offline/arrowipc"
 	"github.com/provender-dev/provender/registry"
 )
 
@@ -103,7 +103,7 @@ func readArrow(t *testing.T, b []byte) (*spine, error) {
 	if err := os.WriteFile(path, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	s, err := openSpine(context.Background(), nil, path, "")
+	s, err := openSpine(context.Background(), &ExportRequest{Spine: path})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -259,23 +259,23 @@ func TestArrowSpineMemory(t *testing.T) {
 	if err != nil || len(s.times) != 30 {
 		t.Fatal(err)
 	}
-	mem := &boundedAllocator{limit: 1 << 30}
+	mem := arrowipc.NewAllocator(1<<20, 1<<30)
 	b := arrowSpine(t, false, 2, oddFields, ipc.WithZstd())
-	batches, err := openArrow(newSection(b), mem)
+	batches, err := arrowipc.Open(newSection(b), mem)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := newArrowPlainer(batches.schema(), mem)
+	p, err := newArrowPlainer(batches.Schema(), mem)
 	if err != nil {
 		t.Fatal(err)
 	}
-	temp, err := newSpineTemp(p.schema, batches.schema())
+	temp, err := newSpineTemp(p.schema, batches.Schema())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer temp.file.Close()
 	for range 2 {
-		batch, err := batches.next()
+		batch, err := batches.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -283,19 +283,10 @@ func TestArrowSpineMemory(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	batches.close()
-	if mem.used != 0 {
-		t.Errorf("%d bytes are still in use", mem.used)
+	batches.Close()
+	if mem.Used() != 0 {
+		t.Errorf("%d bytes are still in use", mem.Used())
 	}
-	func() {
-		defer func() {
-			var limit *arrowLimitError
-			if err, _ := recover().(error); !errors.As(err, &limit) {
-				t.Errorf("%v", err)
-			}
-		}()
-		mem.Allocate(1<<30 + 1)
-	}()
 }
 
 func newSection(b []byte) *io.SectionReader {

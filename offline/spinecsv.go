@@ -18,9 +18,7 @@ import (
 
 // csvSpine turns a CSV spine into Parquet, in two passes: the first finds the columns' types, the second writes them.
 type csvSpine struct {
-	path    string
-	in      io.ReaderAt
-	size    int64
+	spine   *spine
 	columns []csvColumn
 }
 
@@ -42,7 +40,7 @@ const (
 // convertCSV writes the spine as Parquet: keys in the type that the service needs, the time column as the times it has,
 // all others in the first type that fits every cell. Rows and columns keep their order.
 func (s *spine) convertCSV(ctx context.Context, opts SpineOptions, keys []registry.RequestKey) (spineParquet, error) {
-	c := &csvSpine{path: s.path, in: s.file, size: s.size()}
+	c := &csvSpine{spine: s}
 	if err := c.infer(ctx, opts, keys); err != nil {
 		return spineParquet{}, err
 	}
@@ -60,17 +58,17 @@ func (s *spine) convertCSV(ctx context.Context, opts SpineOptions, keys []regist
 	return file, nil
 }
 
-func (c *csvSpine) open() (*csvReader, error) {
+func (s *spine) openCSV() (*csvReader, error) {
 	comma := byte(',')
-	if strings.HasSuffix(strings.TrimSuffix(strings.ToLower(c.path), ".gz"), ".tsv") {
+	if strings.HasSuffix(strings.TrimSuffix(strings.ToLower(s.path), ".gz"), ".tsv") {
 		comma = '\t'
 	}
-	return newCSVReader(c.path, comma, io.NewSectionReader(c.in, 0, c.size))
+	return newCSVReader(s.path, comma, io.NewSectionReader(s.file, 0, s.size()), s.limits)
 }
 
 // infer finds the columns and their types.
 func (c *csvSpine) infer(ctx context.Context, opts SpineOptions, keys []registry.RequestKey) error {
-	r, err := c.open()
+	r, err := c.spine.openCSV()
 	if err != nil {
 		return err
 	}
@@ -155,7 +153,7 @@ var csvArrowTypes = [...]arrow.DataType{
 
 // write is the second pass.
 func (c *csvSpine) write(ctx context.Context, temp *spineTemp) error {
-	r, err := c.open()
+	r, err := c.spine.openCSV()
 	if err != nil {
 		return err
 	}
@@ -237,13 +235,13 @@ func (c *csvSpine) refused(r *csvReader, column *csvColumn, text []byte) error {
 // changed says that the second pass did not see what the first one saw.
 func (c *csvSpine) changed() error {
 	return &problem.Error{
-		Code: problem.Conflict, Message: fmt.Sprintf("spine %s has changed while it was read", c.path), Suggestion: "run the command again",
+		Code: problem.Conflict, Message: fmt.Sprintf("spine %s has changed while it was read", c.spine.path), Suggestion: "run the command again",
 	}
 }
 
 // lineOf returns the line on which a row begins; rows count from 0.
-func (c *csvSpine) lineOf(row int) (int, error) {
-	r, err := c.open()
+func (s *spine) lineOf(row int) (int, error) {
+	r, err := s.openCSV()
 	if err != nil {
 		return 0, err
 	}

@@ -182,7 +182,7 @@ func TestRandomCSV(t *testing.T) {
 // convertedCSV writes a CSV file as Parquet and returns its columns' names.
 func convertedCSV(t *testing.T, from, to string) []string {
 	t.Helper()
-	s, err := openSpine(context.Background(), nil, from, CSV)
+	s, err := openSpine(context.Background(), &ExportRequest{Spine: from, SpineFormat: CSV})
 	if err != nil {
 		t.Fatal(err)
 	}

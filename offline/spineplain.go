@@ -12,6 +12,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/compute"
 	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/provender-dev/provender/offline/arrowipc"
 )
 
 // arrowPlainer turns batches into ones that Parquet has types for: dictionaries and views become their values,
@@ -19,7 +21,7 @@ import (
 type arrowPlainer struct {
 	original *arrow.Schema
 	schema   *arrow.Schema
-	memory   *boundedAllocator
+	memory   *arrowipc.Allocator
 }
 
 // arrowColumnError is a column that can't be written as Parquet.
@@ -27,7 +29,7 @@ type arrowColumnError struct{ column, what, fix string }
 
 func (e *arrowColumnError) Error() string { return fmt.Sprintf("column %q: %s", e.column, e.what) }
 
-func newArrowPlainer(original *arrow.Schema, mem *boundedAllocator) (*arrowPlainer, error) {
+func newArrowPlainer(original *arrow.Schema, mem *arrowipc.Allocator) (*arrowPlainer, error) {
 	p := &arrowPlainer{original: original, memory: mem}
 	fields := original.Fields()
 	for i, f := range fields {

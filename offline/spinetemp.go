@@ -2,20 +2,18 @@ package offline
 
 import (
 	"bufio"
-	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"os"
 	"syscall"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/ipc"
 	pq "github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/offline/arrowipc"
 )
 
 // Row groups of a temporary Parquet file, of which one is in memory.
@@ -55,11 +53,11 @@ func newSpineTemp(schema, original *arrow.Schema) (_ *spineTemp, err error) {
 	if original == nil {
 		return t, nil
 	}
-	var buf bytes.Buffer
-	if err := ipc.NewWriter(&buf, ipc.WithSchema(original)).Close(); err != nil {
+	text, err := arrowipc.FormatSchema(original)
+	if err != nil {
 		return nil, err
 	}
-	return t, t.w.AppendKeyValueMetadata("ARROW:schema", base64.StdEncoding.EncodeToString(buf.Bytes()))
+	return t, t.w.AppendKeyValueMetadata(arrowipc.SchemaKey, text)
 }
 
 const createdBy = "provender"

@@ -222,7 +222,8 @@ func (a *app) export(ctx context.Context, p *server.Project, s selection, req of
 	}
 	bar := a.progress()
 	defer bar.close()
-	req.Snapshot, req.Source, req.Limits, req.Stdout = snapshot, p.Files, p.ParquetLimits(), a.Stdout
+	req.Snapshot, req.Source, req.Stdout = snapshot, p.Files, a.Stdout
+	req.Limits, req.SpineLimits = p.ParquetLimits(), p.SpineLimits()
 	if req.Memory == 0 {
 		req.Memory = p.Config.Limits.ExportMemory
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/offline"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
@@ -51,6 +52,12 @@ func (p *Project) ParquetLimits() parquet.Limits {
 		PageBytes: l.ParquetPage, ValueBytes: l.ParquetValue, FooterBytes: l.ParquetFooter,
 		GroupValues: l.ParquetGroupValues, ChunkBytes: l.ParquetChunk,
 	}
+}
+
+// SpineLimits returns what spines may ask for.
+func (p *Project) SpineLimits() offline.SpineLimits {
+	l := &p.Config.Limits
+	return offline.SpineLimits{SpineColumns: l.SpineColumns, CSVRecord: l.CSVRecord, ArrowBatch: l.ArrowBatch}
 }
 
 // Registry returns the project's registry, opening it at the first call.

@@ -8,6 +8,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/offline/arrowipc"
 )
 
 // Schema is the columns of a file to write, in their order: those of another file as they are (Passthrough.Schema),
@@ -50,7 +51,7 @@ func (s *Schema) withRoot() []format.SchemaElement {
 func (s *Schema) keyValues() []format.KeyValue {
 	var out []format.KeyValue
 	for _, kv := range s.metadata {
-		if kv.Key == arrowSchemaKey {
+		if kv.Key == arrowipc.SchemaKey {
 			var ok bool
 			if kv.Value, ok = extendArrowSchema(kv.Value, int(s.fields)-len(s.added), s.added); !ok {
 				continue

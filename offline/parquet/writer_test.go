@@ -3,7 +3,6 @@ package parquet
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"encoding/binary"
 	"math"
 	"math/rand/v2"
@@ -17,6 +16,7 @@ import (
 	pq "github.com/parquet-go/parquet-go"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/offline/arrowipc"
 	"github.com/provender-dev/provender/offline/source"
 )
 
@@ -185,15 +185,11 @@ func TestWriterExtendsArrowSchema(t *testing.T) {
 		}
 		found := false
 		for _, kv := range schema.keyValues() {
-			if kv.Key != arrowSchemaKey {
+			if kv.Key != arrowipc.SchemaKey {
 				continue
 			}
 			found = true
-			raw, err := base64.StdEncoding.DecodeString(kv.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			got, err := readArrowSchema(raw)
+			got, err := arrowipc.ReadSchema(kv.Value)
 			if err != nil {
 				t.Fatal(err)
 			}

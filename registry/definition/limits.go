@@ -17,6 +17,9 @@ type Limits struct {
 	ParquetFooter      int64 // bytes
 	ParquetGroupValues int64
 	ParquetChunk       int64 // bytes
+	SpineColumns       int64
+	CSVRecord          int64 // bytes
+	ArrowBatch         int64 // bytes
 	ExportMemory       int64 // bytes
 	RequestEntities    int64
 	RequestFeatures    int64
@@ -54,6 +57,18 @@ var limitTable = []limit{
 	{
 		"parquet_chunk", "bytes of one column in a row group of a spine, as it is copied to the output", false, "2GiB", math.MaxUint32,
 		func(l *Limits) *int64 { return &l.ParquetChunk },
+	},
+	{
+		"spine_columns", "columns of a spine, the fields of nested ones counted", true, "32768", math.MaxInt32,
+		func(l *Limits) *int64 { return &l.SpineColumns },
+	},
+	{
+		"csv_record", "bytes of one record of a CSV spine", false, "64MiB", math.MaxInt32,
+		func(l *Limits) *int64 { return &l.CSVRecord },
+	},
+	{
+		"arrow_batch", "bytes of one record batch of an Arrow spine, with what is made of it", false, "4GiB", math.MaxInt64,
+		func(l *Limits) *int64 { return &l.ArrowBatch },
 	},
 	{
 		"export_memory", "bytes of features that an export holds before it uses a temporary file", false, "512MiB", math.MaxInt64,
