@@ -98,8 +98,26 @@ func testFault(t *testing.T, proxy *stores.Proxy, files *source.Files, s *stores
 	if n := len(proxy.Take()); n > 3*impatient.Tries {
 		t.Errorf("%d tries", n)
 	}
+	testCount(t, files, list[0])
 	if _, err := files.List(ctx, []string{"lake:*"}); err == nil || problem.CodeOf(err) != problem.Unavailable {
 		t.Errorf("listed: %v", err)
+	}
+}
+
+// testCount reads what never comes whole: callers of ReadAt go by its count, whatever else it returns.
+func testCount(t *testing.T, files *source.Files, f source.File) {
+	t.Helper()
+	h, err := files.Open(context.Background(), f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	for _, ahead := range [][]source.Range{nil, {{Start: 0, End: f.Size}}, {{Start: f.Size / 2, End: f.Size}}} {
+		h.Prefetch(context.Background(), ahead)
+		if n, err := h.ReadAt(make([]byte, f.Size), 0); (int64(n) == f.Size) != (err == nil) {
+			t.Errorf("%d bytes of %d, and %v", n, f.Size, err)
+		}
+		h.Forget(ahead)
 	}
 }
 

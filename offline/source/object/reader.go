@@ -190,7 +190,7 @@ func (r *Reader) fetch(ctx context.Context, b *block) {
 	b.claimed = true
 	r.mu.Unlock()
 	data := make([]byte, b.End-b.Start)
-	b.err = r.read(ctx, data, b.Start)
+	_, b.err = r.read(ctx, data, b.Start)
 	b.data = data
 	close(b.done)
 }
@@ -217,21 +217,21 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, offset int64) (int, error
 	return len(p), nil
 }
 
-// some reads the first bytes of p: from a block, or directly up to the next block.
+// some reads the first bytes of p: from a block, or directly up to the next block. It returns how many are there, with an
+// error those before it.
 func (r *Reader) some(ctx context.Context, p []byte, offset int64) (int, error) {
 	r.mu.Lock()
 	b := r.at(offset, offset+int64(len(p)))
 	r.mu.Unlock()
 	switch {
 	case b == nil:
-		return len(p), r.read(ctx, p, offset)
+		return r.read(ctx, p, offset)
 	case b.Start > offset:
-		p = p[:b.Start-offset]
-		return len(p), r.read(ctx, p, offset)
+		return r.read(ctx, p[:b.Start-offset], offset)
 	}
 	p = p[:min(int64(len(p)), b.End-offset)]
 	if !r.hold(b) {
-		return len(p), r.read(ctx, p, offset)
+		return r.read(ctx, p, offset)
 	}
 	r.fetch(ctx, b)
 	select {
@@ -242,7 +242,7 @@ func (r *Reader) some(ctx context.Context, p []byte, offset int64) (int, error) 
 	if b.err != nil {
 		// It may have failed for a reason that this caller does not share, such as the end of another one.
 		r.drop(b)
-		return len(p), r.read(ctx, p, offset)
+		return r.read(ctx, p, offset)
 	}
 	return copy(p, b.data[offset-b.Start:]), nil
 }
@@ -275,10 +275,10 @@ func (r *Reader) drop(b *block) {
 	r.release(b)
 }
 
-// read fills p from the store, going on where an answer broke off.
-func (r *Reader) read(ctx context.Context, p []byte, offset int64) error {
+// read fills p from the store, going on where an answer broke off. It returns how many bytes came.
+func (r *Reader) read(ctx context.Context, p []byte, offset int64) (n int, err error) {
 	failures, sinceFailure := 0, 0
-	for n := 0; n < len(p); {
+	for n < len(p) {
 		m, err := r.request(ctx, p[n:], offset+int64(n))
 		n += m
 		sinceFailure += m
@@ -291,10 +291,10 @@ func (r *Reader) read(ctx context.Context, p []byte, offset int64) error {
 		failures++
 		sinceFailure = 0
 		if err := r.policy.wait(ctx, failures, err); err != nil {
-			return err
+			return n, err
 		}
 	}
-	return nil
+	return n, nil
 }
 
 // request reads what one answer gives. The tries of asking are the client's.
