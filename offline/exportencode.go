@@ -312,7 +312,7 @@ func (e *export) prepare() error {
 	if e.req.PartRows > 0 {
 		perFile = min(perFile, e.req.PartRows)
 	}
-	if most := int64(math.MaxInt16 + 1); perFile > most*int64(e.opts.groupRows) {
+	if most := int64(math.MaxInt16 + 1); (perFile-1)/int64(e.opts.groupRows) >= most {
 		return e.opts.tooManyGroups(perFile, most)
 	}
 	e.encoded = make([][][]*parquet.Encoded, len(e.schema.Leaves()))

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -229,7 +230,7 @@ func TestExportBadOptions(t *testing.T) {
 func TestExportSmallGroups(t *testing.T) {
 	w := newWorld(t)
 	bigSpine(t, w.path("spine.parquet"), 10)
-	for _, rows := range []int{1, 3, 10, 11} {
+	for _, rows := range []int{1, 3, 10, 11, 1 << 50, math.MaxInt} {
 		req := w.request("one", w.path("spine.parquet"))
 		req.GroupRows = rows
 		w.export(t, req)
@@ -237,7 +238,7 @@ func TestExportSmallGroups(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if want := (10 + rows - 1) / rows; reader.RowGroups() != want {
+		if want := (10-1)/rows + 1; reader.RowGroups() != want {
 			t.Errorf("%d row groups of %d rows, want %d", reader.RowGroups(), rows, want)
 		}
 		wantColumn(t, req.Out, "label", vec(int64Type, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9))

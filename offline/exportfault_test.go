@@ -3,10 +3,12 @@ package offline
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -163,10 +165,64 @@ func TestExportChild(t *testing.T) {
 	}
 }
 
+// A part that can't be begun ends the export, which leaves nothing.
+func TestExportPartFails(t *testing.T) {
+	for _, format := range []Format{Parquet, Arrow} {
+		w := newWorld(t)
+		bigSpine(t, w.path("spine.parquet"), 10)
+		before := entries(t, w.dir)
+		req := w.request("one", w.path("spine.parquet"))
+		req.Out, req.PartRows, req.OutFormat = w.path("parts"), 4, format
+		req.Progress = func(p Progress) {
+			if p.Stage != "write" || p.Done != 4 {
+				return
+			}
+			unfinished, err := filepath.Glob(w.path(".parts.tmp-*"))
+			if err != nil || len(unfinished) != 1 {
+				t.Errorf("unfinished: %v, %v", unfinished, err)
+				return
+			}
+			if err := os.WriteFile(filepath.Join(unfinished[0], "part-00001."+string(format)), nil, 0o644); err != nil {
+				t.Error(err)
+			}
+		}
+		_, err := Export(context.Background(), req)
+		wantProblem(t, err, "out", "file exists")
+		if after := entries(t, w.dir); !slices.Equal(after, before) {
+			t.Errorf("left %v, there was %v", after, before)
+		}
+	}
+}
+
+// What comes out before an error has no end that would make it look whole.
+func TestExportDamagedSpineToStdout(t *testing.T) {
+	w := newWorld(t)
+	bigSpine(t, w.path("spine.parquet"), 1000)
+	spine := readFile(t, w.path("spine.parquet"))
+	footer := int(binary.LittleEndian.Uint32(spine[len(spine)-8:]))
+	spine[len(spine)-8-footer-1] ^= 1 // the last label
+	if err := os.WriteFile(w.path("spine.parquet"), spine, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 20 { // who ends the output is a race
+		var out bytes.Buffer
+		req := w.request("one", w.path("spine.parquet"))
+		req.Out, req.Stdout, req.OutFormat, req.GroupRows = "-", &out, Parquet, 100
+		_, err := Export(context.Background(), req)
+		if err == nil || !strings.Contains(err.Error(), "column \"label\"") {
+			t.Fatalf("%v", err)
+		}
+		if bytes.HasSuffix(out.Bytes(), []byte("PAR1")) && out.Len() > len("PAR1") {
+			t.Fatal("what is not whole has a footer")
+		}
+	}
+}
+
 func runChild(t *testing.T, dir string, env ...string) (string, error) {
 	t.Helper()
 	cmd := exec.Command(os.Args[0], "-test.run=^TestExportChild$", "-test.v")
-	cmd.Env = append(append(os.Environ(), childEnv+"="+dir), env...)
+	// What a killed child leaves of its own folders goes with the test's.
+	cmd.Env = append(append(os.Environ(), childEnv+"="+dir, "TMPDIR="+t.TempDir()), env...)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

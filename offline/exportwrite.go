@@ -31,8 +31,11 @@ func (e *export) write(ctx context.Context) error {
 	ready := make(chan rowGroup, 1)
 	both, ctx := errgroup.WithContext(ctx)
 	both.Go(func() error {
-		defer close(ready)
-		return e.assemble(ctx, ready)
+		err := e.assemble(ctx, ready)
+		if err == nil {
+			close(ready) // otherwise nothing must end the output as if it were whole
+		}
+		return err
 	})
 	both.Go(func() error { return e.writeGroups(ctx, ready) })
 	if err := both.Wait(); err != nil {
@@ -96,15 +99,26 @@ func (e *export) writeGroups(ctx context.Context, ready <-chan rowGroup) error {
 	}
 	defer func() { file.discard() }()
 	part := 0
-	for group := range ready {
+	for {
+		var group rowGroup
+		var more bool
+		select {
+		case group, more = <-ready:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if !more {
+			return file.finish(ctx)
+		}
 		if group.part != part {
 			if err := file.finish(ctx); err != nil {
 				return err
 			}
-			if file, err = e.createPart(ctx); err != nil {
+			next, err := e.createPart(ctx)
+			if err != nil {
 				return err
 			}
-			part = group.part
+			file, part = next, group.part
 		}
 		if err := file.writer.WriteRowGroup(group.chunks); err != nil {
 			return err
@@ -112,10 +126,6 @@ func (e *export) writeGroups(ctx context.Context, ready <-chan rowGroup) error {
 		e.rows += int64(group.hi - group.lo)
 		e.progress.written(group.hi)
 	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return file.finish(ctx)
 }
 
 // column makes one column of the output, row group by row group. Calls do not overlap.
