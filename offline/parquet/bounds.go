@@ -107,30 +107,71 @@ func (r *Reader) checkBounds(group, column int, v *columnar.Vector, from int, ro
 	return nil
 }
 
-// checkKeys fails where a page has an integer or a string that is not within the row group's statistics. A dictionary may
-// hold more than is used.
-func (r *Reader) checkKeys(group, column int, p *Page) error {
-	kind := p.Values.Type.Kind
-	if kind != columnar.Int64 && kind != columnar.String || p.Values.Type.List {
+// keyCheck holds the pages of a row group's column of integers or strings against the row group's statistics.
+type keyCheck struct {
+	least, greatest Bound
+	dictionary      *columnar.Vector // that strays are of
+	strays          []bool           // per value, which are outside; nil: none
+}
+
+// newKeyCheck returns nil where there is nothing to check.
+func (r *Reader) newKeyCheck(group, column int) *keyCheck {
+	t := r.columns[column].Type
+	if t.List || t.Kind != columnar.Int64 && t.Kind != columnar.String {
 		return nil
 	}
 	least, greatest, ok := r.KeyBounds(group, column)
 	if !ok {
 		return nil
 	}
-	outside := func(i int) bool {
-		if kind == columnar.Int64 {
-			return p.Values.Int64s[i] < least.Int || p.Values.Int64s[i] > greatest.Int
+	return &keyCheck{least: least, greatest: greatest}
+}
+
+// page fails where a page has a value outside of the statistics. A dictionary may hold more than is used.
+func (k *keyCheck) page(p *Page) error {
+	switch {
+	case k == nil:
+		return nil
+	case p.Index == nil:
+		if k.outside(p.Values) == nil {
+			return nil
 		}
-		x := p.Values.BytesAt(i)
-		return bytes.Compare(x, least.Bytes) < 0 || bytes.Compare(x, greatest.Bytes) > 0
-	}
-	for i := range p.Values.Len() {
-		if outside(i) && !p.Values.IsNull(i) && (p.Index == nil || slices.Contains(p.Index, int32(i))) {
-			return fmt.Errorf("rows %d to %d: a value is not within the row group's statistics; rewrite the file", p.First, p.First+p.Rows-1)
+	default:
+		if p.Values != k.dictionary {
+			k.dictionary, k.strays = p.Values, k.outside(p.Values)
+		}
+		if k.strays == nil || !slices.ContainsFunc(p.Index, func(i int32) bool { return i >= 0 && k.strays[i] }) {
+			return nil
 		}
 	}
-	return nil
+	return fmt.Errorf("rows %d to %d: a value is not within the row group's statistics; rewrite the file", p.First, p.First+p.Rows-1)
+}
+
+// outside tells which values of v are outside, nil for none.
+func (k *keyCheck) outside(v *columnar.Vector) (strays []bool) {
+	stray := func(i int) {
+		if v.IsNull(i) {
+			return
+		}
+		if strays == nil {
+			strays = make([]bool, v.Len())
+		}
+		strays[i] = true
+	}
+	if v.Type.Kind == columnar.Int64 {
+		for i, x := range v.Int64s {
+			if x < k.least.Int || x > k.greatest.Int {
+				stray(i)
+			}
+		}
+		return strays
+	}
+	for i := range v.Len() {
+		if x := v.BytesAt(i); bytes.Compare(x, k.least.Bytes) < 0 || bytes.Compare(x, k.greatest.Bytes) > 0 {
+			stray(i)
+		}
+	}
+	return strays
 }
 
 func instantText(t int64) string { return string(columnar.AppendTimestamp(nil, t)) }

@@ -90,15 +90,10 @@ func (r *Reader) Pages(ctx context.Context, group, column int, fn func(Page) err
 // decoded, and as far as it can be helped not read. An integer or a string that is not within the row group's statistics is
 // an error: other calls would leave the row group out because of them.
 func (r *Reader) PagesOf(ctx context.Context, group, column int, spans []Span, fn func(Page) error) error {
-	var checked *columnar.Vector // a dictionary
+	check := r.newKeyCheck(group, column)
 	return r.pages(ctx, group, column, spans, func(p Page) error {
-		if p.Index == nil || p.Values != checked {
-			if err := r.checkKeys(group, column, &p); err != nil {
-				return r.failure(group, &r.columns[column], err)
-			}
-		}
-		if p.Index != nil {
-			checked = p.Values
+		if err := check.page(&p); err != nil {
+			return r.failure(group, &r.columns[column], err)
 		}
 		return fn(p)
 	})
