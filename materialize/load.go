@@ -9,12 +9,10 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/failpoint"
 	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/offline/asof"
-	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/online"
 )
@@ -30,8 +28,10 @@ type batch struct {
 
 func (b *batch) reset() { b.arena, b.entries = b.arena[:0], b.entries[:0] }
 
-// load writes the newest row of every entity in files, and returns when every batch is acknowledged.
-func (j *job) load(ctx context.Context, files []source.File, win online.Win) (asof.Stats, error) {
+// load writes the newest row of every entity in files, and returns when every batch is acknowledged; also what the ledger
+// shall say of the files.
+func (j *job) load(ctx context.Context, files []source.File, win online.Win) (asof.Stats, []state.LedgerFile, error) {
+	read := newLedger(files)
 	var stats asof.Stats
 	var mu sync.Mutex // of the run's counts, which the writers share
 	var entities atomic.Int64
@@ -67,7 +67,7 @@ func (j *job) load(ctx context.Context, files []source.File, win online.Win) (as
 		defer close(full)
 		e := &encoder{job: j, full: full, free: free, expire: j.expiry()}
 		stats, err = asof.Latest(ctx, j.input(files), j.since(), asof.Options{
-			Workers: j.cfg.Workers, Limits: j.cfg.Limits, Progress: j.reading(&mu),
+			Workers: j.cfg.Workers, Limits: j.cfg.Limits, Progress: j.reading(&mu), Held: read.held,
 		}, func(rows *asof.Batch) error {
 			entities.Store(int64(rows.Entities))
 			return e.add(ctx, rows)
@@ -78,7 +78,7 @@ func (j *job) load(ctx context.Context, files []source.File, win online.Win) (as
 		return e.flush(ctx)
 	})
 	err := g.Wait()
-	return stats, err
+	return stats, read.entries, err
 }
 
 // encoder turns rows into batches.
@@ -183,71 +183,27 @@ func (j *job) expiry() int64 {
 	return 2*j.view.TTLMicros + expiryGrace.Microseconds()
 }
 
-// entries returns what the ledger shall say of files that were read; held tells that there are rows dated after T.
-func (j *job) entries(ctx context.Context, files []source.File, held bool) ([]state.LedgerFile, error) {
-	entries := make([]state.LedgerFile, len(files))
-	for i, f := range files {
-		entries[i] = state.LedgerFile{Path: f.Path, Size: f.Size, Identity: f.Identity, HeldFrom: state.NoTime}
-	}
-	if !held {
-		return entries, nil
-	}
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(max(1, j.cfg.Workers))
-	for i := range entries {
-		g.Go(func() (err error) {
-			entries[i].Held, entries[i].HeldFrom, err = j.heldRows(ctx, files[i])
-			return err
-		})
-	}
-	return entries, g.Wait()
+// ledger is what the run's ledger shall say of files that are being read.
+type ledger struct {
+	mu      sync.Mutex
+	entries []state.LedgerFile
 }
 
-// heldRows counts a file's rows dated after T, and tells the least event time of those.
-func (j *job) heldRows(ctx context.Context, file source.File) (held, from int64, err error) {
-	h, err := j.cfg.Files.Open(ctx, file)
-	if err != nil {
-		return 0, state.NoTime, err
+func newLedger(files []source.File) *ledger {
+	l := &ledger{entries: make([]state.LedgerFile, len(files))}
+	for i, f := range files {
+		l.entries[i] = state.LedgerFile{Path: f.Path, Size: f.Size, Identity: f.Identity, HeldFrom: state.NoTime}
 	}
-	defer h.Close()
-	f, err := parquet.Open(ctx, h, file, j.cfg.Limits)
-	if err != nil {
-		return 0, state.NoTime, err
+	return l
+}
+
+// held adds rows of a file that are dated after T, and the least event time of those.
+func (l *ledger) held(file int, rows, least int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	e := &l.entries[file]
+	if e.Held == 0 || least < e.HeldFrom {
+		e.HeldFrom = least
 	}
-	instant := columnar.Type{Kind: columnar.Timestamp}
-	src := j.view.Source
-	r, err := f.Bind([]parquet.Column{{
-		Name: src.EventTime.Column, Type: instant,
-		Location: j.view.Location, Ambiguous: src.Ambiguous, At: src.EventTime.At, Round: parquet.RoundUp,
-	}})
-	if err != nil {
-		return 0, state.NoTime, err
-	}
-	t := j.run.T.UnixMicro()
-	from = math.MaxInt64
-	times := columnar.NewVector(instant, 0)
-	for group := range r.RowGroups() {
-		if least, greatest, ok := r.Bounds(group, 0); ok {
-			if greatest <= t {
-				continue
-			}
-			if least > t {
-				held, from = held+int64(r.Rows(group)), min(from, least)
-				continue
-			}
-		}
-		times.Reset()
-		if err := r.Read(ctx, group, 0, times); err != nil {
-			return 0, state.NoTime, err
-		}
-		for i, event := range times.Int64s {
-			if event > t && !times.IsNull(i) {
-				held, from = held+1, min(from, event)
-			}
-		}
-	}
-	if held == 0 {
-		from = state.NoTime
-	}
-	return held, from, h.Check()
+	e.Held += rows
 }

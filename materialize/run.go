@@ -314,7 +314,7 @@ func (j *job) consume(ctx context.Context) ([]state.LedgerFile, error) {
 		if len(part.files) == 0 {
 			continue
 		}
-		stats, err := j.load(ctx, part.files, part.win)
+		stats, entries, err := j.load(ctx, part.files, part.win)
 		if err != nil {
 			return nil, err
 		}
@@ -323,10 +323,6 @@ func (j *job) consume(ctx context.Context) ([]state.LedgerFile, error) {
 		j.run.Held += stats.Future
 		j.run.NullKeys += stats.NullKeys
 		j.run.Ties += stats.Ties
-		entries, err := j.entries(ctx, part.files, stats.Future > 0)
-		if err != nil {
-			return nil, err
-		}
 		ledger = append(ledger, entries...)
 	}
 	return ledger, j.beforeWrite()

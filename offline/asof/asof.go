@@ -31,6 +31,9 @@ type Options struct {
 	// nil; called from several goroutines, late calls with lesser figures.
 	Progress func(rowsDone, rowsAbout int64)
 	Rejected func(reason string, n int64) // source rows dropped: "null key", "null event time"; may be nil; called by the caller's goroutine
+	// Held tells of rows of in.Files[file] after in.Cutoff, and the least event time of those. May be nil; called from
+	// several goroutines, several times for one file.
+	Held func(file int, rows, least int64)
 }
 
 // Spine is the rows to answer, under one binding of the view's join keys.

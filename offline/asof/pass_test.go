@@ -107,6 +107,37 @@ func TestRowGroupsRuledOutAreNotRead(t *testing.T) {
 	}
 }
 
+// Rows after the cutoff are told by file, whether they are read or ruled out.
+func TestHeldRowsAreToldByFile(t *testing.T) {
+	s := shape{keys: ints, features: oneFloat}
+	in := s.input(t, [][]fact{
+		{at(k(1), 0, 1.5), at(k(2), 8*second, 1.5), at(k(3), 9*second, 1.5), at(k(4), 7*second, 1.5), at(k(5), 6*second, 1.5)},
+		{at(k(1), second, 1.5)},
+		{at(k(1), 5*second+1, 1.5)},
+	}, 2)
+	in.Cutoff = base + 5*second
+	type held struct{ Rows, Least int64 }
+	got := map[int]held{}
+	var mu sync.Mutex
+	_, err := Latest(t.Context(), in, base, Options{Workers: 2, Held: func(file int, rows, least int64) {
+		mu.Lock()
+		defer mu.Unlock()
+		h, ok := got[file]
+		if !ok || least < h.Least {
+			h.Least = least
+		}
+		h.Rows += rows
+		got[file] = h
+	}}, func(*Batch) error { return nil })
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[int]held{0: {4, base + 6*second}, 2: {1, base + 5*second + 1}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got\n%s", diff)
+	}
+}
+
 func TestRejectedRowsAreTold(t *testing.T) {
 	s := shape{keys: ints, features: oneFloat}
 	in := s.input(t, [][]fact{{at(k(nil), 0, 1.5), {k(1), nil, nil, []any{1.5}}, {k(1), nil, nil, []any{1.5}}, at(k(1), 0, 2.5)}}, 2)

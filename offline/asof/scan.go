@@ -93,6 +93,7 @@ type scanWorker struct {
 	sink              sink
 	stats             Stats
 	nullEvents        int64
+	leastFuture       int64    // event time of the rows of a row group after the cutoff
 	_                 [64]byte // workers count apart, each in its own cache lines
 }
 
@@ -152,7 +153,11 @@ func (s *scan) plan(f *openFile) []int {
 			groups = append(groups, g)
 			continue
 		}
-		s.skip(rows, ok && least > s.kernel.in.Cutoff)
+		future := ok && least > s.kernel.in.Cutoff
+		s.skip(rows, future)
+		if future {
+			s.held(f.index, rows, least)
+		}
 	}
 	return groups
 }
@@ -164,6 +169,13 @@ func (s *scan) skip(rows int64, future bool) {
 		s.future.Add(rows)
 	}
 	s.progress(rows)
+}
+
+// held tells of rows after the cutoff.
+func (s *scan) held(file int, rows, least int64) {
+	if fn := s.kernel.opts.Held; fn != nil && rows > 0 {
+		fn(file, rows, least)
+	}
 }
 
 func (s *scan) progress(rows int64) {
@@ -196,9 +208,12 @@ func (s *scan) read(ctx context.Context, worker int, j job) error {
 		rows = some
 	}
 	if rows > 0 {
+		future := w.stats.Future
+		w.leastFuture = math.MaxInt64
 		if err := s.readRows(ctx, worker, j, spans); err != nil {
 			return err
 		}
+		s.held(j.file.index, w.stats.Future-future, w.leastFuture)
 		w.stats.RowGroups++
 		w.stats.RowsRead += int64(rows)
 	}
@@ -389,6 +404,7 @@ func (w *scanWorker) sift(least, greatest, cutoff int64) bool {
 			continue
 		case t > cutoff:
 			w.stats.Future++
+			w.leastFuture = min(w.leastFuture, t)
 			w.ids[i] = unknown
 			continue
 		}
