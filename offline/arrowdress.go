@@ -28,7 +28,7 @@ func newArrowDress(from, original arrow.DataType) arrowDress {
 		return dressSame{from}
 	}
 	if extension, ok := from.(arrow.ExtensionType); ok {
-		return newArrowDress(extension.StorageType(), original)
+		return dressStorage{newArrowDress(extension.StorageType(), original)}
 	}
 	switch to := original.(type) {
 	case arrow.ExtensionType:
@@ -38,11 +38,10 @@ func newArrowDress(from, original arrow.DataType) arrowDress {
 		}
 		return storage
 	case *arrow.DictionaryType:
-		if values := newArrowDress(from, to.ValueType); arrow.IsBinaryLike(from.ID()) {
-			if !arrow.IsBaseBinary(values.dataType().ID()) {
-				values = dressSame{from}
-			}
-			return &dressDictionary{index: to.IndexType, ordered: to.Ordered, values: values}
+		if from.ID() == arrow.STRING || from.ID() == arrow.BINARY {
+			plain := &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int32, ValueType: from}
+			builder := array.NewDictionaryBuilder(memory.DefaultAllocator, plain)
+			return &dressDictionary{index: to.IndexType, values: newArrowDress(from, to.ValueType), builder: builder}
 		}
 	case *arrow.LargeStringType, *arrow.LargeBinaryType:
 		if from.ID() == arrow.STRING && to.ID() == arrow.LARGE_STRING || from.ID() == arrow.BINARY && to.ID() == arrow.LARGE_BINARY {
@@ -127,11 +126,15 @@ type dressSame struct{ t arrow.DataType }
 func (d dressSame) dataType() arrow.DataType { return d.t }
 
 func (d dressSame) dress(_ context.Context, a arrow.Array) (arrow.Array, error) {
-	if e, ok := a.(array.ExtensionArray); ok && d.t.ID() != arrow.EXTENSION {
-		a = e.Storage()
-	}
 	a.Retain()
 	return a, nil
+}
+
+// dressStorage dresses what an extension type is stored as.
+type dressStorage struct{ arrowDress }
+
+func (d dressStorage) dress(ctx context.Context, a arrow.Array) (arrow.Array, error) {
+	return d.arrowDress.dress(ctx, a.(array.ExtensionArray).Storage())
 }
 
 // dressBits gives the same bytes another type.
@@ -236,32 +239,20 @@ func (d dressView) dress(_ context.Context, a arrow.Array) (arrow.Array, error) 
 }
 
 // dressDictionary makes a dictionary of text. A first pass over the rows collects it, so that all batches share one, as
-// an Arrow file needs.
+// an Arrow file needs. Its values are in the order of the rows, so that it is not an ordered one, whatever it was.
 type dressDictionary struct {
 	index   arrow.DataType
-	ordered bool
-	values  arrowDress
-
-	builder array.DictionaryBuilder
-	whole   arrow.Array // nil: still collecting
+	values  arrowDress              // of the dictionary
+	builder array.DictionaryBuilder // of values as Parquet has them
+	whole   arrow.Array             // nil: still collecting
 }
 
 func (d *dressDictionary) dataType() arrow.DataType {
-	return &arrow.DictionaryType{IndexType: d.index, ValueType: d.values.dataType(), Ordered: d.ordered}
+	return &arrow.DictionaryType{IndexType: d.index, ValueType: d.values.dataType()}
 }
 
 func (d *dressDictionary) dress(ctx context.Context, a arrow.Array) (arrow.Array, error) {
-	values, err := d.values.dress(ctx, a)
-	if err != nil {
-		return nil, err
-	}
-	defer values.Release()
-	if d.builder == nil {
-		d.builder = array.NewDictionaryBuilder(memory.DefaultAllocator, &arrow.DictionaryType{
-			IndexType: arrow.PrimitiveTypes.Int32, ValueType: d.values.dataType(),
-		})
-	}
-	if err := d.builder.AppendArray(values); err != nil {
+	if err := d.builder.AppendArray(a); err != nil {
 		return nil, err
 	}
 	encoded := d.builder.NewDictionaryArray()
@@ -279,27 +270,23 @@ func (d *dressDictionary) dress(ctx context.Context, a arrow.Array) (arrow.Array
 }
 
 // collected ends the first pass. The index type that the dictionary had stays, unless it is too narrow.
-func (d *dressDictionary) collected() {
-	if d.builder == nil {
-		d.whole = array.MakeArrayOfNull(memory.DefaultAllocator, d.values.dataType(), 0)
-		return
-	}
+func (d *dressDictionary) collected(ctx context.Context) (err error) {
 	last := d.builder.NewDictionaryArray()
 	defer last.Release()
-	d.whole = last.Dictionary()
-	d.whole.Retain()
+	if d.whole, err = d.values.dress(ctx, last.Dictionary()); err != nil {
+		return err
+	}
 	most := map[arrow.Type]int{
 		arrow.INT8: math.MaxInt8, arrow.UINT8: math.MaxUint8, arrow.INT16: math.MaxInt16, arrow.UINT16: math.MaxUint16,
 	}
 	if limit, narrow := most[d.index.ID()]; narrow && d.whole.Len() > limit {
 		d.index = arrow.PrimitiveTypes.Int32
 	}
+	return nil
 }
 
 func (d *dressDictionary) release() {
-	if d.builder != nil {
-		d.builder.Release()
-	}
+	d.builder.Release()
 	if d.whole != nil {
 		d.whole.Release()
 	}
@@ -313,6 +300,8 @@ func dictionariesOf(d arrowDress) []*dressDictionary {
 		return []*dressDictionary{d}
 	case dressExtension:
 		children = []arrowDress{d.storage}
+	case dressStorage:
+		children = []arrowDress{d.arrowDress}
 	case *dressStruct:
 		children = d.children
 	case *dressNested:

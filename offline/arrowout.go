@@ -151,12 +151,17 @@ func (c *arrowConversion) collectDictionaries(ctx context.Context) error {
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
 	for _, field := range fields {
 		for _, d := range dictionariesOf(c.dresses[field]) {
-			d.collected()
+			if err := d.collected(ctx); err != nil {
+				return fmt.Errorf("column %q: %w", c.fields[field].Name, err)
+			}
 		}
 	}
-	return err
+	return nil
 }
 
 func appendLeaves(leaves []int, f *pqarrow.SchemaField) []int {

@@ -100,6 +100,14 @@ var oddFields = arrowFields{
 func readArrow(t *testing.T, b []byte) (*spine, error) {
 	t.Helper()
 	path := t.TempDir() + "/spine.arrow"
+	s, err := readArrowAt(t, path, b)
+	t.Cleanup(func() { _ = s.close() })
+	return s, err
+}
+
+// readArrowAt is readArrow with a path for the bytes. The caller closes the spine.
+func readArrowAt(t *testing.T, path string, b []byte) (*spine, error) {
+	t.Helper()
 	if err := os.WriteFile(path, b, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -107,7 +115,6 @@ func readArrow(t *testing.T, b []byte) (*spine, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.close() })
 	return s, s.read(context.Background(), SpineOptions{Time: "t"}, []registry.RequestKey{{Name: "airport", Kind: columnar.String}})
 }
 
@@ -172,6 +179,7 @@ func TestArrowSpineDamaged(t *testing.T) {
 	odd := []uint64{0, 1, 0x7f, 0x80, 0xff, 0x7fff, 0xffff, 1 << 20, 0x7fffffff, 0x80000000, 0xffffffff, 1 << 40, 1<<63 - 1, 1 << 63, 1<<64 - 1}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
+	path := t.TempDir() + "/spine.arrow"
 	for range rounds {
 		b := bytes.Clone(files[r.IntN(len(files))])
 		for range 1 + r.IntN(2) {
@@ -185,8 +193,12 @@ func TestArrowSpineDamaged(t *testing.T) {
 				binary.LittleEndian.PutUint64(b[at&^7:min(len(b), at&^7+8)], odd[r.IntN(len(odd))])
 			}
 		}
-		if _, err := readArrow(t, b); err != nil {
+		s, err := readArrowAt(t, path, b)
+		if err != nil {
 			wantInvalid(t, "damaged", err)
+		}
+		if err := s.close(); err != nil {
+			t.Fatal(err)
 		}
 	}
 	runtime.ReadMemStats(&after)

@@ -84,7 +84,7 @@ const (
 )
 
 // children checks a vector of fields. It returns how many of them are views, but for those of dictionaries, which it
-// notes apart.
+// notes apart. Dictionaries become unordered ones: what is made of their values keeps these, and not their order.
 func (c *flatChecker) children(t flatTable, field, depth int, views *viewCounts) (n int) {
 	if depth > 64 {
 		panic(errMetadata)
@@ -97,6 +97,9 @@ func (c *flatChecker) children(t flatTable, field, depth int, views *viewCounts)
 		c.pairs(f, 16)
 		own := c.parameters(f) + c.children(f, 14, depth+1, views)
 		if dictionary, ok := f.table(12); ok {
+			if ordered, ok := dictionary.slot(8); ok {
+				t.b[ordered] = 0
+			}
 			views.dictionaries[dictionary.int64(4)] += own
 		} else {
 			n += own

@@ -15,7 +15,7 @@ import (
 // for: time zones, durations, dictionaries. Readers match it with the columns by position.
 const SchemaKey = "ARROW:schema"
 
-// ReadSchema reads the value of SchemaKey.
+// ReadSchema reads the value of SchemaKey. Dictionaries are unordered, whatever the value says.
 func ReadSchema(value string) (schema *arrow.Schema, err error) {
 	defer func() {
 		if recover() != nil {

@@ -15,26 +15,34 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 )
 
-func someSchema() *arrow.Schema {
+func someSchema(ordered bool) *arrow.Schema {
 	metadata := arrow.NewMetadata([]string{"pandas", "k"}, []string{"{}", "v"})
-	text := &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String, Ordered: true}
+	text := &arrow.DictionaryType{IndexType: arrow.PrimitiveTypes.Int8, ValueType: arrow.BinaryTypes.String, Ordered: ordered}
 	return arrow.NewSchema([]arrow.Field{
 		{Name: "t", Type: &arrow.TimestampType{Unit: arrow.Nanosecond, TimeZone: "Europe/Berlin"}},
 		{Name: "text", Type: text, Nullable: true, Metadata: metadata},
-		{Name: "list", Type: arrow.ListOf(arrow.StructOf(arrow.Field{Name: "a", Type: arrow.BinaryTypes.StringView, Nullable: true})), Nullable: true},
+		{Name: "list", Type: arrow.ListOf(arrow.StructOf(
+			arrow.Field{Name: "a", Type: arrow.BinaryTypes.StringView, Nullable: true}, arrow.Field{Name: "b", Type: text, Nullable: true},
+		)), Nullable: true},
 		{Name: "union", Type: arrow.DenseUnionOf([]arrow.Field{{Name: "a", Type: arrow.Null}}, []arrow.UnionTypeCode{3})},
 	}, &metadata)
 }
 
 func TestSchema(t *testing.T) {
-	want := someSchema()
+	want := someSchema(false)
+	for _, ordered := range []bool{false, true} {
+		value, err := FormatSchema(someSchema(ordered))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadSchema(value)
+		if err != nil || !got.Equal(want) {
+			t.Errorf("%v, %v", got, err)
+		}
+	}
 	value, err := FormatSchema(want)
 	if err != nil {
 		t.Fatal(err)
-	}
-	got, err := ReadSchema(value)
-	if err != nil || !got.Equal(want) {
-		t.Errorf("%v, %v", got, err)
 	}
 	for _, bad := range []string{"", "AAAA", "*", "/////w==", value[:len(value)/8*4]} {
 		if got, err := ReadSchema(bad); err == nil || !strings.HasPrefix(err.Error(), "read ARROW:schema: ") {
@@ -54,7 +62,7 @@ func TestDamagedSchema(t *testing.T) {
 	}
 	t.Logf("PROVENDER_SEED=%d", seed)
 	r := rand.New(rand.NewPCG(seed, 0))
-	value, err := FormatSchema(someSchema())
+	value, err := FormatSchema(someSchema(true))
 	if err != nil {
 		t.Fatal(err)
 	}
