@@ -17,7 +17,7 @@ import (
 )
 
 // impatient retries without waiting.
-var impatient = object.Policy{Tries: 4, Pause: time.Millisecond, Longest: 5 * time.Millisecond, Idle: 10 * time.Second}
+var impatient = object.Policy{Tries: 4, Pause: time.Millisecond, Longest: 5 * time.Millisecond, Dial: 10 * time.Second, Idle: 10 * time.Second}
 
 // behind starts a proxy before a store and returns a root of the store that goes through it.
 func behind(t *testing.T, s *stores.Store) (*stores.Proxy, *source.Files) {
@@ -229,6 +229,20 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%d requests", n)
 			}
 		})
+	}
+}
+
+// A connection that is not made in time is tried again, and told as a server that does not answer.
+func TestConnectionTimeout(t *testing.T) {
+	proxy, files := behind(t, &stores.Store{Scheme: "s3", Endpoint: "http://127.0.0.1:1"})
+	object.DefaultPolicy.Dial = time.Nanosecond
+	_, err := files.List(context.Background(), []string{"lake:x"})
+	if err == nil || problem.CodeOf(err) != problem.Unavailable || !strings.Contains(err.Error(), "given up after 4 tries") ||
+		!strings.Contains(err.Error(), "timeout") {
+		t.Errorf("code %d: %v", problem.CodeOf(err), err)
+	}
+	if n := len(proxy.Take()); n != 0 {
+		t.Errorf("%d requests", n)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/url"
 	"os"
 	"slices"
@@ -145,7 +146,7 @@ func (b *bucket) explain(name, key string, err error) error {
 	switch {
 	case errors.As(err, &known):
 		return err
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case ended(err):
 		return fmt.Errorf("%s: %w", name, err)
 	case errors.As(err, &config):
 		return problem.New(problem.Precondition, "%s: %s: %w", name, b.store, err)
@@ -179,6 +180,12 @@ func (b *bucket) explain(name, key string, err error) error {
 	return e
 }
 
+// ended reports whether a context's end is what failed. A timeout of the network, which is called the same, is not.
+func ended(err error) bool {
+	var network *net.OpError
+	return (errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)) && !errors.As(err, &network)
+}
+
 // inRoot adds the root's name to a failure of its URL.
 func inRoot(root string, err error) error {
 	var p *problem.Error
@@ -195,7 +202,7 @@ func identityOf(o object.Object) string { return o.Version + " " + strconv.Forma
 
 // pinned is the object that an identity was made of.
 func pinned(key string, file File) object.Object {
-	version, _, _ := strings.Cut(file.Identity, " ")
+	version := file.Identity[:max(0, strings.LastIndexByte(file.Identity, ' '))]
 	return object.Object{Key: key, Size: file.Size, Version: version}
 }
 

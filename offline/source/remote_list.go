@@ -116,6 +116,7 @@ func (l *objects) glob() ([]File, error) {
 // walk visits every key that begins with prefix, page by page. A page that can't be had ends it with an error.
 func (l *objects) walk(prefix string, shallow bool) error {
 	b := l.at.bucket
+	tokens := make(map[string]bool) // that were given out: a listing that goes in circles has no end
 	for token := ""; ; {
 		page, err := b.store.List(l.ctx, b.prefix+prefix, shallow, token)
 		if err != nil {
@@ -131,13 +132,14 @@ func (l *objects) walk(prefix string, shallow bool) error {
 				return err
 			}
 		}
-		switch page.Next {
-		case "":
+		switch {
+		case page.Next == "":
 			return nil
-		case token:
+		case tokens[page.Next]:
 			return problem.New(problem.Unavailable, "%s: the listing of %s does not go on after %d keys", l.pattern, b.url(b.prefix+prefix), l.seen)
 		}
 		token = page.Next
+		tokens[token] = true
 	}
 }
 

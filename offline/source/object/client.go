@@ -27,7 +27,7 @@ type Client struct {
 
 // NewClient returns a client with its own connections.
 func NewClient(policy Policy) *Client {
-	dialer := &net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}
+	dialer := &net.Dialer{Timeout: policy.Dial, KeepAlive: 30 * time.Second, Control: refuseLinkLocal}
 	return &Client{policy: policy, http: &http.Client{
 		Transport: &http.Transport{
 			Proxy:               http.ProxyFromEnvironment,

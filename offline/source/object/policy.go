@@ -15,18 +15,20 @@ type Policy struct {
 	Tries   int           // of one request, the first included
 	Pause   time.Duration // before the second try; each later pause is twice as long. A random part of it is waited
 	Longest time.Duration // pause, whatever the store asks for
+	Dial    time.Duration // for a connection to be made
 	Idle    time.Duration // without a byte in either direction after which a try is given up
 }
 
 // DefaultPolicy waits about five seconds for a store that fails at once, and three minutes for one that hangs.
-var DefaultPolicy = Policy{Tries: 6, Pause: 200 * time.Millisecond, Longest: 20 * time.Second, Idle: 30 * time.Second}
+var DefaultPolicy = Policy{Tries: 6, Pause: 200 * time.Millisecond, Longest: 20 * time.Second, Dial: 10 * time.Second, Idle: 30 * time.Second}
 
 // progressBytes is how much must arrive for a broken body to count as a new request.
 const progressBytes = 1 << 20
 
 var errStalled = errors.New("no byte came or went for too long")
 
-// temporary reports whether another try may succeed.
+// temporary reports whether another try may succeed, under a context that has not ended: package net calls its own
+// timeouts context.DeadlineExceeded too.
 func temporary(err error) bool {
 	var ended *finalError
 	if errors.As(err, &ended) {
@@ -43,7 +45,7 @@ func temporary(err error) bool {
 		return false
 	case errors.Is(err, errStalled), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
 		return true
-	case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.Canceled):
 		return false
 	}
 	var dns *net.DNSError

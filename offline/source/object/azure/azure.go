@@ -117,7 +117,7 @@ type listing struct {
 		Blob []struct {
 			Name       name
 			Properties struct {
-				Size         int64  `xml:"Content-Length"`
+				Size         *int64 `xml:"Content-Length"`
 				ETag         string `xml:"Etag"`
 				ResourceType string
 			}
@@ -169,8 +169,11 @@ func parseListing(body []byte) (object.Page, error) {
 		if err != nil {
 			return page, object.Malformed(err)
 		}
+		if blob.Properties.ETag == "" || blob.Properties.Size == nil || *blob.Properties.Size < 0 {
+			return page, object.Malformed(fmt.Errorf("%q has no size or ETag", key))
+		}
 		page.Objects = append(page.Objects, object.Object{
-			Key: key, Size: blob.Properties.Size, Version: strings.Trim(blob.Properties.ETag, `"`),
+			Key: key, Size: *blob.Properties.Size, Version: strings.Trim(blob.Properties.ETag, `"`),
 			Folder: strings.HasSuffix(key, "/") || strings.EqualFold(blob.Properties.ResourceType, "directory") ||
 				strings.EqualFold(blob.Metadata.Folder, "true"),
 		})

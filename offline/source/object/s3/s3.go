@@ -64,14 +64,19 @@ func New(client *object.Client, o Options, getenv func(string) string) (*Bucket,
 		return nil, &object.ConfigError{Message: "path_style is true or false"}
 	}
 	region := cmp.Or(o.Region, getenv("AWS_REGION"), getenv("AWS_DEFAULT_REGION"), profileRegion(getenv), "us-east-1")
-	if strings.ContainsFunc(region, func(r rune) bool {
-		return r != '-' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
-	}) {
+	if !isRegion(region) {
 		return nil, &object.ConfigError{Message: "the region is not a name like eu-central-1"}
 	}
 	b.region.Store(&region)
 	b.credentials = newCredentials(getenv, b.endpoint == nil || strings.HasSuffix(b.endpoint.Hostname(), ".amazonaws.com"))
 	return b, nil
+}
+
+// isRegion reports whether s is a region's name, which becomes part of a host's.
+func isRegion(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r != '-' && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9')
+	})
 }
 
 // url returns the address of a key, "" for the bucket itself.
@@ -116,23 +121,24 @@ func (b *Bucket) request(method, key string, query url.Values, header http.Heade
 	}
 }
 
-// moved takes note of where the bucket is, and reports whether it is worth asking there.
-func (b *Bucket) moved(err error) bool {
+// moved takes note of where the bucket is, and reports whether it is worth asking there what failed in region asked.
+func (b *Bucket) moved(asked *string, err error) bool {
 	var e *object.Error
-	region := b.region.Load()
-	if !errors.As(err, &e) || e.Region == "" || e.Region == *region {
+	if !errors.As(err, &e) || !isRegion(e.Region) || e.Region == *asked {
 		return false
 	}
 	if e.Kind != object.Elsewhere && e.Status != http.StatusBadRequest {
 		return false
 	}
-	return b.region.CompareAndSwap(region, &e.Region)
+	b.region.CompareAndSwap(asked, &e.Region) // or another request has learned it already
+	return true
 }
 
 // do sends a request, again where the bucket turns out to be in another region.
 func (b *Bucket) do(ctx context.Context, method, key string, query url.Values, header http.Header, body []byte, read func(*http.Response) error) error {
+	region := b.region.Load()
 	err := b.client.Do(ctx, b.request(method, key, query, header, body), read)
-	if b.moved(err) {
+	if b.moved(region, err) {
 		err = b.client.Do(ctx, b.request(method, key, query, header, body), read)
 	}
 	return err
@@ -146,7 +152,7 @@ type listing struct {
 	Contents              []struct {
 		Key  string
 		ETag string
-		Size int64
+		Size *int64
 	}
 	CommonPrefixes []struct{ Prefix string }
 }
@@ -194,8 +200,11 @@ func parseListing(body []byte) (object.Page, error) {
 		if err != nil {
 			return page, object.Malformed(err)
 		}
+		if c.ETag == "" || c.Size == nil || *c.Size < 0 {
+			return page, object.Malformed(fmt.Errorf("%q has no size or ETag", key))
+		}
 		page.Objects = append(page.Objects, object.Object{
-			Key: key, Size: c.Size, Version: strings.Trim(c.ETag, `"`), Folder: folderMarker(key, c.Size),
+			Key: key, Size: *c.Size, Version: strings.Trim(c.ETag, `"`), Folder: folderMarker(key, *c.Size),
 		})
 	}
 	for _, p := range l.CommonPrefixes {
@@ -241,8 +250,9 @@ func (b *Bucket) Get(ctx context.Context, key, version string, offset, n int64) 
 			return object.CheckRange(resp, offset, n)
 		})
 	}
+	region := b.region.Load()
 	body, err := open()
-	if b.moved(err) {
+	if b.moved(region, err) {
 		body, err = open()
 	}
 	return body, err
