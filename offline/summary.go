@@ -11,7 +11,7 @@ import (
 	"github.com/provender-dev/provender/registry"
 )
 
-// Warning says that most rows of a read have no value, and why that looks so.
+// Warning says that most rows of a read find no living row, and why that looks so.
 type Warning struct {
 	Code string // one of the Warn constants
 	Read string // ReadReport.Name
@@ -97,13 +97,42 @@ func (e *export) cause(ctx context.Context, r, missing, all int) Warning {
 			Fix:  "fill the column, or leave those rows out",
 		}
 	}
-	seen, err := p.run(ctx)
+	share += " of the rows are EXPIRED or NOT_FOUND"
+	w, err := p.judge(ctx)
 	if err != nil {
-		return Warning{Code: WarnMostlyAbsent, Text: share + " of the rows find no living row"}
+		return Warning{Code: WarnMostlyAbsent, Text: share}
 	}
-	w := seen.judge()
-	w.Text = share + " of the rows find no living row: " + w.Text
+	w.Text = share + ": " + w.Text
+	if asked := len(p.asked); asked < len(p.files) {
+		w.Text += fmt.Sprintf(" (in %d of the source's %d files)", asked, len(p.files))
+	}
 	return w
+}
+
+// judge says what it looks like. The order matters: keys that are not known have no times, and times in another unit
+// look like a source that ended long ago. How far events are apart takes another pass over the source, and is asked
+// for where most rows find only events that are too old.
+func (p *probe) judge(ctx context.Context) (Warning, error) {
+	v, err := p.run(ctx)
+	if err != nil {
+		return Warning{}, err
+	}
+	for _, rule := range []func() (Warning, bool){v.timeUnit, v.keyFormat, v.noHistory, v.outside} {
+		if w, ok := rule(); ok {
+			return w, nil
+		}
+	}
+	if m := v.missing(); 2*m.old >= m.all {
+		if v.gaps, err = p.gaps(ctx, v); err != nil {
+			return Warning{}, err
+		}
+	}
+	for _, rule := range []func() (Warning, bool){v.rhythm, v.timeZone, v.shortTTL} {
+		if w, ok := rule(); ok {
+			return w, nil
+		}
+	}
+	return v.sparse(), nil
 }
 
 // percent writes a share of which neither none nor all is claimed where that is not so.
@@ -128,7 +157,7 @@ type evidence struct {
 	least, greatest int64
 	known           []bool  // the entity has a row at some time
 	events          []int64 // the newest event at or before the row's time, however old; none
-	gaps            []int64 // of rows with events: the time since the entity's event before; none
+	gaps            []int64 // between that event and the entity's one before, of the rows that have both
 	shifts          []shift // ascending, 0 among them
 	respelled       []respelled
 	spineKeys       []string // a few, as examples
@@ -151,17 +180,6 @@ type respelled struct {
 	known []bool
 	from  string // an example, "" for none
 	to    string
-}
-
-// judge says what it looks like. The order matters: keys that are not known have no times, and times in another unit
-// look like a source that ended long ago.
-func (v *evidence) judge() Warning {
-	for _, rule := range []func() (Warning, bool){v.timeUnit, v.keyFormat, v.noHistory, v.outside, v.rhythm, v.timeZone, v.shortTTL} {
-		if w, ok := rule(); ok {
-			return w
-		}
-	}
-	return Warning{Code: WarnMostlyAbsent, Text: "neither keys nor times look wrong; the source has few rows"}
 }
 
 const (
@@ -252,39 +270,74 @@ func (v *evidence) noHistory() (Warning, bool) {
 			w.Text += fmt.Sprintf(": the spine has %s, the source %s", list(v.spineKeys), list(v.sourceKeys))
 		}
 		return w, true
-	case float64(known) < 0.5*float64(len(v.known)):
-		return Warning{
-			Code: WarnMostlyAbsent,
-			Text: percent(len(v.known)-known, len(v.known)) + " of the keys sampled have no row in the source at any time",
-		}, true
+	case 2*known < len(v.known):
+		return v.sparse(), true
 	default:
 		return Warning{}, false
 	}
 }
 
+// missing are the rows of a sample that have no living row, by why.
+type missing struct {
+	all     int
+	unknown int // their key has no row at any time
+	early   int // before the source's first event
+	late    int // after its newest event by more than the ttl
+	before  int // none of these, and before the first event of their key
+	old     int // the newest event of their key is older than the ttl
+}
+
+func (v *evidence) missing() missing {
+	var m missing
+	for i, known := range v.known {
+		if known && v.alive(i) {
+			continue
+		}
+		m.all++
+		switch {
+		case !known:
+			m.unknown++
+		case v.early(i):
+			m.early++
+		case v.late(i):
+			m.late++
+		case v.events[i] == none:
+			m.before++
+		default:
+			m.old++
+		}
+	}
+	return m
+}
+
+// sparse tells what is missing where nothing looks wrong.
+func (v *evidence) sparse() Warning {
+	m := v.missing()
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		text string
+	}{
+		{m.unknown, "have a key that is nowhere in the source"},
+		{m.early + m.before, "lie before the first event of their key"},
+		{m.late + m.old, "are later than the newest event of their key by more than the ttl"},
+	} {
+		if part.n > 0 {
+			parts = append(parts, percent(part.n, m.all)+" "+part.text)
+		}
+	}
+	return Warning{Code: WarnMostlyAbsent, Text: "neither keys nor times look wrong; of those sampled, " + list(parts)}
+}
+
 // outside tells of times before the first event or after the newest, where most rows without an answer lie there. That
 // some hours later, or earlier, there are events says little then: a time zone is the other thing it can be.
 func (v *evidence) outside() (Warning, bool) {
-	missing, early, late, before := 0, 0, 0, 0
-	for i, known := range v.known {
-		if !known || v.alive(i) {
-			continue
-		}
-		missing++
-		switch {
-		case v.early(i):
-			early++
-		case v.late(i):
-			late++
-		case v.events[i] == none:
-			before++
-		}
-	}
+	m := v.missing()
 	var w Warning
-	switch enough := most * float64(missing); {
-	case missing == 0:
+	switch known := m.all - m.unknown; {
+	case known == 0:
 		return w, false
-	case float64(early) >= enough:
+	case 2*m.early > known:
 		w = Warning{
 			Code: WarnBeforeFirst, Text: "most of those lie before the first event, " + instantText(v.least),
 			Fix: "add older files to the source, or leave those rows out",
@@ -292,14 +345,14 @@ func (v *evidence) outside() (Warning, bool) {
 		if newest := slices.Max(v.times); newest < v.least {
 			w.Text = fmt.Sprintf("the spine's times end %s before the first event, %s", span(v.least-newest), instantText(v.least))
 		}
-	case float64(late) >= enough:
+	case 2*m.late > known:
 		w = Warning{
 			Code: WarnAfterNewest,
-			Text: fmt.Sprintf("the spine's times are after the newest event, %s, by %s, and the ttl is %s",
-				instantText(v.greatest), span(median(v.times)-v.greatest), span(v.read.View.TTLMicros)),
+			Text: fmt.Sprintf("most of those lie after the newest event, %s, by %s on the median, and the ttl is %s",
+				instantText(v.greatest), span(v.lateness()), span(v.read.View.TTLMicros)),
 			Fix: "add the source's newer files",
 		}
-	case float64(early+before) >= enough:
+	case float64(m.early+m.before) >= most*float64(known):
 		if zone, ok := v.timeZone(); ok {
 			return zone, true
 		}
@@ -316,6 +369,17 @@ func (v *evidence) outside() (Warning, bool) {
 	return w, true
 }
 
+// lateness is how far the rows after the source's newest event are after it, by the median.
+func (v *evidence) lateness() int64 {
+	var late []int64
+	for i, t := range v.times {
+		if v.late(i) {
+			late = append(late, t-v.greatest)
+		}
+	}
+	return median(late)
+}
+
 // alive reports whether a row has an answer as it is.
 func (v *evidence) alive(i int) bool { return v.shiftBy(0).alive[i] }
 
@@ -329,8 +393,7 @@ func (v *evidence) late(i int) bool {
 
 // rhythm tells of events that come regularly, further apart than the ttl: no time of day helps against that.
 func (v *evidence) rhythm() (Warning, bool) {
-	gaps := measured(v.gaps)
-	if len(gaps) < 10 || quantile(gaps, 0.75) > quantile(gaps, 0.25)*5/4 {
+	if len(v.gaps) < 10 || quantile(v.gaps, 0.75) > quantile(v.gaps, 0.25)*5/4 {
 		return Warning{}, false
 	}
 	return v.shortTTL()
@@ -441,8 +504,7 @@ func zoneWarning(from, to int64) Warning {
 // shortTTL tells of events further apart than the ttl.
 func (v *evidence) shortTTL() (Warning, bool) {
 	ttl := v.read.View.TTLMicros
-	gaps := measured(v.gaps)
-	if ttl == 0 || len(gaps) == 0 || median(gaps) <= ttl {
+	if ttl == 0 || len(v.gaps) == 0 || median(v.gaps) <= ttl {
 		return Warning{}, false
 	}
 	var ages []int64
@@ -454,7 +516,7 @@ func (v *evidence) shortTTL() (Warning, bool) {
 	return Warning{
 		Code: WarnShortTTL,
 		Text: fmt.Sprintf("rows of an entity are %s apart and the newest is %s old, both by the median, and the ttl is %s",
-			span(median(gaps)), span(median(ages)), span(ttl)),
+			span(median(v.gaps)), span(median(ages)), span(ttl)),
 		Fix: "give the view a longer ttl, unless only so fresh rows are meant to count",
 	}, true
 }

@@ -22,43 +22,49 @@ type probe struct {
 	read   registry.Read
 	result *asof.Result
 	files  []source.File
-	keys   []*columnar.Vector // of the spine, in the view's order
+	asked  []source.File      // all of a small source, else some from all over it
 	nulls  int                // rows of the spine without a key
-	sample []int              // rows of the spine
+	times  []int64            // of the sample
+	keys   []*columnar.Vector // of the sample, in the view's order
 }
 
 func (e *export) newProbe(r int) *probe {
 	read := e.req.Service.Reads[r]
 	p := &probe{export: e, read: read, result: e.answer.results[r], files: e.answer.inputs[r]}
+	var bytes int64
+	for _, f := range p.files {
+		bytes += f.Size
+	}
+	for i, step := 0, int(bytes/probeBytes)+1; i < len(p.files); i += step {
+		p.asked = append(p.asked, p.files[i])
+	}
 	for _, key := range read.Binding {
-		p.keys = append(p.keys, e.spine.keys[key])
+		p.keys = append(p.keys, columnar.NewVector(e.spine.keys[key].Type, sampleRows))
+	}
+	null := func(row int) bool {
+		return slices.ContainsFunc(read.Binding, func(key int) bool { return e.spine.keys[key].IsNull(row) })
 	}
 	rows := len(e.spine.times)
 	for i := range rows {
-		if p.null(i) {
+		if null(i) {
 			p.nulls++
 		}
 	}
 	// Of every stretch of rows the first that has a key.
-	step := max(1, rows/sampleRows)
+	step := (rows + sampleRows - 1) / sampleRows
 	for from := 0; from < rows; from += step {
 		for i := from; i < min(from+step, rows); i++ {
-			if !p.null(i) {
-				p.sample = append(p.sample, i)
-				break
+			if null(i) {
+				continue
 			}
+			p.times = append(p.times, e.spine.times[i])
+			for c, key := range read.Binding {
+				p.keys[c].AppendFrom(e.spine.keys[key], i)
+			}
+			break
 		}
 	}
 	return p
-}
-
-func (p *probe) null(row int) bool {
-	for _, key := range p.keys {
-		if key.IsNull(row) {
-			return true
-		}
-	}
-	return false
 }
 
 // keyNames names the key columns in the spine.
@@ -77,28 +83,27 @@ const furthestShift, shiftStep = 14 * usHour, usHour / 2
 func (p *probe) run(ctx context.Context) (*evidence, error) {
 	v := &evidence{
 		read: p.read, keys: p.keyNames(), unit: p.export.req.Unit,
-		least: p.result.Least, greatest: p.result.Greatest, events: make([]int64, len(p.sample)),
-	}
-	for _, i := range p.sample {
-		v.times = append(v.times, p.export.spine.times[i])
+		times: p.times, least: p.result.Least, greatest: p.result.Greatest,
 	}
 	var err error
 	if v.sourceKeys, err = p.sourceKeys(ctx); err != nil {
 		return nil, err
 	}
 	asked := newQuestions(p.read.View)
-	known := asked.add(p, p.keys, func(int) int64 { return row.MaxTime })
+	known := asked.add(p.keys, p.atEnd())
 	var moved []int
 	for by := -furthestShift; by <= furthestShift; by += shiftStep {
 		v.shifts = append(v.shifts, shift{by: by})
-		moved = append(moved, asked.add(p, p.keys, func(j int) int64 {
-			return min(max(v.times[j]+by, row.MinTime), row.MaxTime)
-		}))
+		times := slices.Clone(p.times)
+		for i, t := range times {
+			times[i] = min(max(t+by, row.MinTime), row.MaxTime)
+		}
+		moved = append(moved, asked.add(p.keys, times))
 	}
 	spellings := p.spellings(v.sourceKeys)
 	var spelled []int
 	for _, s := range spellings {
-		spelled = append(spelled, asked.add(p, s.keys, func(int) int64 { return row.MaxTime }))
+		spelled = append(spelled, asked.add(s.keys, p.atEnd()))
 	}
 	events, err := p.ask(ctx, asked)
 	if err != nil {
@@ -112,42 +117,46 @@ func (p *probe) run(ctx context.Context) (*evidence, error) {
 				columnar.Judge(event, v.times[j]+s.by, p.read.View.TTLMicros) == columnar.Present)
 		}
 		if s.by == 0 {
-			copy(v.events, p.part(events, moved[i]))
+			v.events = p.part(events, moved[i])
 		}
 	}
 	for i, s := range spellings {
 		s.known = found(p.part(events, spelled[i]))
-		for j, row := range p.sample {
-			if s.known[j] && !v.known[j] && s.from == "" {
-				s.from, s.to = p.key(p.keys, row), p.key(s.keys, row)
+		for j := range p.times {
+			if s.known[j] && !v.known[j] {
+				s.from, s.to = keyText(p.keys, j), keyText(s.keys, j)
+				break
 			}
 		}
 		v.respelled = append(v.respelled, s.respelled)
 	}
-	for _, i := range p.sample {
-		if key := p.key(p.keys, i); len(v.spineKeys) < examples && !slices.Contains(v.spineKeys, key) {
-			v.spineKeys = append(v.spineKeys, key)
-		}
-	}
-	return v, p.gaps(ctx, v)
+	v.spineKeys = someKeys(p.keys)
+	return v, nil
 }
 
 // gaps finds out how long before a row's event its entity had another.
-func (p *probe) gaps(ctx context.Context, v *evidence) error {
-	v.gaps = slices.Repeat([]int64{none}, len(p.sample))
+func (p *probe) gaps(ctx context.Context, v *evidence) ([]int64, error) {
+	times := slices.Clone(v.events)
+	for i, event := range times {
+		times[i] = max(event, row.MinTime+1) - 1
+	}
 	asked := newQuestions(p.read.View)
-	asked.add(p, p.keys, func(j int) int64 { return max(v.events[j], row.MinTime+1) - 1 })
+	asked.add(p.keys, times)
 	before, err := p.ask(ctx, asked)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	var gaps []int64
 	for i, event := range before {
 		if v.events[i] != none && event != none {
-			v.gaps[i] = v.events[i] - event
+			gaps = append(gaps, v.events[i]-event)
 		}
 	}
-	return nil
+	return gaps, nil
 }
+
+// atEnd are times after all others.
+func (p *probe) atEnd() []int64 { return slices.Repeat([]int64{row.MaxTime}, len(p.times)) }
 
 // questions are rows to ask a source for, sample after sample.
 type questions struct {
@@ -162,12 +171,12 @@ func newQuestions(view *registry.View) *questions {
 	return q
 }
 
-// add appends the sample, its keys from columns of the spine's rows, its times by index, and returns where it begins.
-func (q *questions) add(p *probe, keys []*columnar.Vector, at func(j int) int64) int {
+// add appends questions and returns where they begin.
+func (q *questions) add(keys []*columnar.Vector, times []int64) int {
 	from := len(q.spine.Times)
-	for j, i := range p.sample {
-		q.spine.Times = append(q.spine.Times, at(j))
-		for c, key := range keys {
+	q.spine.Times = append(q.spine.Times, times...)
+	for c, key := range keys {
+		for i := range times {
 			q.spine.Keys[c].AppendFrom(key, i)
 		}
 	}
@@ -178,7 +187,7 @@ func (q *questions) add(p *probe, keys []*columnar.Vector, at func(j int) int64)
 func (p *probe) ask(ctx context.Context, q *questions) ([]int64, error) {
 	ageless := *p.read.View
 	ageless.TTLMicros = 0
-	in := asof.Input{View: &ageless, Source: p.export.req.Source, Files: p.some(), Cutoff: asof.NoCutoff}
+	in := asof.Input{View: &ageless, Source: p.export.req.Source, Files: p.asked, Cutoff: asof.NoCutoff}
 	result, err := asof.Match(ctx, q.spine, in, asof.Options{Workers: p.export.req.Workers, Limits: p.export.req.Limits})
 	if err != nil {
 		return nil, err
@@ -186,21 +195,7 @@ func (p *probe) ask(ctx context.Context, q *questions) ([]int64, error) {
 	return result.Event, nil
 }
 
-// some returns the files to ask: all of a small source, else some from all over it.
-func (p *probe) some() []source.File {
-	var bytes int64
-	for _, f := range p.files {
-		bytes += f.Size
-	}
-	step := int(bytes/probeBytes) + 1
-	var files []source.File
-	for i := 0; i < len(p.files); i += step {
-		files = append(files, p.files[i])
-	}
-	return files
-}
-
-func (p *probe) part(events []int64, from int) []int64 { return events[from : from+len(p.sample)] }
+func (p *probe) part(events []int64, from int) []int64 { return events[from : from+len(p.times)] }
 
 func found(events []int64) []bool {
 	known := make([]bool, len(events))
@@ -210,32 +205,42 @@ func found(events []int64) []bool {
 	return known
 }
 
-// key writes a row's key for a message.
-func (p *probe) key(keys []*columnar.Vector, row int) string {
+// keyText writes a row's key for a message, texts quoted, so that blanks and digits show.
+func keyText(keys []*columnar.Vector, row int) string {
 	parts := make([]string, len(keys))
 	for i, key := range keys {
-		parts[i] = keyText(key, row)
+		if key.Type.Kind == columnar.Int64 {
+			parts[i] = strconv.FormatInt(key.Int64s[row], 10)
+			continue
+		}
+		text := string(key.BytesAt(row))
+		parts[i] = strconv.Quote(text[:min(len(text), 40)])
+		if len(text) > 40 {
+			parts[i] += "…"
+		}
 	}
 	if len(parts) == 1 {
 		return parts[0]
 	}
-	return "(" + strings.Join(parts, ", ") + ")"
-}
-
-// keyText quotes texts, so that blanks and digits show.
-func keyText(v *columnar.Vector, i int) string {
-	if v.Type.Kind == columnar.Int64 {
-		return strconv.FormatInt(v.Int64s[i], 10)
-	}
-	b := v.BytesAt(i)
-	if len(b) > 40 {
-		return strconv.Quote(string(b[:40])) + "…"
-	}
-	return strconv.Quote(string(b))
+	return "(" + list(parts) + ")"
 }
 
 // examples is how many keys a message shows.
 const examples = 3
+
+// someKeys writes a few keys that differ.
+func someKeys(keys []*columnar.Vector) []string {
+	if len(keys) == 0 {
+		return nil
+	}
+	var texts []string
+	for i := 0; i < keys[0].Len() && len(texts) < examples; i++ {
+		if text := keyText(keys, i); !slices.Contains(texts, text) {
+			texts = append(texts, text)
+		}
+	}
+	return texts
+}
 
 // sourceKeys returns a few keys of the source's first row group.
 func (p *probe) sourceKeys(ctx context.Context) ([]string, error) {
@@ -267,19 +272,13 @@ func (p *probe) sourceKeys(ctx context.Context) ([]string, error) {
 			return nil, err
 		}
 	}
-	var texts []string
-	for i := range keys[0].Len() {
-		if text := p.key(keys, i); len(texts) < examples && !slices.Contains(texts, text) {
-			texts = append(texts, text)
-		}
-	}
-	return texts, nil
+	return someKeys(keys), nil
 }
 
 // spelling is one other way to write the keys.
 type spelling struct {
 	respelled
-	keys []*columnar.Vector // like probe.keys, of the sampled rows alone
+	keys []*columnar.Vector // like probe.keys
 }
 
 // spellings are the ways in which keys of text differ where two programs wrote them.
@@ -326,23 +325,17 @@ func (p *probe) spellings(sourceKeys []string) []spelling {
 	return all
 }
 
-// rewrite returns the keys with every text of the sampled rows rewritten; other rows are empty.
+// rewrite returns the keys with every text rewritten.
 func (p *probe) rewrite(to func(string) string) []*columnar.Vector {
 	keys := slices.Clone(p.keys)
 	for c, key := range keys {
 		if key.Type.Kind != columnar.String {
 			continue
 		}
-		out := columnar.NewVector(key.Type, key.Len())
-		next := 0
-		for _, i := range p.sample {
-			for ; next < i; next++ {
-				out.AppendString("")
-			}
-			out.AppendString(to(string(key.BytesAt(i))))
-			next++
+		keys[c] = columnar.NewVector(key.Type, key.Len())
+		for i := range key.Len() {
+			keys[c].AppendString(to(string(key.BytesAt(i))))
 		}
-		keys[c] = out
 	}
 	return keys
 }
@@ -358,11 +351,6 @@ func digits(quoted []string) int {
 		width = len(s)
 	}
 	return width
-}
-
-// measured leaves out what does not exist.
-func measured(times []int64) []int64 {
-	return slices.DeleteFunc(slices.Clone(times), func(t int64) bool { return t == none })
 }
 
 func median(times []int64) int64 { return quantile(times, 0.5) }

@@ -45,6 +45,10 @@ func warningsOf(t *testing.T, ttl time.Duration, kind columnar.Type, history, sp
 	dir := t.TempDir()
 	width := len(history[0].keys)
 	entity := &registry.Entity{Name: "thing"}
+	entities := []string{entity.Name}
+	if width == 0 {
+		entities = nil
+	}
 	names := []string{"a", "b"}[:width]
 	columns := func(facts []fact, times columnar.Type) []field {
 		var fields []field
@@ -92,7 +96,7 @@ func warningsOf(t *testing.T, ttl time.Duration, kind columnar.Type, history, sp
 			Ambiguous: registry.AmbiguousError, Rewrites: registry.RewritesRebuild,
 		}},
 		Views: []*registry.FeatureView{{
-			Name: "things", Entities: []string{"thing"}, Source: "things", TTL: ttl,
+			Name: "things", Entities: entities, Source: "things", TTL: ttl,
 			Features: []*registry.Feature{{Name: "x", Type: int64Type}},
 		}},
 		Services: []*registry.FeatureService{{Name: "s", Features: []registry.ServiceView{{View: "things"}}}},
@@ -168,7 +172,7 @@ func TestWarningsOfKeys(t *testing.T) {
 		{"as they are", upper, upper, "", nil},
 		{
 			"lower case", upper, lower, WarnKeyFormat,
-			[]string{"100% of the rows find no living row", "in upper case", `the spine has "k`, `the source "K`, "write the spine's column in upper case"},
+			[]string{"100% of the rows are EXPIRED or NOT_FOUND", "in upper case", `the spine has "k`, `the source "K`, "write the spine's column in upper case"},
 		},
 		{"upper case", lower, upper, WarnKeyFormat, []string{"in lower case"}},
 		{"blanks", upper, func(i int) string { return " " + upper(i) + " " }, WarnKeyFormat, []string{"without blanks", `" K`}},
@@ -177,7 +181,7 @@ func TestWarningsOfKeys(t *testing.T) {
 		{"of a float", digits("%d"), digits("%d.0"), WarnKeyFormat, []string{`without ".0"`, "float"}},
 		{"others", upper, digits("%d"), WarnUnknownKeys, []string{"none of the", `the source "K00X"`, "`join`"}},
 		{"a third others", upper, func(i int) string { return upper(i * 3 / 2) }, "", nil},
-		{"most others", upper, func(i int) string { return upper(i * 3) }, WarnMostlyAbsent, []string{"have no row in the source at any time"}},
+		{"most others", upper, func(i int) string { return upper(i * 3) }, WarnMostlyAbsent, []string{"of those sampled, ", "% have a key that is nowhere in the source"}},
 		{"most in lower case", upper, func(i int) string {
 			if i%4 > 0 {
 				return lower(i)
@@ -286,6 +290,10 @@ func TestWarningsOfTimes(t *testing.T) {
 		},
 		{"before, without ttl", 0, dense(name), moved(spine, later(-60*24*time.Hour)), WarnBeforeFirst, nil},
 		{"after", 6 * time.Hour, dense(name), moved(spine, later(60*24*time.Hour)), WarnAfterNewest, []string{"after the newest event, 2001-01-31T10:00:00", "the ttl is 6h"}},
+		{
+			"most of it, and what is missing is after", 6 * time.Hour, dense(name), moved(spine, later(16*24*time.Hour)), WarnAfterNewest,
+			[]string{"most of those lie after the newest event, 2001-01-31T10:00:00", "on the median, and the ttl is 6h"},
+		},
 		{"daily, ttl of an hour", time.Hour, daily, spine, WarnShortTTL, []string{"1d apart", "the ttl is 1h"}},
 		{"daily, asked at noon", 6 * time.Hour, daily, moved(spine, atNoon), WarnShortTTL, []string{"1d apart", "newest is 12h old"}},
 		{"a third expired", 16 * time.Hour, daily, spine, "", nil},
@@ -294,6 +302,16 @@ func TestWarningsOfTimes(t *testing.T) {
 			wantWarning(t, warningsOf(t, c.ttl, stringType, c.source, c.spine, SpineOptions{}), c.code, c.texts...)
 		})
 	}
+}
+
+func TestWarningsWithoutKeys(t *testing.T) {
+	history := []fact{{at: noon}, {at: noon + hour}}
+	var spine []fact
+	for i := range int64(300) {
+		spine = append(spine, fact{at: noon + i*anyDay})
+	}
+	got := warningsOf(t, 6*time.Hour, stringType, history, spine, SpineOptions{})
+	wantWarning(t, got, WarnAfterNewest, "most of those lie after the newest event, 2001-01-01T13:00:00Z")
 }
 
 func TestWarningsOfUnits(t *testing.T) {
