@@ -85,6 +85,7 @@ type export struct {
 	blocks   []block
 	encoded  [][][]*parquet.Encoded // by leaf, from width on, and block: pieces
 	sizes    rowSizes
+	workers  []*worker
 
 	files  []written
 	rows   int64

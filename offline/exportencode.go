@@ -80,6 +80,9 @@ func (e *export) encodeRead(ctx context.Context, r int) error {
 		}
 	}
 	e.answer.results[r] = result.Summary()
+	for _, w := range e.workers {
+		w.release()
+	}
 	return nil
 }
 
@@ -135,17 +138,11 @@ func (e *export) encodeOutputs(ctx context.Context, r, from, to int, rows block,
 		}
 	}
 	first, last := e.blocksOf(rows)
-	encoders := make([]*featureEncoder, workers(e.req.Workers))
-	return parallel(ctx, len(encoders), len(outputs)*(last-first), func(worker, task int) error {
-		w := encoders[worker]
-		if w == nil {
-			w = &featureEncoder{export: e, encoder: parquet.NewEncoder(e.opts.codec)}
-			encoders[worker] = w
-		}
+	return parallel(ctx, len(e.workers), len(outputs)*(last-first), func(worker, task int) error {
 		output, at := outputs[task/(last-first)], first+task%(last-first)
 		b := e.blocks[at]
 		b.lo, b.hi = max(b.lo, rows.lo), min(b.hi, rows.hi)
-		n, err := w.encode(output, at, b)
+		n, err := e.workers[worker].encodeFeature(output, at, b)
 		nulls[output].Add(int64(n))
 		e.progress.encoded(r, b.hi-b.lo)
 		return err
@@ -182,24 +179,40 @@ func parallel(ctx context.Context, workers, n int, fn func(worker, task int) err
 	return each.Wait()
 }
 
-// featureEncoder is one worker's memory.
-type featureEncoder struct {
+// worker is the memory of one goroutine that encodes.
+type worker struct {
 	export         *export
 	encoder        *parquet.Encoder
-	chunk          *parquet.Chunk
+	chunk          *parquet.Chunk // nil for none, as the next ones
 	cells, scratch *columnar.Vector
 	sizes          []uint32
 }
 
-// encode encodes rows of a block of an output, in pieces where its cells are wide, and returns how many of them are null.
-func (w *featureEncoder) encode(output, at int, b block) (nulls int, err error) {
-	e := w.export
-	leaf := e.schema.Leaves()[e.width+output]
-	t := outputType(e.req.Service, output)
+func newWorkers(e *export) []*worker {
+	all := make([]*worker, workers(e.req.Workers))
+	for i := range all {
+		all[i] = &worker{export: e, encoder: parquet.NewEncoder(e.opts.codec)}
+	}
+	return all
+}
+
+// restart empties the chunk for a leaf of about so many rows.
+func (w *worker) restart(leaf *parquet.Leaf, rows int) {
 	if w.chunk == nil {
-		w.chunk = parquet.NewChunk(leaf, b.hi-b.lo)
+		w.chunk = parquet.NewChunk(leaf, rows)
 	}
 	w.chunk.Restart(leaf)
+}
+
+// release gives up the values that were encoded last.
+func (w *worker) release() { w.chunk, w.cells, w.scratch, w.sizes = nil, nil, nil, nil }
+
+// encodeFeature encodes rows of a block of an output, in pieces where its cells are wide, and returns how many of them are
+// null.
+func (w *worker) encodeFeature(output, at int, b block) (nulls int, err error) {
+	e := w.export
+	t := outputType(e.req.Service, output)
+	w.restart(e.schema.Leaves()[e.width+output], b.hi-b.lo)
 	if w.cells == nil || w.cells.Type != t {
 		w.cells, w.scratch = columnar.NewVector(t, cellRows), columnar.NewVector(t, cellRows)
 	}
@@ -229,7 +242,7 @@ func (w *featureEncoder) encode(output, at int, b block) (nulls int, err error) 
 }
 
 // measure takes the sizes of a block's cells, and adds them to those of the export's rows.
-func (w *featureEncoder) measure(output int, b block) {
+func (w *worker) measure(output int, b block) {
 	w.sizes = w.sizes[:0]
 	for row := b.lo; row < b.hi; row++ {
 		w.sizes = append(w.sizes, uint32(min(w.export.answer.size(output, row), math.MaxUint32)))
@@ -238,14 +251,14 @@ func (w *featureEncoder) measure(output int, b block) {
 }
 
 // pieceEnd returns where the piece that begins at lo ends: its cells take at most groupBytes, or it is one row.
-func (w *featureEncoder) pieceEnd(t columnar.Type, b block, lo int) int {
+func (w *worker) pieceEnd(t columnar.Type, b block, lo int) int {
 	if t.FixedWidth() {
 		return b.hi
 	}
 	return lo + runWithin(w.sizes[lo-b.lo:], groupBytes)
 }
 
-func (w *featureEncoder) cellsEnd(t columnar.Type, b block, lo, end int) int {
+func (w *worker) cellsEnd(t columnar.Type, b block, lo, end int) int {
 	end = min(end, lo+cellRows)
 	if t.FixedWidth() {
 		return end
@@ -327,5 +340,6 @@ func (e *export) prepare() error {
 		e.counts[i].Name = output.Name
 	}
 	e.reads = make([]ReadReport, len(service.Reads))
+	e.workers = newWorkers(e)
 	return nil
 }

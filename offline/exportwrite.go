@@ -61,16 +61,12 @@ func (e *export) assemble(ctx context.Context, ready chan<- rowGroup) (err error
 			columns[i] = c
 		}
 	}
-	encoders := make([]*chunkEncoder, workers(e.req.Workers))
-	for i := range encoders {
-		encoders[i] = &chunkEncoder{encoder: parquet.NewEncoder(e.opts.codec)}
-	}
 	for at, b := range e.blocks {
 		groups := e.groups(b)
 		for _, g := range groups {
 			out := rowGroup{g, make([]*parquet.Encoded, len(columns))}
-			err := parallel(ctx, len(encoders), len(columns), func(worker, i int) (err error) {
-				out.chunks[i], err = columns[i].next(ctx, at, g.hi-g.lo, encoders[worker])
+			err := parallel(ctx, len(e.workers), len(columns), func(worker, i int) (err error) {
+				out.chunks[i], err = columns[i].next(ctx, at, g.hi-g.lo, e.workers[worker])
 				return err
 			})
 			if err != nil {
@@ -131,27 +127,18 @@ func (e *export) writeGroups(ctx context.Context, ready <-chan rowGroup) error {
 // column makes one column of the output, row group by row group. Calls do not overlap.
 type column interface {
 	// next encodes the next n rows, which are of the block at that index.
-	next(ctx context.Context, block, n int, encoder *chunkEncoder) (*parquet.Encoded, error)
+	next(ctx context.Context, block, n int, w *worker) (*parquet.Encoded, error)
 	// end checks, after the last row, that nothing is left over.
 	end(ctx context.Context) error
 }
 
-// chunkEncoder is one worker's memory.
-type chunkEncoder struct {
-	encoder *parquet.Encoder
-	chunk   *parquet.Chunk
-}
-
-// encode encodes the next n rows under a cursor.
-func (c *chunkEncoder) encode(ctx context.Context, leaf *parquet.Leaf, cursor *parquet.Cursor, n int) (*parquet.Encoded, error) {
-	if c.chunk == nil {
-		c.chunk = parquet.NewChunk(leaf, n)
-	}
-	c.chunk.Restart(leaf)
-	if err := cursor.Next(ctx, n, c.chunk); err != nil {
+// encodeRows encodes the next n rows under a cursor.
+func (w *worker) encodeRows(ctx context.Context, leaf *parquet.Leaf, cursor *parquet.Cursor, n int) (*parquet.Encoded, error) {
+	w.restart(leaf, n)
+	if err := cursor.Next(ctx, n, w.chunk); err != nil {
 		return nil, err
 	}
-	return c.encoder.Encode(c.chunk)
+	return w.encoder.Encode(w.chunk)
 }
 
 // spineColumn repeats a column of the spine.
@@ -160,8 +147,8 @@ type spineColumn struct {
 	cursor *parquet.Cursor
 }
 
-func (c *spineColumn) next(ctx context.Context, _, n int, encoder *chunkEncoder) (*parquet.Encoded, error) {
-	e, err := encoder.encode(ctx, c.leaf, c.cursor, n)
+func (c *spineColumn) next(ctx context.Context, _, n int, w *worker) (*parquet.Encoded, error) {
+	e, err := w.encodeRows(ctx, c.leaf, c.cursor, n)
 	if err != nil {
 		return nil, fmt.Errorf("read spine: %w", err)
 	}
@@ -184,7 +171,7 @@ type featureColumn struct {
 	cursor *parquet.Cursor // nil for none
 }
 
-func (c *featureColumn) next(ctx context.Context, block, n int, encoder *chunkEncoder) (*parquet.Encoded, error) {
+func (c *featureColumn) next(ctx context.Context, block, n int, w *worker) (*parquet.Encoded, error) {
 	pieces := c.blocks[block]
 	if len(pieces) == 1 && pieces[0].Rows() == n {
 		c.blocks[block] = nil // its memory goes once it is written
@@ -196,7 +183,7 @@ func (c *featureColumn) next(ctx context.Context, block, n int, encoder *chunkEn
 		}
 		c.cursor, c.block = parquet.Reread(c.leaf, pieces), block
 	}
-	return encoder.encode(ctx, c.leaf, c.cursor, n)
+	return w.encodeRows(ctx, c.leaf, c.cursor, n)
 }
 
 func (c *featureColumn) end(ctx context.Context) error {

@@ -53,6 +53,9 @@ func ParseCodec(name string) (c Codec, ok bool) {
 	return 0, false
 }
 
+// zstdWindow is how far zstd looks back: over a page. The encoder takes twice as much memory.
+const zstdWindow = pageBytes
+
 // compressor compresses pages. Its memory is reused: one goroutine at a time.
 type compressor struct {
 	codec Codec
@@ -67,7 +70,8 @@ func (c *compressor) compress(dst, src []byte) ([]byte, error) {
 	case Zstd:
 		if c.zstd == nil {
 			var err error
-			c.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(3)), zstd.WithEncoderConcurrency(1))
+			c.zstd, err = zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.EncoderLevelFromZstd(3)),
+				zstd.WithEncoderConcurrency(1), zstd.WithWindowSize(zstdWindow))
 			if err != nil {
 				return nil, fmt.Errorf("zstd: %w", err)
 			}
