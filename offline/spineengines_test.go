@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -17,19 +18,52 @@ import (
 	"github.com/provender-dev/provender/offline/parquet"
 )
 
-// engines runs testdata/spines.py in the virtual environment that scripts/test makes.
-func engines(t *testing.T, args ...string) {
-	t.Helper()
+// enginesProcess runs testdata/spines.py in the virtual environment that scripts/test makes, once for all tests: what it
+// imports takes longer than what it does. It ends with this process, which closes its standard input.
+var enginesProcess = sync.OnceValues(func() (call func(args []string) (string, error), err error) {
 	python := os.Getenv("PROVENDER_TEST_PYTHON")
 	if python == "" {
 		python = filepath.Join("..", ".cache", "engines", "bin", "python")
 	}
 	if _, err := os.Stat(python); err != nil {
-		t.Fatalf("no Python with Arrow's engines: run ./scripts/test once, which installs it in .cache/engines (%v)", err)
+		return nil, fmt.Errorf("no Python with Arrow's engines: run ./scripts/test once, which installs it in .cache/engines (%w)", err)
 	}
-	args = append([]string{filepath.Join("testdata", "spines.py")}, args...)
-	if out, err := exec.CommandContext(context.Background(), python, args...).CombinedOutput(); err != nil {
-		t.Fatalf("spines.py: %v\n%s", err, out)
+	cmd := exec.CommandContext(context.Background(), python, filepath.Join("testdata", "spines.py"))
+	cmd.Stderr = os.Stderr
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	commands, answers := json.NewEncoder(in), json.NewDecoder(out)
+	return func(args []string) (failure string, err error) {
+		if err := commands.Encode(args); err != nil {
+			return "", err
+		}
+		err = answers.Decode(&failure)
+		return failure, err
+	}, nil
+})
+
+// engines runs a command of testdata/spines.py.
+func engines(t *testing.T, args ...string) {
+	t.Helper()
+	call, err := enginesProcess()
+	if err != nil {
+		t.Fatal(err)
+	}
+	failure, err := call(args)
+	if err != nil {
+		t.Fatalf("spines.py: %v", err)
+	}
+	if failure != "" {
+		t.Fatalf("spines.py %q:\n%s", args, failure)
 	}
 }
 
@@ -78,7 +112,6 @@ func TestSpinesOfAllTypes(t *testing.T) {
 	folder := t.TempDir()
 	engines(t, "types", folder)
 	w := newWorld(t)
-	var compared []string
 	for _, spine := range []string{"types.arrow", "types.ipc", "types.parquet", "hidden.arrow"} {
 		req := w.request("one", filepath.Join(folder, spine))
 		req.Out = w.path(spine + ".parquet")
@@ -89,10 +122,27 @@ func TestSpinesOfAllTypes(t *testing.T) {
 			toArrow(t, req.Out, out, o)
 			outs = append(outs, out)
 		}
-		compared = append(append(append(compared, req.Spine, req.Out), outs...), "--")
-		compared = append(append(append(compared, req.Out), outs...), "--")
+		engines(t, append([]string{"compare", req.Spine, req.Out}, outs...)...)
+		engines(t, append([]string{"compare", req.Out}, outs...)...)
 	}
-	engines(t, append([]string{"compare"}, compared[:len(compared)-1]...)...)
+}
+
+// pandas gives back a data frame's index and dtypes, with the features in theirs; also one of no rows, or of no columns
+// but time and key.
+func TestSpinesOfPandas(t *testing.T) {
+	folder := t.TempDir()
+	engines(t, "pandas", folder)
+	w := newWorld(t)
+	for _, name := range entries(t, folder) {
+		compared := []string{"pandas_compare", filepath.Join(folder, name)}
+		for _, format := range []string{".parquet", ".arrow"} {
+			req := w.request("mixed", compared[1])
+			req.Out = w.path(name + ".out" + format)
+			w.export(t, req)
+			compared = append(compared, req.Out)
+		}
+		engines(t, compared...)
+	}
 }
 
 func toArrow(t *testing.T, from, to string, o arrowOptions) {
@@ -115,7 +165,6 @@ func toArrow(t *testing.T, from, to string, o arrowOptions) {
 // What Polars reads of an Arrow output is what pyarrow reads, and both read what the Parquet says; also of no rows.
 func TestArrowOutputInPolars(t *testing.T) {
 	w := newWorld(t)
-	var compared, arrows []string
 	for _, rows := range []int{0, 1, groupRows + 1} {
 		bigSpine(t, w.path("spine.parquet"), rows)
 		req := w.request("one", w.path("spine.parquet"))
@@ -124,11 +173,9 @@ func TestArrowOutputInPolars(t *testing.T) {
 		file, stream := req.Out+".arrow", req.Out+".arrows"
 		toArrow(t, req.Out, file, arrowOptions{Compression: "lz4"})
 		toArrow(t, req.Out, stream, arrowOptions{Stream: true})
-		compared = append(compared, req.Out, file, stream, "--")
-		arrows = append(arrows, file, stream)
+		engines(t, "compare", req.Out, file, stream)
+		engines(t, "polars", file, stream)
 	}
-	engines(t, append([]string{"compare"}, compared[:len(compared)-1]...)...)
-	engines(t, append([]string{"polars"}, arrows...)...)
 }
 
 // Random CSV files, with odd quotes, line ends and types, come out cell for cell.

@@ -1,14 +1,18 @@
 """What the tests of spines' and outputs' formats need from other engines.
 
-python spines.py tables DIR          one table in every format, by every engine that writes it
-python spines.py types DIR           a table of all Arrow types, as Arrow files, streams and Parquet
-python spines.py compare IN OUT... [-- IN OUT...]...
-                                     fails unless the columns of IN are in each OUT, values and types
-python spines.py polars OUT...       fails unless Polars reads each OUT as pyarrow does
-python spines.py csv DIR SEED N      N random CSV files beside what their cells are
+It reads commands, lists of JSON, a line each, and answers each with a line: null or what went wrong, as JSON.
+
+tables DIR          one table in every format, by every engine that writes it
+types DIR           a table of all Arrow types, as Arrow files, streams and Parquet
+pandas DIR          data frames with all sorts of indexes and columns; of no rows, and with no more than time and key
+compare IN OUT...   fails unless the columns of IN are in each OUT, values and types
+pandas_compare IN OUT...
+                    fails unless pandas gives the index and the columns of IN back from each OUT
+polars OUT...       fails unless Polars reads each OUT as pyarrow does
+csv DIR SEED N      N random CSV files beside what their cells are
 """
 
-import csv, datetime as dt, gzip, json, math, random, sys, uuid
+import csv, datetime as dt, gzip, json, math, random, sys, traceback, uuid
 from decimal import Decimal as D
 
 import pyarrow as pa
@@ -70,6 +74,10 @@ def tables(folder):
     duckdb.sql(f"copy (from table_) to '{name('duckdb.parquet')}'")
 
 
+# The output's dictionaries have their values in another order.
+ordered = pa.dictionary(pa.int8(), pa.string(), ordered=True)
+
+
 def types(folder):
     nan, inf, n = math.nan, math.inf, 7
     instants = [dt.datetime(2001, 1, 1, 12, 0, 0, i) for i in range(n)]
@@ -108,6 +116,8 @@ def types(folder):
         "struct": pa.array(structs, pa.struct([("a", pa.int64()), ("b", pa.list_(pa.struct([("c", pa.float64())])))])),
         "struct_of_dictionary": pa.array([{"d": "x"}, None, {"d": None}] + [{"d": "y"}] * 4, pa.struct([("d", pa.dictionary(pa.int8(), pa.string()))])),
         "map": pa.array([[("k", 1)], [], None, [("a", None), ("b", 2)], [], [], [("z", 0)]], pa.map_(pa.string(), pa.int64())),
+        "large_dictionary": pa.array(["a", "b", None, "a", "", "b", "b"], pa.dictionary(pa.int16(), pa.large_string())),
+        "ordered": pa.array(["b", "a", None, "a", "", "b", "b"], ordered), "bytes_dictionary": pa.array(raw, pa.dictionary(pa.uint8(), pa.binary())),
         "nothing": pa.nulls(n), "integers_of_dictionary": pa.array([1, 2, None, 1, 2, 1, 1]).dictionary_encode(),
         "uuid": pa.ExtensionArray.from_storage(pa.uuid(), pa.array([uuid.UUID(int=i).bytes for i in range(n)], pa.binary(16))),
     }
@@ -125,6 +135,66 @@ def types(folder):
         w.write_table(table)
 
 
+def pandas_frames(folder):
+    import pandas as pd
+
+    t = pd.to_datetime(["2001-01-02T00:00:00Z"] * 4)
+    text = ["a", None, "", "é"]
+    frame = pd.DataFrame({
+        "t": t, "airport": ["JFK", "SFO", None, "XXX"], "user": [1, 2, 3, 4], "zone": t.tz_convert("America/New_York"), "naive": t.tz_localize(None),
+        "ns": t.tz_localize(None).astype("datetime64[ns]"), "td": pd.to_timedelta([1, None, 3, 4], unit="s"),
+        "category": pd.Categorical(["b", "a", None, "b"], categories=["z", "a", "b"]),
+        "ordered": pd.Categorical(["high", "low", None, "mid"], categories=["low", "mid", "high"], ordered=True),
+        "int": pd.array([1, None, 3, 2**62 + 1], dtype="Int64"), "bool": pd.array([True, None, False, True], dtype="boolean"),
+        "float": [1.0, math.nan, -0.0, math.inf], "text": pd.array(text, dtype="string"),
+        "large": pd.array(text, dtype=pd.ArrowDtype(pa.large_string())),
+        "decimal": pd.array([D(1), None, D(2), D(3)], dtype=pd.ArrowDtype(pa.decimal128(10, 2))),
+        "a.b": [1, 2, 3, 4], "ünï cödé \U0001f600": [1, 2, 3, 4], " blank x": [1, 2, 3, 4], "list": [[1], [], None, [2, 3]],
+        "struct": [{"a": 1}, None, {"a": 2}, {"a": None}],
+        "period": pd.period_range("2001-01", periods=4, freq="M"), "interval": pd.interval_range(0, 4),
+    })
+    frames = {
+        "range": frame, "plain": frame.set_index(pd.Index([10, 20, 30, 40])), "named": frame.set_index(pd.Index(list("wxyz"), name="row")),
+        "multi": frame.set_index([pd.Index([1, 1, 2, 2], name="i"), pd.Index(list("abab"))]),
+        "empty": frame.iloc[:0], "narrow": frame[["t", "airport", "user"]],
+    }
+    for name, frame in frames.items():
+        frame.to_parquet(f"{folder}/{name}.parquet")
+        table = pa.Table.from_pandas(frame)
+        with pa.ipc.new_file(f"{folder}/{name}.arrow", table.schema) as w:
+            w.write_table(table)
+        frame[["t", "airport", "user"]].to_csv(f"{folder}/{name}.csv", index=False)
+
+
+def pandas_compare(source, *outputs):
+    import pandas as pd
+
+    def frame(path):
+        if path.endswith(".csv"):
+            csv = pd.read_csv(path)
+            return csv.assign(t=pd.to_datetime(csv["t"], utc=True)) if len(csv) else csv.astype({"t": "str", "airport": "str", "user": "int64"})
+        return read(path).to_pandas()
+
+    new = {
+        "departures": ("int64", "float64"), "delay": ("float64",), "tags": ("object",), "note": ("str",),
+        "weather": ("int32", "float64"), "vip": ("bool", "object"),
+    }
+    want = frame(source)
+    for path in outputs:
+        got = frame(path)
+        pd.testing.assert_index_equal(got.index, want.index, exact=True)
+        assert list(got.columns[: len(want.columns)]) == list(want.columns), path
+        for name in want.columns:
+            w, g = want[name], got[name]
+            assert [repr(x) for x in g.tolist()] == [repr(x) for x in w.tolist()], (path, name, w, g)
+            if name == "ordered" and w.dtype == "category":
+                assert g.dtype == "category" and not g.dtype.ordered, (path, g.dtype)
+            else:
+                assert str(g.dtype) == str(w.dtype), (path, name, w.dtype, g.dtype)
+        for name in got.columns[len(want.columns) :]:
+            assert str(got[name].dtype) in new[name], (path, name, got[name].dtype)
+
+
 def read(path):
     if path.endswith(".parquet"):
         return pq.read_table(path)
@@ -139,21 +209,17 @@ def read(path):
 coarser = {
     pa.date64(): pa.date32(), pa.timestamp("s"): pa.timestamp("ms"), pa.time32("s"): pa.time32("ms"),
     pa.timestamp("s", "Europe/Berlin"): pa.timestamp("ms", "Europe/Berlin"), pa.dictionary(pa.int32(), pa.int64()): pa.int64(),
+    ordered: pa.dictionary(pa.int8(), pa.string()), pa.dictionary(pa.int16(), pa.large_string()): pa.dictionary(pa.int16(), pa.string()),
 }
 
 
-def compare(*groups):
-    while "--" in groups:
-        at = groups.index("--")
-        compare(*groups[:at])
-        groups = groups[at + 1 :]
-    source, *outputs = groups
+def compare(source, *outputs):
     want = read(source)
     for path in outputs:
         got = read(path)
         for name in want.column_names:
             w, g = want[name], got[name]
-            assert g.type in (w.type, coarser.get(w.type)), (path, name, w.type, g.type)
+            assert g.type in (w.type, coarser.get(w.type)) or coarser.get(g.type) == w.type, (path, name, w.type, g.type)
             if want.num_rows > 10_000:
                 import polars as pl
 
@@ -222,6 +288,18 @@ def random_csv(folder, seed, n):
             json.dump({"header": header, "rows": rows}, f)
 
 
+commands = {
+    "tables": tables, "types": types, "pandas": pandas_frames, "compare": compare, "pandas_compare": pandas_compare, "polars": polars,
+    "csv": random_csv,
+}
+
 if __name__ == "__main__":
-    commands = {"tables": tables, "types": types, "compare": compare, "polars": polars, "csv": random_csv}
-    commands[sys.argv[1]](*sys.argv[2:])
+    answers, sys.stdout = sys.stdout, sys.stderr
+    for line in sys.stdin:
+        command, *arguments = json.loads(line)
+        answer = None
+        try:
+            commands[command](*arguments)
+        except Exception:
+            answer = traceback.format_exc()
+        print(json.dumps(answer), file=answers, flush=True)
