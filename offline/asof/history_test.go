@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -28,10 +29,13 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // newRand returns a generator and prints the seed that makes the same one again.
 func newRand(t *testing.T) *rand.Rand {
 	seed := *seedFlag
+	if s, err := strconv.ParseUint(os.Getenv("PROVENDER_SEED"), 10, 64); err == nil && seed == 0 {
+		seed = s
+	}
 	if seed == 0 {
 		seed = rand.Uint64()
 	}
-	t.Logf("-seed %d", seed)
+	t.Logf("seed %d (-seed or PROVENDER_SEED)", seed)
 	return rand.New(rand.NewPCG(seed, 1))
 }
 

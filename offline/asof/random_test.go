@@ -25,6 +25,9 @@ type draw struct {
 
 func newDraw(r *rand.Rand) *draw {
 	d := &draw{Rand: r, entities: 1 + r.Int64N(12), ticks: 1 + r.Int64N(60)}
+	if r.IntN(4) == 0 {
+		d.entities, d.ticks = 500, 1+r.Int64N(2000) // few rows answer a small spine
+	}
 	for range r.IntN(4) {
 		d.shape.keys = append(d.shape.keys, []columnar.Kind{columnar.Int64, columnar.String}[r.IntN(2)])
 	}
@@ -39,6 +42,13 @@ func newDraw(r *rand.Rand) *draw {
 	return d
 }
 
+// room draws how many ties may pile up, and bytes of encodings, until restore is called.
+func (d *draw) room() (restore func()) {
+	ties, encodings := tieRoom, encodingRoom
+	tieRoom, encodingRoom = []int64{0, 1, 7, ties}[d.IntN(4)], []int{1, encodings}[d.IntN(2)]
+	return func() { tieRoom, encodingRoom = ties, encodings }
+}
+
 func (d *draw) keys() []any {
 	var keys []any
 	for _, kind := range d.shape.keys {
@@ -49,7 +59,7 @@ func (d *draw) keys() []any {
 		case kind == columnar.Int64:
 			keys = append(keys, n*111-200)
 		default:
-			keys = append(keys, strings.Repeat("x", int(n)))
+			keys = append(keys, strings.Repeat("x", int(n%20))+strings.Repeat("y", int(n/20)))
 		}
 	}
 	return keys
@@ -195,7 +205,9 @@ func TestJoinAgainstNaive(t *testing.T) {
 				in.Cutoff = base + cutoff
 			}
 			for workers := 1; workers <= 4; workers++ {
+				restore := d.room()
 				got, err := Join(t.Context(), d.shape.spine(questions), in, features, Options{Workers: workers})
+				restore()
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -311,7 +323,9 @@ func TestLatestAgainstNaive(t *testing.T) {
 		in.Cutoff = base + cutoff
 		var first Stats
 		for workers := 1; workers <= 4; workers++ {
+			restore := d.room()
 			got, stats := newest(t, in, base+since, workers)
+			restore()
 			if diff := cmp.Diff(want, got, equateEmpty); diff != "" {
 				t.Fatalf("round %d, %d workers, %+v: -want +got\n%s", round, workers, d.shape, diff)
 			}
