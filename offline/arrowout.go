@@ -197,9 +197,19 @@ func (c *arrowConversion) write(ctx context.Context, schema *arrow.Schema, out f
 	})
 }
 
-// batches calls f with the rows of some leaf columns, of all where leaves is nil.
+// batches calls f with the rows of some leaf columns, of all where leaves is nil. No batch spans row groups, whose rows are
+// few where they are wide.
 func (c *arrowConversion) batches(ctx context.Context, leaves []int, f func(arrow.RecordBatch) error) error {
-	r, err := c.reader.GetRecordReader(ctx, leaves, nil)
+	for group := range c.file.NumRowGroups() {
+		if err := c.batchesOf(ctx, group, leaves, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *arrowConversion) batchesOf(ctx context.Context, group int, leaves []int, f func(arrow.RecordBatch) error) error {
+	r, err := c.reader.GetRecordReader(ctx, leaves, []int{group})
 	if err != nil {
 		return err
 	}

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/offline/parquet"
 )
@@ -123,6 +125,31 @@ func TestExportSameBytes(t *testing.T) {
 		if groups := reader.RowGroups(); (limit == before) != (groups == 4) {
 			t.Errorf("at most %d bytes in a row group: %d row groups", limit, groups)
 		}
+	}
+}
+
+// Wide rows make smaller Arrow batches, too: one is in memory at a time.
+func TestExportWideArrow(t *testing.T) {
+	before := groupBytes
+	t.Cleanup(func() { groupBytes = before })
+	w := newWorld(t)
+	w.randomHistory(t, exportRand(t), 2000, 100)
+	groupBytes = 10_000
+	req := w.request("one", w.path("spine.parquet"))
+	w.export(t, req)
+	reader, err := openFile(t, req.Out).Bind([]parquet.Column{{Name: "t", Type: timeType}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Out, req.GroupRows = w.path("out.arrow"), math.MaxInt
+	w.export(t, req)
+	r, err := ipc.NewFileReader(bytes.NewReader(readFile(t, req.Out)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if groups := reader.RowGroups(); groups < 10 || r.NumRecords() != groups {
+		t.Errorf("%d batches of %d row groups", r.NumRecords(), groups)
 	}
 }
 
