@@ -224,6 +224,46 @@ func TestJoinAgainstNaive(t *testing.T) {
 	}
 }
 
+// TestCrowdedTiesAgainstNaive: where ties crowd, created times are compared as rows come, whether most rows have a key of
+// the spine or few.
+func TestCrowdedTiesAgainstNaive(t *testing.T) {
+	r := newRand(t)
+	for round := range 4 {
+		d := newDraw(r)
+		d.shape.keys, d.shape.created = d.shape.keys[:min(len(d.shape.keys), 1)], true
+		d.entities, d.ticks = []int64{2, 100}[round%2], 3
+		facts := make([]fact, 12_000)
+		for i := range facts {
+			facts[i] = d.fact()
+		}
+		questions := d.questions(5)
+		features := []int{0}
+		layout := d.shape.view(t).Layout
+		var want []string
+		for _, q := range questions {
+			want = append(want, d.shape.naive(layout, facts, q, math.MaxInt64, features))
+		}
+		in := d.shape.input(t, d.files(facts), 500)
+		var first Stats
+		for workers := 1; workers <= 3; workers++ {
+			restore := d.room()
+			got, err := Join(t.Context(), d.shape.spine(questions), in, features, Options{Workers: workers})
+			restore()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, answers(got, in.View, features), equateEmpty); diff != "" {
+				t.Fatalf("round %d, %d workers, %+v: -want +got\n%s", round, workers, d.shape, diff)
+			}
+			if workers == 1 {
+				first = got.Stats
+			} else if got.Stats != first {
+				t.Fatalf("round %d: %d workers count %+v, one counts %+v", round, workers, got.Stats, first)
+			}
+		}
+	}
+}
+
 // checkWhere fails unless Where names the first of the facts equal to the one that answered spine row i.
 func (s shape) checkWhere(r *Result, i int, q question, files [][]fact, layout *row.Layout) error {
 	file, position, ok := r.Where(i)
