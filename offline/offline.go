@@ -22,12 +22,14 @@ type SpineOptions struct {
 
 // SpineLimits bound what a spine may ask for; 0 is the default.
 type SpineLimits struct {
+	SpineRows    int64 // default 100,000,000
 	SpineColumns int64 // with the fields of nested ones; default 32,768
 	CSVRecord    int64 // bytes of a record; default 64 MiB
 	ArrowBatch   int64 // bytes of a record batch, with what is made of it; default 4 GiB
 }
 
 func (l SpineLimits) withDefaults() SpineLimits {
+	l.SpineRows = cmp.Or(l.SpineRows, 100_000_000)
 	l.SpineColumns = cmp.Or(l.SpineColumns, 32_768)
 	l.CSVRecord = cmp.Or(l.CSVRecord, 64<<20)
 	l.ArrowBatch = cmp.Or(l.ArrowBatch, 4<<30)

@@ -193,6 +193,9 @@ func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.Req
 	if err != nil {
 		return fmt.Errorf("read spine: %w", err)
 	}
+	if err := s.checkRows(file.NumRows()); err != nil {
+		return err
+	}
 	infos := file.Columns()
 	if err := s.checkColumns(len(infos)); err != nil {
 		return err
@@ -213,10 +216,12 @@ func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.Req
 	if err != nil {
 		return fmt.Errorf("read spine: %w", err)
 	}
+	// What the footer says of rows is true once they are read; until then a row has at least a byte.
+	room := int(min(file.NumRows(), s.parquet.size))
 	vectors := make([]*columnar.Vector, len(wanted))
 	each, ctx := errgroup.WithContext(ctx)
 	for i, column := range wanted {
-		vectors[i] = columnar.NewVector(column.Type, int(file.NumRows()))
+		vectors[i] = columnar.NewVector(column.Type, room)
 		each.Go(func() error {
 			for g := range reader.RowGroups() {
 				if err := reader.Read(ctx, g, i, vectors[i]); err != nil {
@@ -240,6 +245,16 @@ func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.Req
 		return fmt.Errorf("read spine: %w", err)
 	}
 	return nil
+}
+
+// checkRows refuses more rows than the limit, for each of which times, keys and answers are held in memory.
+func (s *spine) checkRows(n int64) error {
+	if n <= s.limits.SpineRows {
+		return nil
+	}
+	e := problem.New(problem.Exhausted, "spine %s: more rows than the limit of %d (limits.spine_rows)", s.path, s.limits.SpineRows)
+	e.Field, e.Suggestion = "spine", "export it in several parts, or raise the limit"
+	return e
 }
 
 // checkColumns refuses more columns than the limit, each of which takes memory even without rows.

@@ -58,7 +58,7 @@ func (s *spine) convertArrow(ctx context.Context, opts SpineOptions, keys []regi
 			err = errors.Join(err, temp.file.Close())
 		}
 	}()
-	for {
+	for rows := int64(0); ; {
 		if err := ctx.Err(); err != nil {
 			return spineParquet{}, err
 		}
@@ -67,6 +67,10 @@ func (s *spine) convertArrow(ctx context.Context, opts SpineOptions, keys []regi
 			return temp.finish()
 		}
 		if err != nil {
+			return spineParquet{}, err
+		}
+		rows += batch.NumRows()
+		if err := s.checkRows(rows); err != nil {
 			return spineParquet{}, err
 		}
 		for lo := int64(0); lo < batch.NumRows(); lo += arrowRows {

@@ -88,7 +88,11 @@ func (c *csvSpine) infer(ctx context.Context, opts SpineOptions, keys []registry
 		}
 		c.columns[i] = column
 	}
+	rows := int64(0)
 	err = eachRecord(ctx, r, func(cells []csvCell) error {
+		if rows++; rows > c.spine.limits.SpineRows {
+			return c.spine.checkRows(rows)
+		}
 		for i, cell := range cells {
 			column := &c.columns[i]
 			if cell.null() {

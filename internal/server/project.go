@@ -57,7 +57,7 @@ func (p *Project) ParquetLimits() parquet.Limits {
 // SpineLimits returns what spines may ask for.
 func (p *Project) SpineLimits() offline.SpineLimits {
 	l := &p.Config.Limits
-	return offline.SpineLimits{SpineColumns: l.SpineColumns, CSVRecord: l.CSVRecord, ArrowBatch: l.ArrowBatch}
+	return offline.SpineLimits{SpineRows: l.SpineRows, SpineColumns: l.SpineColumns, CSVRecord: l.CSVRecord, ArrowBatch: l.ArrowBatch}
 }
 
 // Registry returns the project's registry, opening it at the first call.

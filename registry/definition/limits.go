@@ -17,6 +17,7 @@ type Limits struct {
 	ParquetFooter      int64 // bytes
 	ParquetGroupValues int64
 	ParquetChunk       int64 // bytes
+	SpineRows          int64
 	SpineColumns       int64
 	CSVRecord          int64 // bytes
 	ArrowBatch         int64 // bytes
@@ -57,6 +58,10 @@ var limitTable = []limit{
 	{
 		"parquet_chunk", "bytes of one column in a row group of a spine, as it is copied to the output", false, "2GiB", math.MaxUint32,
 		func(l *Limits) *int64 { return &l.ParquetChunk },
+	},
+	{
+		"spine_rows", "rows of a spine, which memory grows with", true, "100000000", math.MaxInt32,
+		func(l *Limits) *int64 { return &l.SpineRows },
 	},
 	{
 		"spine_columns", "columns of a spine, the fields of nested ones counted", true, "32768", math.MaxInt32,
