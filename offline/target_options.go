@@ -2,6 +2,7 @@ package offline
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -50,6 +51,14 @@ func (req *ExportRequest) options() (exportOptions, error) {
 		return o, optionProblem("group_rows", "row groups of %d rows: want at least 1, or 0 for %d", req.GroupRows, groupRows)
 	case req.Memory < 0:
 		return o, optionProblem("memory", "memory of %d bytes: want at least 1, or 0 for 512 MiB", req.Memory)
+	}
+	if extension := filepath.Ext(strings.TrimSuffix(strings.ToLower(req.Out), ".gz")); req.OutFormat == "" {
+		switch extension {
+		case ".csv", ".tsv", ".json", ".jsonl", ".ndjson":
+			e := optionProblem("out", "an output is Parquet or Arrow, not %s", strings.ToUpper(extension[1:]))
+			e.Suggestion = "name it .parquet or .arrow; pandas, Polars and DuckDB read both"
+			return o, e
+		}
 	}
 	switch format := outputFormat(req.Out, req.OutFormat); format {
 	case Parquet:

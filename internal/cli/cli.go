@@ -155,11 +155,11 @@ The same value comes out of both paths.`,
 	flags.StringVar(&a.env, "env", a.Getenv("PROVENDER_ENV"), "environment of provender.yaml (PROVENDER_ENV)")
 	flags.StringVar(&a.server, "server", a.Getenv("PROVENDER_SERVER"), "address of a Provender server, host:port (PROVENDER_SERVER)")
 	flags.StringVarP(&a.output, "output", "o", "table", "table or json")
-	root.PersistentPreRunE = func(*cobra.Command, []string) error {
+	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if a.output != "table" && a.output != "json" {
 			return usagef("--output is %q: want table or json", a.output)
 		}
-		return nil
+		return flagGroups(c)
 	}
 	root.AddCommand(a.commands()...)
 	return root

@@ -184,7 +184,7 @@ func TestHistoryErrors(t *testing.T) {
 		"get --service delay_model_v2 --entity airport=JFK --at 2001-06-20":                   `did you mean "delay_model_v1"?`,
 		"get --service delay_model_v1 --entity origin=JFK --at 2001-06-20":                    `key "destination" is missing`,
 		"get --features latest:iata --entity airport=JFK --at 2001-06-20":                     "these features are the same for everybody",
-		"get --features latest:iata --at 2001-06-20 --now 2001-06-20":                         "[at now]",
+		"get --features latest:iata --at 2001-06-20 --now 2001-06-20":                         "--at and --now can't be given together",
 		"get --features by_distance:flights_1d --entity distance=far --at 2001-06-20":         `key "distance" is int64, "far" is not`,
 		"get --features by_distance:flights_1d --entities nothing.csv --at 2001-06-20":        "nothing.csv",
 		"get --features airport_hourly:mean_delay_1h --entity airport=JFK --at 20010620T1200": "is not an instant",

@@ -280,8 +280,17 @@ const microsPerDay = int64(24 * time.Hour / time.Microsecond)
 // ageText writes microseconds, which may be more than a time.Duration holds, exactly.
 func ageText(us int64) string {
 	rest := (time.Duration(us%microsPerDay) * time.Microsecond).String()
-	if days := us / microsPerDay; days > 0 {
+	for _, zero := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(rest, zero) {
+			rest = rest[:len(rest)-2]
+		}
+	}
+	switch days := us / microsPerDay; {
+	case days == 0:
+		return rest
+	case rest == "0s":
+		return fmt.Sprintf("%dd", days)
+	default:
 		return fmt.Sprintf("%dd%s", days, rest)
 	}
-	return rest
 }

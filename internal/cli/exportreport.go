@@ -84,11 +84,12 @@ func (r *exportReport) text(p *printer) {
 	for _, read := range r.Reads {
 		rows = append(rows, []string{read.Name, age(read.Newest), age(read.Oldest), count(read.Ties)})
 	}
-	p.table([]string{"READ", "NEWEST#", "OLDEST#", "TIES#"}, rows)
+	p.table([]string{"READ", "NEWEST AGE#", "OLDEST AGE#", "TIES#"}, rows)
 	for _, w := range r.Warnings {
-		p.printf("\n%s %s: %s.\n", p.warn("Warning:"), w.Read, w.Text)
+		p.printf("\n")
+		p.wrapped(p.warn("Warning:")+" ", fmt.Sprintf("%s: %s.", w.Read, w.Text))
 		if w.Fix != "" {
-			p.printf("  %s\n", w.Fix)
+			p.wrapped("  ", w.Fix)
 		}
 	}
 	to, manifest := r.Out, " Manifest: "+r.Manifest

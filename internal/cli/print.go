@@ -130,6 +130,16 @@ func (p *printer) bad(s string) string {
 	return p.styled(s, lipgloss.NewStyle().Foreground(lipgloss.Red).Bold(true))
 }
 
+// lineWidth is the most columns of a line of prose.
+const lineWidth = 100
+
+// wrapped prints prose behind a title, its lines below each other.
+func (p *printer) wrapped(title, text string) {
+	indent := lipgloss.Width(title)
+	lines := strings.Split(lipgloss.Wrap(text, lineWidth-indent, ""), "\n")
+	p.printf("%s%s\n", title, strings.Join(lines, "\n"+strings.Repeat(" ", indent)))
+}
+
 // table prints rows under a header, columns aligned, two spaces apart. Columns whose header ends in "#" are numbers,
 // aligned right.
 func (p *printer) table(header []string, rows [][]string) {
@@ -225,8 +235,8 @@ func since(d time.Duration) string {
 
 // took writes how long something lasted, for people.
 func took(d time.Duration) string {
-	if d >= time.Minute {
-		return since(d)
+	if d >= time.Minute || d < time.Second {
+		return since(max(d, time.Millisecond))
 	}
 	return fmt.Sprintf("%.1fs", d.Seconds())
 }

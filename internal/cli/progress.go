@@ -99,13 +99,12 @@ func (p *progress) export(s offline.Progress) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := p.clock()
-	first := p.began.IsZero()
-	if first {
-		p.began = now
+	if p.began.IsZero() {
+		p.began, p.told = now, now
 	}
 	text := wholeOf(s, now.Sub(p.began))
 	if p.bars == nil {
-		if first || now.Sub(p.told) >= plainEvery {
+		if now.Sub(p.told) >= plainEvery {
 			p.told = now
 			p.talk.printf("%s: %s\n", s.Stage, text)
 		}

@@ -9,7 +9,7 @@ import (
 	"github.com/provender-dev/provender/offline"
 )
 
-// In a pipe an export is told at most every few seconds, with its share and what is left.
+// In a pipe an export is told every few seconds, with its share and what is left, and a short one not at all.
 func TestProgressOfExportInPipe(t *testing.T) {
 	var stderr bytes.Buffer
 	now := time.Unix(0, 0)
@@ -25,8 +25,7 @@ func TestProgressOfExportInPipe(t *testing.T) {
 		now = now.Add(time.Second)
 	}
 	p.close()
-	want := `orders: 0%, 0 of 40,000 rows
-orders: 12%, 5,000 of 40,000 rows, 35s left
+	want := `orders: 12%, 5,000 of 40,000 rows, 35s left
 orders: 25%, 10,000 of 40,000 rows, 30s left
 orders: 37%, 15,000 of 40,000 rows, 25s left
 orders: 50%, 20,000 of 40,000 rows, 20s left

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -28,6 +29,27 @@ func flagError(c *cobra.Command, err error) error {
 		}
 	}
 	return e
+}
+
+var (
+	flagsTogether = regexp.MustCompile(`\[([^\]]*)\] were all set$`)
+	flagsRequired = regexp.MustCompile(`^at least one of the flags in the group \[([^\]]*)\] is required$`)
+)
+
+// flagGroups checks which flags go together and which are needed, in words of our own.
+func flagGroups(c *cobra.Command) error {
+	err := c.ValidateFlagGroups()
+	if err == nil {
+		return nil
+	}
+	names := func(group string) []string { return strings.Fields("--" + strings.ReplaceAll(group, " ", " --")) }
+	if m := flagsTogether.FindStringSubmatch(err.Error()); m != nil {
+		return usagef("%s can't be given together; see %s --help", strings.Join(names(m[1]), " and "), c.CommandPath())
+	}
+	if m := flagsRequired.FindStringSubmatch(err.Error()); m != nil {
+		return usagef("give %s; see %s --help", either(names(m[1])), c.CommandPath())
+	}
+	return err
 }
 
 // unknownCommand rejects what no command took, with the nearest command's name.
