@@ -486,7 +486,7 @@ func TestExportManifest(t *testing.T) {
 		t.Errorf("features %+v", m.Features)
 	}
 	v := m.Views[0]
-	if v.View != "hourly" || v.TTL != "6h" || v.Keys["airport"] != "airport" || v.NullKeys > 1 || v.RowsRead+v.RowsSkipped != 5 ||
+	if v.View != "hourly" || v.TTL != "6h" || v.Keys["airport"] != "airport" || v.NullKeys != 0 || v.RowsRead != 2 || v.RowsSkipped != 3 ||
 		len(v.Files) != 1 || v.Files[0].Bytes == 0 || v.Files[0].Identity == "" {
 		t.Errorf("view %+v", v)
 	}

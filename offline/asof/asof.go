@@ -49,7 +49,9 @@ type Stats struct {
 	NullKeys                   int64 // source rows read and dropped for a null key (R7)
 	Future                     int64 // source rows after Cutoff, those in skipped row groups included
 	Ties                       int64 // rows that equal a candidate that stands in entity, event and created time (R4)
-	NewestEvent                int64 // greatest event time up to Cutoff among rows read, math.MinInt64 for none
+	// NewestEvent is the greatest event time up to Cutoff in row groups read, math.MinInt64 for none: of a row group of which
+	// only some rows were read, what its statistics promise.
+	NewestEvent int64
 }
 
 // Result answers a spine for one view. What Match found never changes; Gather and Release must not meet Cells or Size.

@@ -12,6 +12,7 @@ import (
 	pqthrift "github.com/parquet-go/parquet-go/encoding/thrift"
 	"github.com/parquet-go/parquet-go/format"
 
+	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/offline/parquet"
 )
 
@@ -120,6 +121,68 @@ func TestFewRowsOfAnyPages(t *testing.T) {
 				t.Fatalf("%s, %d bits: %v", kind.as, width, err)
 			}
 			agree(t, b, c)
+		}
+	}
+}
+
+// TestLeaps: a few rows, and rows of spans, of a large column chunk are the same however they lie in its pages, which are
+// leaped over between them.
+func TestLeaps(t *testing.T) {
+	rnd := random(t)
+	for _, codec := range []format.CompressionCodec{format.Uncompressed, format.Snappy} {
+		const rows = 120_000
+		col := craftedColumn{path: []string{"x"}, typ: format.Int64, codec: codec, values: rows}
+		for at := 0; at < rows; {
+			n := min(1+rnd.IntN(1<<(1+rnd.IntN(15))), rows-at)
+			body := make([]byte, 0, 8*n)
+			for i := range n {
+				body = append(body, plainInt64s(int64(at+i)*0x9e3779b97f4a7c1)...)
+			}
+			page := dataPage(n, format.Plain, compressed(t, codec, body))
+			page.size = int32(len(body))
+			col.pages = append(col.pages, page)
+			at += n
+		}
+		file := crafted{elements: []format.SchemaElement{craftedLeaf("x", format.Int64, false)}, rows: rows, columns: []craftedColumn{col}}
+		r := bind(t, file.bytes(t), "x.parquet", column("x", "int64"))
+		for range 20 {
+			var some []int32
+			var spans []parquet.Span
+			for at := rnd.IntN(rows / 5); at < rows; at += 1 + rnd.IntN(rows/3) {
+				some = append(some, int32(at))
+				end := min(at+1+rnd.IntN(5000), rows)
+				spans = append(spans, parquet.Span{From: at, To: end})
+				at = end
+			}
+			few := columnar.NewVector(columnar.Type{Kind: columnar.Int64}, 0)
+			if err := r.Gather(t.Context(), 0, 0, some, few); err != nil {
+				t.Fatal(err)
+			}
+			for i, row := range some {
+				if want := int64(row) * 0x9e3779b97f4a7c1; few.Int64s[i] != want {
+					t.Fatalf("row %d is %d, want %d", row, few.Int64s[i], want)
+				}
+			}
+			next := 0 // of the rows of spans
+			err := r.PagesOf(t.Context(), 0, 0, spans, func(p parquet.Page) error {
+				for i, v := range p.Values.Int64s {
+					if want := int64(p.First+i) * 0x9e3779b97f4a7c1; v != want {
+						return fmt.Errorf("row %d is %d, want %d", p.First+i, v, want)
+					}
+				}
+				for ; len(spans) > 0 && max(next, spans[0].From) < p.First+p.Rows; spans = spans[1:] {
+					if next = max(next, spans[0].From); next < p.First {
+						return fmt.Errorf("row %d is missing", next)
+					}
+					if next = min(spans[0].To, p.First+p.Rows); next < spans[0].To {
+						break
+					}
+				}
+				return nil
+			})
+			if err != nil || len(spans) > 0 {
+				t.Fatalf("%v; left %v", err, spans)
+			}
 		}
 	}
 }
