@@ -3,10 +3,12 @@ package asof
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"sync"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/offline/parquet"
 )
 
 // Found returns how many source rows are Present somewhere: a gathered feature has a value, or a null, for each.
@@ -18,11 +20,9 @@ func (r *Result) Summary() *Result {
 	return &Result{Stats: r.Stats, Least: r.Least, Greatest: r.Greatest, Footers: r.Footers}
 }
 
-var errFull = errors.New("more bytes than the limit")
-
 // GatherRows is Gather of one feature of no fixed width, for Cells and Size of the spine rows [lo, hi) alone. Where its
 // values take more than limit bytes, ok is false and nothing is gathered, unless there is but one row. Beyond the limit
-// each worker may hold what it read last, of one row group.
+// each worker may hold as much again.
 func (r *Result) GatherRows(ctx context.Context, feature, lo, hi int, limit int64) (ok bool, err error) {
 	features := []int{feature}
 	if err := r.kernel.checkFeatures(features); err != nil {
@@ -37,23 +37,26 @@ func (r *Result) GatherRows(ctx context.Context, feature, lo, hi int, limit int6
 		lo     int
 		values *columnar.Vector
 	}
+	if hi-lo == 1 {
+		limit = math.MaxInt64
+	}
 	var mu sync.Mutex // guards pieces and taken
 	var pieces []piece
 	taken := int64(0)
 	err = r.kernel.gather(ctx, positions, r.kernel.featureColumns(features), func(ctx context.Context, _ int, p *part) error {
 		v := columnar.NewVector(r.kernel.in.View.Features[feature].Type, p.hi-p.lo)
-		if err := p.read(ctx, feature, v); err != nil {
+		if err := p.readWithin(ctx, feature, v, limit); err != nil {
 			return err
 		}
 		mu.Lock()
 		defer mu.Unlock()
-		if taken += bytesOf(v); taken > limit && hi-lo > 1 {
-			return errFull
+		if taken += bytesOf(v); taken > limit {
+			return parquet.ErrOverLimit
 		}
 		pieces = append(pieces, piece{p.lo, v})
 		return nil
 	})
-	if errors.Is(err, errFull) {
+	if errors.Is(err, parquet.ErrOverLimit) {
 		return false, nil
 	}
 	if err != nil {

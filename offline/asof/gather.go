@@ -33,6 +33,11 @@ func (p *part) read(ctx context.Context, feature int, dst *columnar.Vector) erro
 	return p.job.file.reader.Gather(ctx, p.job.group, p.kernel.featureColumn(feature), p.rows, dst)
 }
 
+// readWithin is read of a feature of no fixed width; parquet.ErrOverLimit where dst takes more than limit bytes.
+func (p *part) readWithin(ctx context.Context, feature int, dst *columnar.Vector, limit int64) error {
+	return p.job.file.reader.GatherWithin(ctx, p.job.group, p.kernel.featureColumn(feature), p.rows, dst, limit)
+}
+
 // all returns all the view's features of the part's rows.
 func (p *part) all(ctx context.Context) ([]*columnar.Vector, error) {
 	features := make([]*columnar.Vector, len(p.kernel.in.View.Features))

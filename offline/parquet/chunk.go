@@ -25,6 +25,7 @@ type chunk struct {
 	win    window
 	values int64 // of the pages so far, nulls and empty lists included
 	row    int   // of the pages so far
+	most   int64 // bytes of text or of lists that may be read into a vector
 
 	dict    *columnar.Vector // converted; nil before the dictionary page
 	flawed  []flaw           // of the dictionary: harmless unless used
@@ -352,7 +353,7 @@ func (c *chunk) positions(d *data) []int32 {
 }
 
 // take appends the values of src at positions, -1 standing for a null.
-func take(dst, src *columnar.Vector, positions []int32) error {
+func take(dst, src *columnar.Vector, positions []int32, most int64) error {
 	at := dst.Len()
 	switch dst.Type.Kind {
 	case columnar.Bool:
@@ -372,7 +373,10 @@ func take(dst, src *columnar.Vector, positions []int32) error {
 				size += uint64(src.Offsets[p+1] - src.Offsets[p])
 			}
 		}
-		if size > math.MaxUint32 {
+		switch {
+		case size > uint64(most):
+			return ErrOverLimit
+		case size > math.MaxUint32:
 			return tooMuchData()
 		}
 		dst.Data = slices.Grow(dst.Data, int(size)-len(dst.Data))

@@ -71,7 +71,11 @@ func (l *lists) add(c *chunk, d *data) error {
 		if err != nil {
 			return err
 		}
-		if err := take(dst.Elem, src, l.element); err != nil {
+		const least = 4 // of an element: its offset, where it is text
+		if int64(dst.Elem.Len()+len(l.element))*int64(max(least, dst.Elem.Type.Kind.Width())) > c.most {
+			return ErrOverLimit
+		}
+		if err := take(dst.Elem, src, l.element, c.most); err != nil {
 			return err
 		}
 	}

@@ -77,7 +77,7 @@ func (c *chunk) expand(dst *columnar.Vector, d *data) error {
 	if err != nil {
 		return err
 	}
-	return take(dst, src, c.positions(d))
+	return take(dst, src, c.positions(d), c.most)
 }
 
 // Pages calls fn for every page of a row group's column, in order, stopping at fn's error. A column of lists comes as
@@ -163,7 +163,7 @@ func (c *chunk) nextPage(ctx context.Context, spans []Span) (p Page, ok bool, er
 				c.spread = columnar.NewVector(c.elem, d.entries)
 			}
 			c.spread.Reset()
-			if err := take(c.spread, src, positions); err != nil {
+			if err := take(c.spread, src, positions, c.most); err != nil {
 				return p, false, err
 			}
 			p.Values = c.spread
@@ -197,7 +197,15 @@ func (r *Reader) constantPages(group int, b *binding, fn func(Page) error) error
 
 // Gather appends to dst the values at rows, which are ascending positions in the row group without repeats. Pages
 // without a wanted row are not decoded. On an error dst is of no use.
-func (r *Reader) Gather(ctx context.Context, group, column int, rows []int32, dst *columnar.Vector) (err error) {
+func (r *Reader) Gather(ctx context.Context, group, column int, rows []int32, dst *columnar.Vector) error {
+	return r.GatherWithin(ctx, group, column, rows, dst, math.MaxInt64)
+}
+
+// ErrOverLimit is the error of GatherWithin where values take too many bytes.
+var ErrOverLimit = errors.New("the values take more bytes than the limit")
+
+// GatherWithin is Gather of text, bytes or lists as long as what dst then holds takes at most limit bytes.
+func (r *Reader) GatherWithin(ctx context.Context, group, column int, rows []int32, dst *columnar.Vector, limit int64) (err error) {
 	b := &r.columns[column]
 	defer func() { err = r.failure(group, b, err) }()
 	defer guard(&err)
@@ -214,6 +222,7 @@ func (r *Reader) Gather(ctx context.Context, group, column int, rows []int32, ds
 	}
 	c := r.open(ctx, group, b)
 	defer c.release()
+	c.most = limit
 	if b.leaf.maxRep > 0 {
 		return c.readLists(ctx, rows, dst)
 	}
@@ -278,7 +287,7 @@ func (r *Reader) open(ctx context.Context, group int, b *binding) *chunk {
 	c := chunks.Get().(*chunk)
 	g := &r.file.footer.groups[group]
 	c.limits, c.leaf, c.meta = r.file.limits, b.leaf, &g.chunks[b.leaf.index]
-	c.elem, c.rows, c.sparse.values = b.Type.Elem(), int(g.rows), -1
+	c.elem, c.rows, c.sparse.values, c.most = b.Type.Elem(), int(g.rows), -1, math.MaxInt64
 	c.times = b.instants(b.leaf.Naive, b.leaf.unit)
 	c.win.r, c.win.next, c.win.end = r.file.under(ctx), c.meta.start(), c.meta.start()+c.meta.compressed
 	c.win.step = windowBytes

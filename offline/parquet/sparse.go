@@ -66,7 +66,7 @@ func (c *chunk) gather(dst *columnar.Vector, h *pageHeader, rows []int32) error 
 		if err != nil {
 			return err
 		}
-		return take(dst, values, at)
+		return take(dst, values, at, c.most)
 	}
 	if d.present*c.leaf.width(c.elem.Kind) > len(d.body) {
 		return errShort
@@ -92,7 +92,7 @@ func (c *chunk) gatherIndexed(dst *columnar.Vector, d *data, rows, at []int32) e
 	if i, err := c.firstFlaw(at); err != nil {
 		return fmt.Errorf("row %d: %w", rows[i], err)
 	}
-	return take(dst, c.dict, at)
+	return take(dst, c.dict, at, c.most)
 }
 
 // keepDictionary keeps the bytes of a dictionary of n values, if they can be taken singly; else it converts them.
