@@ -10,7 +10,7 @@ import (
 const expansion, floor = 1 << 16, 256 << 20
 
 // Allocator is Go's memory with a limit on how much is in use. A breach is a panic with a *LimitError, as the interface
-// has no errors. Not safe for concurrent use.
+// has no errors. The window of a zstd frame, 512 MiB at most, does not count. Not safe for concurrent use.
 type Allocator struct {
 	memory.GoAllocator
 	used, size, limit int64
