@@ -64,7 +64,8 @@ type data struct {
 	body     []byte // of the values
 }
 
-var chunks = sync.Pool{New: func() any { return new(chunk) }}
+// Index of a page of no rows is empty, not nil, which would say that it has no dictionary.
+var chunks = sync.Pool{New: func() any { return &chunk{index: []int32{}, picked: []int32{}} }}
 
 // maxKept is the largest scratch buffer that is kept between chunks.
 const maxKept = 16 << 20

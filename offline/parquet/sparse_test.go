@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	pqthrift "github.com/parquet-go/parquet-go/encoding/thrift"
@@ -123,6 +124,32 @@ func TestFewRowsOfAnyPages(t *testing.T) {
 			agree(t, b, c)
 		}
 	}
+}
+
+// TestEmptyPage: a page of no rows that refers to a dictionary says so, and keys that it does not use are none of its own.
+func TestEmptyPage(t *testing.T) {
+	c := craftOne(format.Int64, false, 1, format.Plain, nil)
+	c.columns[0].stats = format.Statistics{MinValue: plainInt64s(1), MaxValue: plainInt64s(1)}
+	c.columns[0].pages = []craftedPage{
+		dictionaryPage(2, plainInt64s(1, 2)), dataPage(0, format.RLEDictionary, nil), dataPage(1, format.RLEDictionary, []byte{1, 2, 0}),
+	}
+	r := bind(t, c.bytes(t), "x.parquet", column("x", "int64"))
+	// Memory of column chunks before must not matter, nor that there was none.
+	var together sync.WaitGroup
+	for range 50 {
+		together.Go(func() {
+			err := r.PagesOf(context.Background(), 0, 0, nil, func(p parquet.Page) error {
+				if p.Index == nil || len(p.Index) != p.Rows {
+					return fmt.Errorf("a page of %d rows has the index %v", p.Rows, p.Index)
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	together.Wait()
 }
 
 // TestLeaps: a few rows, and rows of spans, of a large column chunk are the same however they lie in its pages, which are
