@@ -42,7 +42,7 @@ func Create(ctx context.Context, url string) (Writer, error) {
 const smallObject = 1 << 20
 
 // OpenObject opens the object at a URL, pinned to its present version: every read fails, naming it, once it is another.
-// ctx is that of all reads.
+// ctx is that of all reads. An object that is not there is a problem of class NotFound.
 func OpenObject(ctx context.Context, url string) (*Handle, error) {
 	b, err := openKey(url)
 	if err != nil {
@@ -51,6 +51,9 @@ func OpenObject(ctx context.Context, url string) (*Handle, error) {
 	o, err := b.store.Head(ctx, b.key)
 	if err != nil {
 		b.client.Close()
+		if object.KindOf(err) == object.Missing {
+			return nil, problem.New(problem.NotFound, "%s does not exist", b.url(b.key))
+		}
 		return nil, b.explain(b.url(b.key), b.key, err)
 	}
 	file := File{Path: b.url(b.key), Size: o.Size, Identity: identityOf(o)}

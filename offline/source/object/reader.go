@@ -48,9 +48,10 @@ type Reader struct {
 // block is a range that will be read: declared, then on its way, then held.
 type block struct {
 	Span
-	held    bool // its bytes are taken from the budget
-	gone    bool // nobody finds it any more
-	claimed bool // somebody fetches it
+	held    bool               // its bytes are taken from the budget
+	gone    bool               // nobody finds it any more
+	claimed bool               // somebody fetches it, or has
+	stop    context.CancelFunc // of the fetch while it is on its way
 	done    chan struct{}
 	data    []byte // once done is closed
 	err     error
@@ -75,10 +76,14 @@ func (r *Reader) Close() {
 	r.blocks = nil
 }
 
-// release gives a block's bytes back to the budget; it is not held again.
+// release gives a block's bytes back to the budget, or ends the fetch that needs them, which then does; the block is not
+// held again. r.mu is held.
 func (r *Reader) release(b *block) {
 	b.gone = true
-	if b.held {
+	switch {
+	case b.stop != nil:
+		b.stop()
+	case b.held:
 		b.held = false
 		r.budget.memory.Release(b.End - b.Start)
 	}
@@ -180,20 +185,33 @@ func (r *Reader) at(start, end int64) *block {
 	return nil
 }
 
-// fetch reads a block's bytes, unless somebody does so already.
+// fetch reads the bytes of a block that is held, unless somebody does so already or nobody wants them any more.
 func (r *Reader) fetch(ctx context.Context, b *block) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	if b.claimed {
-		r.mu.Unlock()
 		return
 	}
 	b.claimed = true
+	defer close(b.done)
+	if b.gone {
+		b.err = errForgotten
+		return
+	}
+	ctx, b.stop = context.WithCancel(ctx)
 	r.mu.Unlock()
 	data := make([]byte, b.End-b.Start)
-	_, b.err = r.read(ctx, data, b.Start)
-	b.data = data
-	close(b.done)
+	_, err := r.read(ctx, data, b.Start)
+	r.mu.Lock()
+	b.stop()
+	b.stop = nil
+	b.data, b.err = data, err
+	if b.gone {
+		r.release(b)
+	}
 }
+
+var errForgotten = errors.New("the range was forgotten")
 
 // ReadAt fills p with the bytes at offset: all of them, or an error; io.EOF where the object ends before.
 func (r *Reader) ReadAt(ctx context.Context, p []byte, offset int64) (int, error) {
