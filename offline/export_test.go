@@ -490,6 +490,10 @@ func TestExportManifest(t *testing.T) {
 		len(v.Files) != 1 || v.Files[0].Bytes == 0 || v.Files[0].Identity == "" {
 		t.Errorf("view %+v", v)
 	}
+	// An age of 0 is told, and where no row is found there is none.
+	if found := v.Present > 0; (v.NewestAge != nil) != found || (v.OldestAge != nil) != found {
+		t.Errorf("ages %v and %v of %d rows", v.NewestAge, v.OldestAge, v.Present)
+	}
 }
 
 func TestExportFailures(t *testing.T) {

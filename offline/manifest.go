@@ -84,8 +84,8 @@ type manifestView struct {
 	Present     int64             `json:"present"`
 	Expired     int64             `json:"expired"`
 	NotFound    int64             `json:"not_found"`
-	NewestAge   float64           `json:"newest_age_seconds,omitempty"`
-	OldestAge   float64           `json:"oldest_age_seconds,omitempty"`
+	NewestAge   *float64          `json:"newest_age_seconds,omitempty"` // nil where no row was found
+	OldestAge   *float64          `json:"oldest_age_seconds,omitempty"`
 	Files       []manifestFile    `json:"files"`
 }
 
@@ -153,8 +153,11 @@ func (e *export) manifest(spineSum string, files []written, start time.Time) *ma
 			View: read.View.Name, Keys: map[string]string{},
 			RowsRead: stats.RowsRead, RowsSkipped: stats.RowsSkipped, NullKeys: stats.NullKeys, Ties: stats.Ties,
 			Present: report.Present, Expired: report.Expired, NotFound: report.NotFound,
-			NewestAge: float64(report.Newest) / 1e6, OldestAge: float64(report.Oldest) / 1e6,
 			Files: make([]manifestFile, len(e.answer.inputs[i])),
+		}
+		if report.Present > 0 {
+			newest, oldest := float64(report.Newest)/1e6, float64(report.Oldest)/1e6
+			v.NewestAge, v.OldestAge = &newest, &oldest
 		}
 		if read.View.TTL > 0 {
 			v.TTL = registry.FormatDuration(read.View.TTL)

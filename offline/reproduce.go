@@ -413,6 +413,8 @@ func readManifest(ctx context.Context, path string) (*manifest, error) {
 	switch {
 	case m.Version == 0 || m.Definitions == "" || m.Spine.SHA256 == "" || len(m.Features) == 0:
 		return nil, manifestProblem(path, errors.New("not a manifest: it lacks a version, definitions, features or the spine"))
+	case m.Output.PartRows > 0 && len(m.Output.Parts) == 0:
+		return nil, manifestProblem(path, errors.New("not a manifest: its output has no parts"))
 	case m.Version != manifestVersion:
 		return nil, manifestProblem(path, fmt.Errorf("its version is %d, and this Provender reads %d", m.Version, manifestVersion))
 	}

@@ -340,7 +340,10 @@ func TestReproduceRefuses(t *testing.T) {
 		"nothing":    {"", "not a manifest"},
 		"other JSON": {`{"version": 1}`, "not a manifest: it lacks"},
 		"a list":     {`[]`, "not a manifest"},
-		"a later":    {`{"version": 2, "definitions": "x", "spine": {"sha256": "x"}, "features": [{}]}`, "its version is 2"},
+		"no parts": {
+			`{"version": 1, "definitions": "x", "spine": {"sha256": "x"}, "features": [{}], "output": {"part_rows": 5}}`, "its output has no parts",
+		},
+		"a later": {`{"version": 2, "definitions": "x", "spine": {"sha256": "x"}, "features": [{}]}`, "its version is 2"},
 	} {
 		path := filepath.Join(dir, "m.manifest.json")
 		if err := os.WriteFile(path, []byte(c.content), 0o644); err != nil {

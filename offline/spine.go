@@ -55,11 +55,12 @@ func openSpine(ctx context.Context, req *ExportRequest) (*spine, error) {
 			return nil, err
 		}
 	} else if s.file, err = os.Open(path); err != nil {
-		code := problem.Invalid
+		e := &problem.Error{Code: problem.Invalid, Message: fmt.Sprintf("open spine: %v", err), Field: "spine", Err: err}
 		if errors.Is(err, fs.ErrNotExist) {
-			code = problem.NotFound
+			e.Code, e.Message = problem.NotFound, fmt.Sprintf("there is no spine %s", path)
+			e.Suggestion = "name it by a path from the folder you are in, or by a URL"
 		}
-		return nil, &problem.Error{Code: code, Message: fmt.Sprintf("open spine: %v", err), Field: "spine", Err: err}
+		return nil, e
 	}
 	if s.opened, err = s.file.Stat(); err == nil && !s.opened.Mode().IsRegular() {
 		err = errors.New("not a file; a spine is one Parquet, CSV or Arrow file")
@@ -339,5 +340,12 @@ func missingColumn(path, name, what string, has []string) error {
 	}
 	e := problem.New(problem.Invalid, "spine %s has no %s column %q; it has %s", path, what, name, list)
 	e.Field, e.Suggestion = "spine", diag.Suggest(name, has)
+	switch {
+	case e.Suggestion != "":
+	case len(has) == 1 && strings.ContainsAny(has[0], ";\t|"):
+		e.Suggestion = "separate the fields by commas, or by tabs in a file named .tsv"
+	case what == "key":
+		e.Suggestion = "add that column, or `join` the key to another one in the service"
+	}
 	return e
 }

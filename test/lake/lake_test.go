@@ -142,16 +142,7 @@ func changedData(t *testing.T, w *world, s *stores.Store, dir, to string) {
 	if err != nil || len(page.Objects) < 3 {
 		t.Fatalf("%d objects: %v", len(page.Objects), err)
 	}
-	from, err := source.OpenObject(ctx, s.URL(stores.Lake, page.Objects[0].Key))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer from.Close()
-	content := make([]byte, from.File.Size)
-	if _, err := from.ReadAt(content, 0); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.Put(ctx, page.Objects[1].Key, content); err != nil {
+	if err := b.Put(ctx, page.Objects[1].Key, content(t, s.URL(stores.Lake, page.Objects[0].Key))); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Delete(ctx, page.Objects[2].Key); err != nil {
@@ -159,6 +150,98 @@ func changedData(t *testing.T, w *world, s *stores.Store, dir, to string) {
 	}
 	w.run(t, dir, "materialize", "--to", to)
 	w.run(t, dir, "verify", "--full", "--now", to)
+}
+
+// TestTrainingSetAgain makes a training set of a spine and sources in a store, into the store, and again from its
+// manifest there: the same bytes after definitions were changed and files added, and told what changed after that.
+func TestTrainingSetAgain(t *testing.T) {
+	ctx := t.Context()
+	s := stores.S3(t)
+	s.Setenv(t, "")
+	b := s.Bucket(t, stores.Lake)
+	p, err := flights.Unpack(t.TempDir(), flights.End)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const folder = "again"
+	move(t, s, filepath.Join(p.Dir, "data"), folder)
+	configure(t, p.Dir, "roots: {lake: ./data}", `roots: {lake: "s3://`+stores.Lake+`/`+folder+`"}`)
+	w := &world{}
+	w.run(t, p.Dir, "apply", "--yes")
+	out := s.URL(stores.Lake, "sets/training.parquet")
+	w.run(t, p.Dir, "export", "--service", p.Service, "--spine", s.URL(stores.Lake, folder+"/flights.parquet"), "--time", p.Time, "--out", out)
+	first := content(t, out)
+
+	views := filepath.Join(p.Dir, "definitions", "airports.yaml")
+	if text, err := os.ReadFile(views); err != nil {
+		t.Fatal(err)
+	} else if err := os.WriteFile(views, bytes.Replace(text, []byte("ttl: 6h"), []byte("ttl: 2h"), 1), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	w.run(t, p.Dir, "apply", "--yes")
+	page, err := b.List(ctx, folder+"/route_daily/", false, "")
+	if err != nil || len(page.Objects) < 3 {
+		t.Fatalf("%d objects: %v", len(page.Objects), err)
+	}
+	one := page.Objects[0].Key
+	rows := content(t, s.URL(stores.Lake, one))
+	if err := b.Put(ctx, folder+"/route_daily/new.parquet", rows); err != nil {
+		t.Fatal(err)
+	}
+	// A copy has another identity and the same footer.
+	if err := b.Put(ctx, one, rows); err != nil {
+		t.Fatal(err)
+	}
+	manifest := out + ".manifest.json"
+	local := filepath.Join(p.Dir, "again.parquet")
+	told := w.run(t, p.Dir, "export", "--from-manifest", manifest, "--out", local)
+	if !strings.Contains(told, "1 file new and left out") || !strings.Contains(told, "the same bytes as then") {
+		t.Error(told)
+	}
+	if again, err := os.ReadFile(local); err != nil || !bytes.Equal(again, first) {
+		t.Errorf("other bytes: %v", err)
+	}
+	if told := w.run(t, p.Dir, "export", "--from-manifest", manifest); !strings.Contains(told, out+" is there") {
+		t.Error(told)
+	}
+	if err := b.Delete(ctx, "sets/training.parquet"); err != nil {
+		t.Fatal(err)
+	}
+	w.run(t, p.Dir, "export", "--from-manifest", manifest)
+	if !bytes.Equal(content(t, out), first) {
+		t.Error("other bytes in the store")
+	}
+
+	if err := b.Put(ctx, one, content(t, s.URL(stores.Lake, page.Objects[1].Key))); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Delete(ctx, page.Objects[2].Key); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Delete(ctx, folder+"/flights.parquet"); err != nil {
+		t.Fatal(err)
+	}
+	code, told := w.try(p.Dir, "export", "--from-manifest", manifest, "--check")
+	for _, want := range []string{"spine is gone", "2 files changed or gone, 1 file new and left out"} {
+		if code != 3 || !strings.Contains(told, want) {
+			t.Errorf("exit code %d, want 3 and %q in\n%s", code, want, told)
+		}
+	}
+}
+
+// content returns the bytes of an object.
+func content(t *testing.T, url string) []byte {
+	t.Helper()
+	from, err := source.OpenObject(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer from.Close()
+	b := make([]byte, from.File.Size)
+	if _, err := from.ReadAt(b, 0); err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // noSecret looks for the store's secret in every file below a folder.
