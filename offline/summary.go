@@ -326,7 +326,7 @@ func (v *evidence) sparse() Warning {
 			parts = append(parts, percent(part.n, m.all)+" "+part.text)
 		}
 	}
-	return Warning{Code: WarnMostlyAbsent, Text: "neither keys nor times look wrong; of those sampled, " + list(parts)}
+	return Warning{Code: WarnMostlyAbsent, Text: "no single cause; of those sampled, " + list(parts)}
 }
 
 // outside tells of times before the first event or after the newest, where most rows without an answer lie there. That
