@@ -56,9 +56,8 @@ func span(i int64) []object.Span {
 }
 
 // aheadBucket returns a bucket with an object of 4 spans.
-func aheadBucket(t *testing.T) (*metered, object.Object, []byte) {
+func aheadBucket(t *testing.T, s *stores.Store) (*metered, object.Object, []byte) {
 	t.Helper()
-	s := stores.S3(t)
 	content := randomBytes(4 * aheadSpan)
 	put(t, s, "x", content)
 	m := &metered{Bucket: s.BucketVia(t, stores.Lake, "", impatient), hold: make(chan struct{})}
@@ -79,9 +78,9 @@ func readSpan(t *testing.T, r *object.Reader, content []byte, i int64) {
 
 // However many files are open, what is fetched ahead of their readers stays within the budget, and what is forgotten
 // makes room again, whether it was fetched, on its way or still waiting.
-func TestBytesAheadAreBounded(t *testing.T) {
+func testBytesAheadAreBounded(t *testing.T, s *stores.Store) {
 	const files, room = 40, 4
-	m, o, content := aheadBucket(t)
+	m, o, content := aheadBucket(t, s)
 	close(m.hold)
 	ctx := context.Background()
 	budget := object.NewBudget(room*aheadSpan, files)
@@ -140,8 +139,8 @@ func TestBytesAheadAreBounded(t *testing.T) {
 }
 
 // What is forgotten on its way is ended, and has its room until then.
-func TestForgottenIsEnded(t *testing.T) {
-	m, o, content := aheadBucket(t)
+func testForgottenIsEnded(t *testing.T, s *stores.Store) {
+	m, o, content := aheadBucket(t, s)
 	const room = 2
 	r := object.NewReader(m, impatient, object.NewBudget(room*aheadSpan, 100), o)
 	for range 20 {
@@ -160,8 +159,8 @@ func TestForgottenIsEnded(t *testing.T) {
 }
 
 // A reader whose context ends leaves nothing running.
-func TestNothingRunsAfterCancel(t *testing.T) {
-	m, o, _ := aheadBucket(t)
+func testNothingRunsAfterCancel(t *testing.T, s *stores.Store) {
+	m, o, _ := aheadBucket(t, s)
 	running := goleak.IgnoreCurrent()
 	ctx, cancel := context.WithCancel(context.Background())
 	budget := object.NewBudget(1<<20, 2)

@@ -174,3 +174,29 @@ func TestBucketInAnotherRegion(t *testing.T) {
 	}
 	group.Wait()
 }
+
+// What signs requests to Azure is good at the account, whatever host it was sent to: a URL of a project names none but
+// Azure's own.
+func TestAzureEndpointOfAProject(t *testing.T) {
+	t.Setenv("AZURE_STORAGE_ACCOUNT", "account")
+	t.Setenv("AZURE_STORAGE_SAS_TOKEN", "sig="+stores.Secret)
+	var requests atomic.Int32
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		requests.Add(1)
+		fmt.Fprintf(w, listings["az"], false, "")
+	}))
+	defer server.Close()
+	list := func(endpoint string) error {
+		files := source.New(t.TempDir(), map[string]string{"lake": "az://" + stores.Lake + "/p?endpoint=" + endpoint})
+		_, err := files.List(context.Background(), []string{"lake:**"})
+		return err
+	}
+	for _, endpoint := range []string{"https://evil.example", "http://10.0.0.1", "https://core.windows.net.evil.example"} {
+		if err := list(endpoint); err == nil || !strings.Contains(err.Error(), "AZURE_STORAGE_BLOB_ENDPOINT") || strings.Contains(err.Error(), stores.Secret) {
+			t.Errorf("%s: %v", endpoint, err)
+		}
+	}
+	if err := list(server.URL); err != nil || requests.Load() != 1 {
+		t.Errorf("%v", err)
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/provender-dev/provender/internal/problem"
 )
@@ -15,8 +16,7 @@ import (
 type localFile struct {
 	*os.File
 	file File
-	root *os.Root
-	rel  string
+	path string // absolute
 }
 
 func openLocal(at place, file File) (*Handle, error) {
@@ -24,12 +24,12 @@ func openLocal(at place, file File) (*Handle, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &localFile{file: file, root: root, rel: at.rel}
+	defer root.Close()
+	l := &localFile{file: file, path: filepath.Join(at.dir, filepath.FromSlash(at.rel))}
 	if l.File, err = root.Open(at.rel); err != nil {
-		_ = root.Close()
 		return nil, l.changed(err)
 	}
-	if err := l.check(); err != nil {
+	if err := l.checkOpen(); err != nil {
 		_ = l.close()
 		return nil, err
 	}
@@ -40,25 +40,34 @@ func (l *localFile) under(context.Context) io.ReaderAt { return l.File }
 func (l *localFile) prefetch(context.Context, []Range) {}
 func (l *localFile) forget([]Range)                    {}
 
+// check holds the open file and the one that now has its name against the listing. The name is looked up from the top:
+// what a symlink leads to has another identity.
 func (l *localFile) check() error {
-	open, err := l.Stat()
+	if err := l.checkOpen(); err != nil {
+		return err
+	}
+	named, err := os.Stat(l.path)
 	if err != nil {
 		return l.changed(err)
 	}
-	named, err := l.root.Stat(l.rel)
-	if err != nil {
-		return l.changed(err)
-	}
-	if identity(open) != l.file.Identity || identity(named) != l.file.Identity {
+	if identity(named) != l.file.Identity {
 		return l.changed(nil)
 	}
 	return nil
 }
 
-func (l *localFile) close() error {
-	err := l.File.Close()
-	return errors.Join(err, l.root.Close())
+func (l *localFile) checkOpen() error {
+	open, err := l.Stat()
+	if err != nil {
+		return l.changed(err)
+	}
+	if identity(open) != l.file.Identity {
+		return l.changed(nil)
+	}
+	return nil
 }
+
+func (l *localFile) close() error { return l.File.Close() }
 
 func (l *localFile) changed(cause error) error {
 	switch {

@@ -164,18 +164,22 @@ func (b *bucket) explain(name, key string, err error) error {
 		e.Message = fmt.Sprintf("%s: access denied by %s (%v)", where, b.store.Server(), err)
 		e.Suggestion = b.fix()
 	case object.Elsewhere:
-		e.Message = fmt.Sprintf("%s: the bucket is in another region (%v)", where, err)
-		e.Suggestion = "set AWS_REGION, or ?region= in the root's URL"
+		e.Message = fmt.Sprintf("%s: %s says that the bucket is elsewhere (%v)", where, b.store.Server(), err)
+		e.Suggestion = "check the endpoint: no redirect is followed"
+		if b.scheme == schemeS3 {
+			e.Suggestion = "set AWS_REGION, or ?region= in the URL"
+		}
 	case object.Missing:
 		e.Message = where + " does not exist"
 	case object.Temporary:
 		e.Code, e.Message = problem.Unavailable, fmt.Sprintf("%s: %s does not answer: %v", where, b.store.Server(), err)
 	default:
 		var answer *object.Error
+		e.Message = fmt.Sprintf("%s: %v", where, err)
 		if !errors.As(err, &answer) {
 			e.Code = problem.Unavailable
+			e.Suggestion = fmt.Sprintf("check that %s is the right server and can be reached from here", b.store.Server())
 		}
-		e.Message = fmt.Sprintf("%s: %v", where, err)
 	}
 	return e
 }

@@ -32,7 +32,7 @@ type lake struct {
 }
 
 // lakes returns a root called lake on local disk and in each kind of store, with nothing in it.
-func lakes(t *testing.T) []*lake {
+func lakes(t *testing.T, servers []*stores.Store) []*lake {
 	t.Helper()
 	dir := t.TempDir()
 	path := func(key string) string { return filepath.Join(dir, filepath.FromSlash(key)) }
@@ -54,7 +54,7 @@ func lakes(t *testing.T) []*lake {
 			}
 		},
 	}}
-	for _, s := range stores.All(t) {
+	for _, s := range servers {
 		s.Setenv(t, "")
 		b := s.Bucket(t, stores.Lake)
 		all = append(all, &lake{
@@ -79,9 +79,31 @@ func lakes(t *testing.T) []*lake {
 	return all
 }
 
-// TestStores has one suite for every kind of root.
-func TestStores(t *testing.T) {
-	for _, l := range lakes(t) {
+// TestServers runs what needs servers of object stores, which are started once.
+func TestServers(t *testing.T) {
+	servers := stores.All(t)
+	s3 := servers[0]
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T)
+	}{
+		{"roots", func(t *testing.T) { testRoots(t, servers) }},
+		{"faults", func(t *testing.T) { testFaults(t, servers) }},
+		{"refused", func(t *testing.T) { testRefused(t, servers) }},
+		{"stalled", func(t *testing.T) { testStalled(t, s3) }},
+		{"page of a listing fails", func(t *testing.T) { testPageOfListingFails(t, s3) }},
+		{"canceled read", func(t *testing.T) { testCanceledRead(t, s3) }},
+		{"bytes ahead are bounded", func(t *testing.T) { testBytesAheadAreBounded(t, s3) }},
+		{"forgotten is ended", func(t *testing.T) { testForgottenIsEnded(t, s3) }},
+		{"nothing runs after cancel", func(t *testing.T) { testNothingRunsAfterCancel(t, s3) }},
+	} {
+		t.Run(test.name, test.run)
+	}
+}
+
+// testRoots has one suite for every kind of root.
+func testRoots(t *testing.T, servers []*stores.Store) {
+	for _, l := range lakes(t, servers) {
 		t.Run(l.name, func(t *testing.T) {
 			t.Run("list", l.testList)
 			t.Run("errors", l.testErrors)
@@ -357,9 +379,11 @@ func (l *lake) testOddKeys(t *testing.T) {
 	}
 }
 
+const longListing = 1010 // keys; a page has 1000
+
 // A listing of many pages is whole.
 func (l *lake) testLongListing(t *testing.T) {
-	const n = 1010 // a page has 1000
+	const n = longListing
 	keys := make(chan int)
 	done := make(chan struct{})
 	for range 16 {
@@ -476,7 +500,11 @@ func (l *lake) testURLs(t *testing.T) {
 		!strings.Contains(err.Error(), "no-such-bucket") || problem.CodeOf(err) != problem.Precondition {
 		t.Errorf("%v", err)
 	}
-	if _, err := source.OpenObject(ctx, l.url("gone.parquet")); problem.CodeOf(err) != problem.Precondition {
+	if _, err := source.OpenObject(ctx, l.url("gone.parquet")); problem.CodeOf(err) != problem.NotFound {
+		t.Errorf("%v", err)
+	}
+	// fake-gcs-server says of both that they are not found.
+	if _, err := source.OpenObject(ctx, missing+"x"); err == nil || l.name != "gs" && !strings.Contains(err.Error(), "there is no bucket") {
 		t.Errorf("%v", err)
 	}
 	if _, err := source.Create(ctx, scheme+"://"+stores.Lake); problem.CodeOf(err) != problem.Invalid {

@@ -50,8 +50,12 @@ func OpenObject(ctx context.Context, url string) (*Handle, error) {
 	}
 	o, err := b.store.Head(ctx, b.key)
 	if err != nil {
-		b.client.Close()
+		defer b.client.Close()
 		if object.KindOf(err) == object.Missing {
+			// Without a body, the answer does not tell a missing bucket from a missing object.
+			if _, lerr := b.store.List(ctx, b.key, true, ""); object.KindOf(lerr) == object.NoBucket {
+				return nil, b.explain(b.url(b.key), b.key, lerr)
+			}
 			return nil, problem.New(problem.NotFound, "%s does not exist", b.url(b.key))
 		}
 		return nil, b.explain(b.url(b.key), b.key, err)

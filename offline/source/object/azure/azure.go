@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -60,8 +61,25 @@ func New(client *object.Client, o Options, getenv func(string) string) (*Bucket,
 	if b.endpoint, err = object.Endpoint(endpoint); err != nil {
 		return nil, err
 	}
+	if o.Endpoint != "" && !trusted(b.endpoint.Hostname()) {
+		return nil, &object.ConfigError{Message: "?endpoint= leads to a host that is not Azure's, which could pass on what signs requests: " +
+			"set AZURE_STORAGE_BLOB_ENDPOINT, or BlobEndpoint in AZURE_STORAGE_CONNECTION_STRING"}
+	}
 	b.signer, err = s.signer(b.endpoint)
 	return b, err
+}
+
+// trusted reports whether a URL in a project may name a host: tokens and signatures are good at the account itself, and
+// for any host the environment says, which is not written by whoever writes definitions.
+func trusted(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	for _, domain := range []string{".core.windows.net", ".storage.azure.net", ".core.chinacloudapi.cn", ".core.usgovcloudapi.net"} {
+		if strings.HasSuffix(host, domain) {
+			return true
+		}
+	}
+	ip, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && ip.IsLoopback()
 }
 
 // String names the container for messages.
