@@ -16,7 +16,7 @@ import (
 )
 
 // impatient retries without waiting.
-var impatient = object.Policy{Tries: 4, Pause: time.Millisecond, Longest: 5 * time.Millisecond, Dial: 10 * time.Second, Idle: 10 * time.Second}
+var impatient = object.Policy{Tries: 4, Pause: time.Millisecond, Longest: 5 * time.Millisecond, Dial: 10 * time.Second, Idle: 10 * time.Second, Page: testPage}
 
 // behind starts a proxy before a store and returns a root of the store that goes through it.
 func behind(t *testing.T, s *stores.Store) (*stores.Proxy, *source.Files) {
@@ -163,7 +163,7 @@ func write(t *testing.T, s *stores.Store, key string, content []byte) {
 // A store that stops in mid-answer is left alone after a while, and asked again.
 func testStalled(t *testing.T, s *stores.Store) {
 	patient := impatient
-	impatient.Idle = 200 * time.Millisecond
+	impatient.Idle = 100 * time.Millisecond
 	defer func() { impatient = patient }()
 	proxy, files := behind(t, s)
 	content := randomBytes(300_000)

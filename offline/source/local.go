@@ -43,12 +43,12 @@ func (l *localFile) forget([]Range)                    {}
 // check holds the open file and the one that now has its name against the listing. The name is looked up from the top:
 // what a symlink leads to has another identity.
 func (l *localFile) check() error {
-	if err := l.checkOpen(); err != nil {
-		return err
-	}
 	named, err := os.Stat(l.path)
 	if err != nil {
-		return l.changed(err)
+		return l.changed(err) // first: a file that is removed changes, too
+	}
+	if err := l.checkOpen(); err != nil {
+		return err
 	}
 	if identity(named) != l.file.Identity {
 		return l.changed(nil)

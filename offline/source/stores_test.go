@@ -17,6 +17,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/offline/source"
+	"github.com/provender-dev/provender/offline/source/object"
 	"github.com/provender-dev/provender/test/stores"
 )
 
@@ -103,6 +104,9 @@ func TestServers(t *testing.T) {
 
 // testRoots has one suite for every kind of root.
 func testRoots(t *testing.T, servers []*stores.Store) {
+	whole := object.DefaultPolicy
+	object.DefaultPolicy.Page = testPage
+	t.Cleanup(func() { object.DefaultPolicy = whole })
 	for _, l := range lakes(t, servers) {
 		t.Run(l.name, func(t *testing.T) {
 			t.Run("list", l.testList)
@@ -379,7 +383,11 @@ func (l *lake) testOddKeys(t *testing.T) {
 	}
 }
 
-const longListing = 1010 // keys; a page has 1000
+// testPage is the keys of a page in tests, small for listings to have several.
+const (
+	testPage    = 40
+	longListing = 101
+)
 
 // A listing of many pages is whole.
 func (l *lake) testLongListing(t *testing.T) {
@@ -390,7 +398,7 @@ func (l *lake) testLongListing(t *testing.T) {
 		go func() {
 			defer func() { done <- struct{}{} }()
 			for i := range keys {
-				l.put(t, fmt.Sprintf("long/%04d.parquet", i), "x")
+				l.put(t, fmt.Sprintf("long/%03d.parquet", i), "x")
 			}
 		}()
 	}
@@ -411,7 +419,7 @@ func (l *lake) testLongListing(t *testing.T) {
 
 func (l *lake) testPut(t *testing.T) {
 	ctx := context.Background()
-	for name, size := range map[string]int{"nothing": 0, "small": 1000, "one part": 8 << 20, "many parts": 19<<20 + 7} {
+	for name, size := range map[string]int{"nothing": 0, "small": 1000, "one part": 8 << 20, "many parts": 17<<20 + 7} {
 		t.Run(name, func(t *testing.T) {
 			key := "put/" + name + ".parquet"
 			content := randomBytes(size)

@@ -10,17 +10,18 @@ import (
 	"time"
 )
 
-// Policy bounds retries.
+// Policy bounds requests and their retries.
 type Policy struct {
 	Tries   int           // of one request, the first included
 	Pause   time.Duration // before the second try; each later pause is twice as long. A random part of it is waited
 	Longest time.Duration // pause, whatever the store asks for
 	Dial    time.Duration // for a connection to be made
 	Idle    time.Duration // without a byte in either direction after which a try is given up
+	Page    int           // most keys of one page of a listing; the stores have 1000 at most
 }
 
 // DefaultPolicy waits about five seconds for a store that fails at once, and three minutes for one that hangs.
-var DefaultPolicy = Policy{Tries: 6, Pause: 200 * time.Millisecond, Longest: 20 * time.Second, Dial: 10 * time.Second, Idle: 30 * time.Second}
+var DefaultPolicy = Policy{Tries: 6, Pause: 200 * time.Millisecond, Longest: 20 * time.Second, Dial: 10 * time.Second, Idle: 30 * time.Second, Page: 1000}
 
 // progressBytes is how much must arrive for a broken body to count as a new request.
 const progressBytes = 1 << 20

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/provender-dev/provender/offline/source/object"
@@ -148,9 +149,9 @@ type listing struct {
 	NextMarker *string
 }
 
-// List returns one page of at most 1000 blobs.
+// List returns one page.
 func (b *Bucket) List(ctx context.Context, prefix string, shallow bool, token string) (object.Page, error) {
-	query := url.Values{"restype": {"container"}, "comp": {"list"}, "maxresults": {"1000"}, "include": {"metadata"}}
+	query := url.Values{"restype": {"container"}, "comp": {"list"}, "maxresults": {strconv.Itoa(b.client.Policy().Page)}, "include": {"metadata"}}
 	if prefix != "" {
 		query.Set("prefix", prefix)
 	}

@@ -148,9 +148,9 @@ func decode(resp *http.Response, to any) error {
 	return nil
 }
 
-// List returns one page of at most 1000 objects.
+// List returns one page.
 func (b *Bucket) List(ctx context.Context, prefix string, shallow bool, token string) (object.Page, error) {
-	query := url.Values{"maxResults": {"1000"}, "fields": {"items(name,size,generation),prefixes,nextPageToken"}}
+	query := url.Values{"maxResults": {strconv.Itoa(b.client.Policy().Page)}, "fields": {"items(name,size,generation),prefixes,nextPageToken"}}
 	if prefix != "" {
 		query.Set("prefix", prefix)
 	}

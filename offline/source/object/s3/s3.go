@@ -157,9 +157,9 @@ type listing struct {
 	CommonPrefixes []struct{ Prefix string }
 }
 
-// List returns one page of at most 1000 keys.
+// List returns one page.
 func (b *Bucket) List(ctx context.Context, prefix string, shallow bool, token string) (object.Page, error) {
-	query := url.Values{"list-type": {"2"}, "encoding-type": {"url"}, "max-keys": {"1000"}}
+	query := url.Values{"list-type": {"2"}, "encoding-type": {"url"}, "max-keys": {strconv.Itoa(b.client.Policy().Page)}}
 	if prefix != "" {
 		query.Set("prefix", prefix)
 	}
