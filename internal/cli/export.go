@@ -54,7 +54,7 @@ With --from-manifest the training set of a manifest is made again, byte for byte
 files that it lists; where one of them is not what it was, exit code 3 says which.`,
 		Example: `  provender export --service delay_model_v1 --spine data/flights.parquet --time departs --out training.parquet
   provender export --features airport_hourly:mean_delay_1h --spine s.csv --time at --timezone Europe/Berlin --out t.parquet
-  provender export --service delay_model_v1 --spine s3://lake/flights.parquet --time departs --out s3://lake/training/ --part-rows 10000000
+  provender export --service delay_model_v1 --spine s3://lake/flights.parquet --time departs --out s3://lake/training.parquet
   provender export --service delay_model_v1 --spine data/flights.parquet --time departs --out - | python train.py
   provender export --from-manifest training.parquet.manifest.json --out again.parquet
   provender export --from-manifest training.parquet.manifest.json --check`,
