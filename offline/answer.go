@@ -21,6 +21,8 @@ type answer struct {
 	features [][]int         // per read: those that outputs need, as indexes into the view's
 	columns  []int           // per output: its index into the features of its read
 	first    []int           // per read: the first of its features that is gathered now
+	// Per read the timeline of its binding, from the first read that has it to the last.
+	timelines []*asof.Timeline
 }
 
 // joinOptions are what the callers of join differ in.
@@ -36,6 +38,7 @@ func newAnswer(ctx context.Context, service *registry.Service, files *source.Fil
 	a := &answer{
 		service: service, results: make([]*asof.Result, len(service.Reads)), inputs: inputs,
 		features: make([][]int, len(service.Reads)), columns: make([]int, len(service.Outputs)), first: make([]int, len(service.Reads)),
+		timelines: make([]*asof.Timeline, len(service.Reads)),
 	}
 	// Those of a fixed width come first: they are gathered together, as many as there is room for.
 	for _, fixed := range []bool{true, false} {
@@ -101,16 +104,16 @@ func (a *answer) match(
 	ctx context.Context, r int, files *source.Files, times []int64, keys []*columnar.Vector, opts joinOptions,
 ) error {
 	read := a.service.Reads[r]
-	spine := asof.Spine{Times: times}
-	for _, key := range read.Binding {
-		spine.Keys = append(spine.Keys, keys[key])
+	timeline, err := a.timeline(ctx, r, times, keys, opts.workers)
+	if err != nil {
+		return fmt.Errorf("view %s: %w", read.View.Name, err)
 	}
 	input := asof.Input{View: read.View, Source: files, Files: a.inputs[r], Cutoff: asof.NoCutoff}
 	options := asof.Options{Workers: opts.workers, Limits: opts.limits}
 	if opts.progress != nil {
 		options.Progress = func(done, about int64) { opts.progress(r, done, about) }
 	}
-	result, err := asof.Match(ctx, spine, input, options)
+	result, err := timeline.Match(ctx, input, options)
 	if err != nil {
 		return fmt.Errorf("view %s: %w", read.View.Name, err)
 	}
@@ -119,6 +122,29 @@ func (a *answer) match(
 	}
 	a.results[r] = result
 	return nil
+}
+
+// timeline returns the timeline of a read, and keeps it for the later reads that bind the same request keys.
+func (a *answer) timeline(ctx context.Context, r int, times []int64, keys []*columnar.Vector, workers int) (*asof.Timeline, error) {
+	read, timeline := a.service.Reads[r], a.timelines[r]
+	a.timelines[r] = nil
+	if timeline == nil {
+		spine := asof.Spine{Times: times}
+		for _, key := range read.Binding {
+			spine.Keys = append(spine.Keys, keys[key])
+		}
+		var err error
+		if timeline, err = asof.NewTimeline(ctx, spine, read.View, workers); err != nil {
+			return nil, err
+		}
+	}
+	for next := r + 1; next < len(a.timelines); next++ {
+		if slices.Equal(a.service.Reads[next].Binding, read.Binding) {
+			a.timelines[next] = timeline
+			break
+		}
+	}
+	return timeline, nil
 }
 
 // gather reads the features [from, to) of those that outputs need of a read, in place of what was gathered of it before.

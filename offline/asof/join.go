@@ -2,7 +2,9 @@ package asof
 
 import (
 	"context"
+	"fmt"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/provender-dev/provender/internal/columnar"
@@ -20,15 +22,23 @@ func Join(ctx context.Context, spine Spine, in Input, features []int, opts Optio
 // Match finds the row that answers each row of the spine. Its features are for Gather. The result depends on the rows of
 // the files alone: not on their names, order, row groups or the number of workers. An error of a file names it.
 func Match(ctx context.Context, spine Spine, in Input, opts Options) (*Result, error) {
+	t, err := NewTimeline(ctx, spine, in.View, opts.Workers)
+	if err != nil {
+		return nil, err
+	}
+	return t.Match(ctx, in, opts)
+}
+
+// Match is Match of the spine that t was made of.
+func (t *Timeline) Match(ctx context.Context, in Input, opts Options) (*Result, error) {
+	if !slices.Equal(t.kinds, keyKinds(in.View)) {
+		return nil, fmt.Errorf("view %s has join keys %v, the timeline %v", in.View.Name, keyKinds(in.View), t.kinds)
+	}
 	k, err := newKernel(in, opts)
 	if err != nil {
 		return nil, err
 	}
-	t, err := newTimeline(ctx, spine, in.View, k.workers)
-	if err != nil {
-		return nil, err
-	}
-	n := len(spine.Times)
+	n := t.size
 	r := &Result{Status: make([]columnar.Status, n), Event: make([]int64, n), kernel: k, rows: make([]int32, n)}
 	for i := range n {
 		r.Status[i], r.Event[i], r.rows[i] = columnar.NotFound, math.MinInt64, nowhere
@@ -42,7 +52,6 @@ func Match(ctx context.Context, spine Spine, in Input, opts Options) (*Result, e
 	if err != nil {
 		return nil, err
 	}
-	t.entities = nil
 	present, expired, err := r.carry(ctx, k, t, b)
 	if err != nil {
 		return nil, err
@@ -52,13 +61,13 @@ func Match(ctx context.Context, spine Spine, in Input, opts Options) (*Result, e
 }
 
 // scan finds the newest row of every slot's interval.
-func (r *Result) scan(ctx context.Context, k *kernel, t *timeline) (*board, error) {
+func (r *Result) scan(ctx context.Context, k *kernel, t *Timeline) (*board, error) {
 	ttl := k.in.View.TTLMicros
 	searches := make([]*search, k.workers)
 	for i := range searches {
 		searches[i] = t.newSearch()
 	}
-	s := scan{kernel: k, entities: t.entities, board: newBoard(), filter: newKeyFilter(t.entities)}
+	s := scan{kernel: k, entities: t.entities, board: newBoard(), filter: t.filter}
 	s.least, s.greatest = t.reach(ttl)
 	s.greatest = min(s.greatest, k.in.Cutoff)
 	s.slots = func() int { return t.slots() }
@@ -78,7 +87,7 @@ func (r *Result) scan(ctx context.Context, k *kernel, t *timeline) (*board, erro
 
 // carry takes the newest row along each entity and judges it at every spine row. It leaves the slot of the row that
 // answers in r.rows, and returns the rows that answer: those that are Present somewhere, and those that never are.
-func (r *Result) carry(ctx context.Context, k *kernel, t *timeline, b *board) (present, expired []want, err error) {
+func (r *Result) carry(ctx context.Context, k *kernel, t *Timeline, b *board) (present, expired []want, err error) {
 	ttl := k.in.View.TTLMicros
 	var mu sync.Mutex // guards present and expired
 	err = t.eachChunk(ctx, k.workers, func(from, to int) {

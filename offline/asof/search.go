@@ -7,7 +7,7 @@ import (
 
 // search finds the slots of rows for one worker.
 type search struct {
-	timeline *timeline
+	timeline *Timeline
 	spans    []span // per entity
 	epoch    int64  // where age classes begin
 
@@ -32,7 +32,7 @@ const (
 	classReach = 1<<(32+classBits) - 1 // 142 years; what is older is of class 0
 )
 
-func (t *timeline) newSearch() *search {
+func (t *Timeline) newSearch() *search {
 	s := &search{timeline: t, spans: make([]span, len(t.start)-1), epoch: math.MinInt64}
 	for e := range s.spans {
 		s.spans[e] = span{from: t.start[e], to: t.start[e+1], cursor: t.start[e]}

@@ -4,19 +4,25 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"runtime"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/registry"
 )
 
-// timeline is the spine by entity. Slots are its rows with keys, ordered by entity and time: those of entity e are
+// Timeline is a spine by entity: what Match makes of it first. Views with join keys of the same kinds, bound to the same
+// columns, can share one. Slots are the spine's rows with keys, ordered by entity and time: those of entity e are
 // [start[e], start[e+1]). A slot stands for the interval that ends at its time, inclusive, and begins after the time of
-// the slot before it.
-type timeline struct {
+// the slot before it. Immutable.
+type Timeline struct {
+	kinds    []columnar.Kind // of the join keys
+	size     int             // rows of the spine
 	entities *entities
+	filter   *keyFilter
 	start    []int32
 	times    []int64 // per slot
 	rows     []int32 // per slot, the row of the spine
@@ -25,12 +31,16 @@ type timeline struct {
 // entityChunk is how many entities a worker takes at a time.
 const entityChunk = 4096
 
-func newTimeline(ctx context.Context, spine Spine, view *registry.View, workers int) (*timeline, error) {
+// NewTimeline orders a spine whose keys are those of view. workers 0 means GOMAXPROCS.
+func NewTimeline(ctx context.Context, spine Spine, view *registry.View, workers int) (*Timeline, error) {
 	if err := checkSpine(spine, view); err != nil {
 		return nil, err
 	}
+	if workers <= 0 {
+		workers = runtime.GOMAXPROCS(0)
+	}
 	n := len(spine.Times)
-	t := &timeline{entities: newEntities(view.KeyColumns)}
+	t := &Timeline{kinds: keyKinds(view), size: n, entities: newEntities(view.KeyColumns)}
 	ids := t.entities.number(spine.Keys, n)
 	t.start = make([]int32, t.entities.size()+1)
 	for _, id := range ids {
@@ -63,7 +73,16 @@ func newTimeline(ctx context.Context, spine Spine, view *registry.View, workers 
 			t.times[i], t.rows[i] = order[i].time, order[i].row
 		}
 	})
+	t.filter = newKeyFilter(t.entities)
 	return t, err
+}
+
+func keyKinds(view *registry.View) []columnar.Kind {
+	kinds := make([]columnar.Kind, len(view.KeyColumns))
+	for i, key := range view.KeyColumns {
+		kinds[i] = key.Kind
+	}
+	return kinds
 }
 
 func checkSpine(spine Spine, view *registry.View) error {
@@ -87,7 +106,7 @@ func checkSpine(spine Spine, view *registry.View) error {
 }
 
 // eachChunk calls fn for ranges of entities in parallel.
-func (t *timeline) eachChunk(ctx context.Context, workers int, fn func(from, to int)) error {
+func (t *Timeline) eachChunk(ctx context.Context, workers int, fn func(from, to int)) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(workers)
 	entities := len(t.start) - 1
@@ -103,10 +122,10 @@ func (t *timeline) eachChunk(ctx context.Context, workers int, fn func(from, to 
 }
 
 // slots returns the number of slots.
-func (t *timeline) slots() int { return len(t.times) }
+func (t *Timeline) slots() int { return len(t.times) }
 
 // reach returns the event times that can answer a slot; least > greatest for no slots.
-func (t *timeline) reach(ttl int64) (least, greatest int64) {
+func (t *Timeline) reach(ttl int64) (least, greatest int64) {
 	if t.slots() == 0 {
 		return math.MaxInt64, math.MinInt64
 	}
