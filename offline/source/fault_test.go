@@ -2,8 +2,11 @@ package source_test
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -54,8 +57,30 @@ func testFaults(t *testing.T, servers []*stores.Store) {
 			for name, fault := range faults {
 				t.Run(name, func(t *testing.T) { testFault(t, proxy, files, s, fault, content) })
 			}
+			for some := range slices.Chunk(slices.Sorted(maps.Values(faults)), impatient.Tries-1) {
+				t.Run(fmt.Sprintf("upload, faults %v", some), func(t *testing.T) { testUpload(t, proxy, s, some) })
+			}
 		})
 	}
+}
+
+// testUpload has every request of an upload, the beginning, the parts and the end, fail once by each of some faults.
+func testUpload(t *testing.T, proxy *stores.Proxy, s *stores.Store, faults []stores.Fault) {
+	t.Helper()
+	defer proxy.Harm(nil)
+	var mu sync.Mutex
+	failed := map[string]int{}
+	proxy.Harm(func(r *http.Request) stores.Fault {
+		mu.Lock()
+		defer mu.Unlock()
+		request := r.Method + r.URL.String() + r.Header.Get("Content-Range")
+		if failed[request] == len(faults) {
+			return stores.None
+		}
+		failed[request]++
+		return faults[failed[request]-1]
+	})
+	write(t, s, "p2/large.bin", randomBytes(9<<20))
 }
 
 func testFault(t *testing.T, proxy *stores.Proxy, files *source.Files, s *stores.Store, fault stores.Fault, content []byte) {
@@ -72,21 +97,6 @@ func testFault(t *testing.T, proxy *stores.Proxy, files *source.Files, s *stores
 	}
 	proxy.First(1, fault, func(r *http.Request) bool { return r.Method != http.MethodGet && r.Method != http.MethodHead })
 	write(t, s, "p2/w.bin", randomBytes(5000))
-	var mu sync.Mutex
-	seen := map[string]bool{}
-	proxy.Harm(func(r *http.Request) stores.Fault {
-		// Every request fails once: the beginning, the parts and the end.
-		mu.Lock()
-		defer mu.Unlock()
-		request := r.Method + r.URL.String() + r.Header.Get("Content-Range")
-		if seen[request] {
-			return stores.None
-		}
-		seen[request] = true
-		return fault
-	})
-	write(t, s, "p2/large.bin", randomBytes(9<<20))
-
 	proxy.First(1_000_000, fault, every)
 	proxy.Take()
 	if _, err := read(files, list[0]); err == nil && fault != stores.LongLength {
@@ -169,6 +179,7 @@ func testStalled(t *testing.T, s *stores.Store) {
 	content := randomBytes(300_000)
 	put(t, s, "p/x.parquet", content)
 	testFault(t, proxy, files, s, stores.Stalled, content)
+	testUpload(t, proxy, s, []stores.Fault{stores.Stalled})
 }
 
 // A listing whose second page fails is no listing.
