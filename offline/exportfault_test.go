@@ -288,11 +288,10 @@ func TestExportDiskFull(t *testing.T) {
 
 func TestExportOverItsSpine(t *testing.T) {
 	w := newWorld(t)
-	path := w.path("x.manifest.json")
-	bigSpine(t, path, 10)
-	req := w.request("one", path)
-	for _, out := range []string{path, w.path("x")} {
-		req.Out = out
+	for spine, out := range map[string]string{"x.parquet": "x.parquet", "x.manifest.json": "x"} {
+		bigSpine(t, w.path(spine), 10)
+		req := w.request("one", w.path(spine))
+		req.Out = w.path(out)
 		if _, err := Export(context.Background(), req); err == nil || !strings.Contains(err.Error(), "is the spine itself") {
 			t.Errorf("%s: %v", out, err)
 		}
