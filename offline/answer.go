@@ -124,6 +124,10 @@ func (a *answer) match(
 	return nil
 }
 
+// sharedRows is the rows of the greatest spine whose timeline is kept from read to read: a greater one's memory is worth
+// more than the time to make it again.
+const sharedRows = 4 << 20
+
 // timeline returns the timeline of a read, and keeps it for the later reads that bind the same request keys.
 func (a *answer) timeline(ctx context.Context, r int, times []int64, keys []*columnar.Vector, workers int) (*asof.Timeline, error) {
 	read, timeline := a.service.Reads[r], a.timelines[r]
@@ -138,7 +142,7 @@ func (a *answer) timeline(ctx context.Context, r int, times []int64, keys []*col
 			return nil, err
 		}
 	}
-	for next := r + 1; next < len(a.timelines); next++ {
+	for next := r + 1; next < len(a.timelines) && len(times) <= sharedRows; next++ {
 		if slices.Equal(a.service.Reads[next].Binding, read.Binding) {
 			a.timelines[next] = timeline
 			break
