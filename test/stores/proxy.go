@@ -149,6 +149,7 @@ func (p *Proxy) serve(w http.ResponseWriter, r *http.Request, forward http.Handl
 	}
 	answer.Header().Set("Content-Length", strconv.Itoa(length))
 	answer.Header().Del("Transfer-Encoding")
+	answer.Header().Set("Connection", "close") // or the next request may go into a connection that is about to end
 	var head bytes.Buffer
 	head.WriteString("HTTP/1.1 " + strconv.Itoa(answer.Code) + " " + http.StatusText(answer.Code) + "\r\n")
 	_ = answer.Header().Write(&head)
