@@ -10,29 +10,15 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/parquet"
 )
-
-// exportRand returns a generator and prints the seed that makes the same one again: PROVENDER_SEED in the environment.
-func exportRand(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	if s := os.Getenv("PROVENDER_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("PROVENDER_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 3))
-}
 
 // randomHistory replaces the hourly features by random ones, notes and tags of up to wide bytes, and writes a spine.
 func (w *world) randomHistory(t *testing.T, rng *rand.Rand, rows, wide int) {
@@ -90,7 +76,7 @@ func readFile(t *testing.T, path string) []byte {
 func TestExportSameBytes(t *testing.T) {
 	before := groupBytes
 	t.Cleanup(func() { groupBytes = before })
-	rng := exportRand(t)
+	rng := testenv.Rand(t)
 	types := map[string]columnar.Type{
 		"label": floatType, "departures": int64Type, "delay": floatType, "tags": listType, "note": stringType,
 	}
@@ -133,7 +119,7 @@ func TestExportWideArrow(t *testing.T) {
 	before := groupBytes
 	t.Cleanup(func() { groupBytes = before })
 	w := newWorld(t)
-	w.randomHistory(t, exportRand(t), 2000, 100)
+	w.randomHistory(t, testenv.Rand(t), 2000, 100)
 	groupBytes = 10_000
 	req := w.request("one", w.path("spine.parquet"))
 	w.export(t, req)
@@ -156,7 +142,7 @@ func TestExportWideArrow(t *testing.T) {
 // Every codec is read back by pyarrow, DuckDB and Polars, checksums verified.
 func TestExportCodecsInOtherEngines(t *testing.T) {
 	w := newWorld(t)
-	w.randomHistory(t, exportRand(t), 5000, 40)
+	w.randomHistory(t, testenv.Rand(t), 5000, 40)
 	var outs []string
 	for _, codec := range parquet.CodecNames() {
 		req := w.request("one", w.path("spine.parquet"))
@@ -165,11 +151,7 @@ func TestExportCodecsInOtherEngines(t *testing.T) {
 		w.export(t, req)
 		outs = append(outs, req.Out)
 	}
-	python := os.Getenv("PROVENDER_TEST_PYTHON")
-	if python == "" {
-		python = filepath.Join("..", ".cache", "engines", "bin", "python")
-	}
-	cmd := exec.CommandContext(t.Context(), python, append([]string{filepath.Join("testdata", "outputs.py")}, outs...)...)
+	cmd := exec.CommandContext(t.Context(), testenv.Python(t, ".."), append([]string{filepath.Join("testdata", "outputs.py")}, outs...)...)
 	if log, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("outputs.py: %v\n%s", err, log)
 	}
@@ -178,7 +160,7 @@ func TestExportCodecsInOtherEngines(t *testing.T) {
 // Progress never goes back, comes one call at a time, and ends with the whole.
 func TestExportProgress(t *testing.T) {
 	w := newWorld(t)
-	w.randomHistory(t, exportRand(t), 4000, 40)
+	w.randomHistory(t, testenv.Rand(t), 4000, 40)
 	req := w.request("one", w.path("spine.parquet"))
 	req.GroupRows, req.Memory, req.Workers = 500, 1, 4
 	var calls []Progress

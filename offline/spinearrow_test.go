@@ -5,13 +5,11 @@ import (
 	"context"
 	"encoding/binary"
 	"io"
-	"math/rand/v2"
 	"os"
 	"runtime"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -20,6 +18,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/arrowipc"
 	"github.com/provender-dev/provender/registry"
 )
@@ -159,19 +158,11 @@ func TestArrowSpineCutShort(t *testing.T) {
 
 // Bytes that lie are an error or other values, never a panic, and take no memory that the file does not have.
 func TestArrowSpineDamaged(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("PROVENDER_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
 	rounds := 600
 	if os.Getenv("PROVENDER_TEST_LONG") != "" {
 		rounds *= 50
 	}
-	t.Logf("PROVENDER_SEED=%d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := testenv.Rand(t)
 	var files [][]byte
 	for _, stream := range []bool{false, true} {
 		files = append(files, arrowSpine(t, stream, 2, oddFields), arrowSpine(t, stream, 2, oddFields, ipc.WithLZ4()), arrowSpine(t, stream, 2, oddFields, ipc.WithZstd()))

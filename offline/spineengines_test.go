@@ -12,9 +12,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/parquet"
 )
 
@@ -180,17 +180,10 @@ func TestArrowOutputInPolars(t *testing.T) {
 
 // Random CSV files, with odd quotes, line ends and types, come out cell for cell.
 func TestRandomCSV(t *testing.T) {
-	seed, rounds := time.Now().UnixNano(), 100
-	if text := os.Getenv("PROVENDER_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseInt(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
+	seed, rounds := testenv.Seed(t), 100
 	if os.Getenv("PROVENDER_TEST_LONG") != "" {
 		rounds *= 50
 	}
-	t.Logf("PROVENDER_SEED=%d", seed)
 	folder := t.TempDir()
 	engines(t, "csv", folder, fmt.Sprint(seed), fmt.Sprint(rounds))
 	for i := range rounds {

@@ -4,15 +4,13 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/binary"
-	"math/rand/v2"
-	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 func someSchema(ordered bool) *arrow.Schema {
@@ -53,15 +51,7 @@ func TestSchema(t *testing.T) {
 
 // A schema whose numbers lie is an error or another schema, and takes no memory that its bytes do not have.
 func TestDamagedSchema(t *testing.T) {
-	seed := uint64(time.Now().UnixNano())
-	if text := os.Getenv("PROVENDER_SEED"); text != "" {
-		var err error
-		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("PROVENDER_SEED=%d", seed)
-	r := rand.New(rand.NewPCG(seed, 0))
+	r := testenv.Rand(t)
 	value, err := FormatSchema(someSchema(true))
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 )
@@ -177,7 +178,7 @@ func agree(t *testing.T, b []byte, c parquet.Column) {
 			}
 		}
 		for i, at := range some {
-			if got := text(few, i); fmt.Sprint(got) != fmt.Sprint(want[at]) {
+			if got := testenv.Exact(few, i); fmt.Sprint(got) != fmt.Sprint(want[at]) {
 				t.Fatalf("row %d is %v, gathered %v", at, want[at], got)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/source"
 )
 
@@ -26,7 +27,7 @@ func encodeOne(t *testing.T, v *columnar.Vector) (*Schema, *Encoded) {
 
 // TestWriterPagesHaveChecksums: the header of every page, dictionaries too, has the checksum of its bytes.
 func TestWriterPagesHaveChecksums(t *testing.T) {
-	rng := writerRand(t)
+	rng := testenv.Rand(t)
 	for _, typ := range []columnar.Type{
 		{Kind: columnar.Float64}, {Kind: columnar.String}, {Kind: columnar.Bool}, {Kind: columnar.Int64, List: true},
 	} {
@@ -98,7 +99,7 @@ func TestWriterBounds(t *testing.T) {
 // reading, as nothing but the footer says how many there must be.
 func TestRowsOfLists(t *testing.T) {
 	typ := columnar.Type{Kind: columnar.Int64, List: true}
-	schema, e := encodeOne(t, randomVector(writerRand(t), typ, 100))
+	schema, e := encodeOne(t, randomVector(testenv.Rand(t), typ, 100))
 	var out bytes.Buffer
 	w, err := NewWriter(&out, schema)
 	if err != nil {

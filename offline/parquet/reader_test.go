@@ -3,12 +3,10 @@ package parquet_test
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -22,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
@@ -72,40 +71,10 @@ func expected(t testing.TB) map[string]map[string]want {
 	return files
 }
 
-// text returns value i of a vector as expected.json has it.
-func text(v *columnar.Vector, i int) any {
-	if v.IsNull(i) {
-		return nil
-	}
-	if v.Type.List {
-		list := []any{}
-		for j := v.Offsets[i]; j < v.Offsets[i+1]; j++ {
-			list = append(list, text(v.Elem, int(j)))
-		}
-		return list
-	}
-	switch v.Type.Kind {
-	case columnar.Bool:
-		return strconv.FormatBool(v.Bools[i])
-	case columnar.Int32:
-		return strconv.Itoa(int(v.Int32s[i]))
-	case columnar.Int64, columnar.Timestamp:
-		return strconv.FormatInt(v.Int64s[i], 10)
-	case columnar.Float32:
-		return fmt.Sprintf("%08x", math.Float32bits(v.Float32s[i]))
-	case columnar.Float64:
-		return fmt.Sprintf("%016x", math.Float64bits(v.Float64s[i]))
-	case columnar.String:
-		return string(v.BytesAt(i))
-	default:
-		return hex.EncodeToString(v.BytesAt(i))
-	}
-}
-
 func texts(v *columnar.Vector) []any {
 	all := []any{}
 	for i := range v.Len() {
-		all = append(all, text(v, i))
+		all = append(all, testenv.Exact(v, i))
 	}
 	return all
 }
@@ -355,8 +324,8 @@ func TestPartitionsAndAbsentColumns(t *testing.T) {
 			if how == "Gather" {
 				rows = 2
 			}
-			if v.Len() != rows || text(v, 0) != w || text(v, rows-1) != w {
-				t.Errorf("%s: %s: %d rows of %v, want %v", columns[i].Name, how, v.Len(), text(v, 0), w)
+			if v.Len() != rows || testenv.Exact(v, 0) != w || testenv.Exact(v, rows-1) != w {
+				t.Errorf("%s: %s: %d rows of %v, want %v", columns[i].Name, how, v.Len(), testenv.Exact(v, 0), w)
 			}
 		}
 	}

@@ -14,12 +14,13 @@ import (
 	pq "github.com/parquet-go/parquet-go"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // Every codec comes back, for compressible and incompressible pages of every size around the powers of two, and one
 // encoder gives the bytes that a new one gives.
 func TestWriterCodecs(t *testing.T) {
-	rng := writerRand(t)
+	rng := testenv.Rand(t)
 	for _, name := range CodecNames() {
 		codec, ok := ParseCodec(name)
 		if !ok {
@@ -74,7 +75,7 @@ func sameChunk(a, b *Chunk) bool {
 // Rows of encoded chunks come back in runs of any length, also from chunks whose bytes are elsewhere, and encode to what
 // they would have been encoded to at once.
 func TestReread(t *testing.T) {
-	rng := writerRand(t)
+	rng := testenv.Rand(t)
 	for _, name := range columnar.TypeNames() {
 		typ, err := columnar.ParseType(name)
 		if err != nil {
@@ -138,7 +139,7 @@ func TestMovedBytesLost(t *testing.T) {
 	var schema Schema
 	schema.Add("x", columnar.Type{Kind: columnar.Int64})
 	c := NewChunk(schema.Leaves()[0], 0)
-	c.Append(randomVector(writerRand(t), columnar.Type{Kind: columnar.Int64}, 1000))
+	c.Append(randomVector(testenv.Rand(t), columnar.Type{Kind: columnar.Int64}, 1000))
 	e := mustEncode(t, c)
 	short := e.Bytes()[:len(e.Bytes())-1]
 	e.Move(readerAt{&short}, 0)
@@ -158,7 +159,7 @@ func TestMovedBytesLost(t *testing.T) {
 
 // A dictionary is made where it is smaller by a quarter, and only there.
 func TestWriterDictionaries(t *testing.T) {
-	rng := writerRand(t)
+	rng := testenv.Rand(t)
 	const rows = 122_880
 	for _, tt := range []struct {
 		name string

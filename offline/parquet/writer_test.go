@@ -10,29 +10,15 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
-	"strconv"
 	"testing"
 
 	pq "github.com/parquet-go/parquet-go"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/arrowipc"
 	"github.com/provender-dev/provender/offline/source"
 )
-
-// writerRand returns a generator and prints the seed that makes the same one again: PROVENDER_SEED in the environment.
-func writerRand(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	if s := os.Getenv("PROVENDER_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Logf("PROVENDER_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 // spines are files of many types, written by pyarrow (offline/testdata/make_spines.py).
 func spines(t *testing.T) []string {
@@ -264,7 +250,7 @@ func randomScalar(rng *rand.Rand, v *columnar.Vector, distinct int, nulls float6
 }
 
 func TestWriterRandomVectors(t *testing.T) {
-	rng := writerRand(t)
+	rng := testenv.Rand(t)
 	for _, n := range []int{0, 1, 2, 7, 8, 9, 15, 16, 17, 63, 64, 65, 1000, 150_000} {
 		var schema Schema
 		var want []*columnar.Vector
@@ -374,7 +360,7 @@ func TestWriterChecksums(t *testing.T) {
 	var schema Schema
 	schema.Add("x", columnar.Type{Kind: columnar.Float64})
 	schema.Add("s", columnar.Type{Kind: columnar.String, List: true})
-	rng := writerRand(t)
+	rng := testenv.Rand(t)
 	var out bytes.Buffer
 	w, err := NewWriter(&out, &schema)
 	if err != nil {

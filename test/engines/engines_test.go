@@ -4,31 +4,18 @@ package engines
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/provender-dev/provender/examples/flights"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
 	"github.com/provender-dev/provender/registry/definition"
 )
-
-// python returns the interpreter of the virtual environment that scripts/test makes.
-func python(t *testing.T) string {
-	t.Helper()
-	path := os.Getenv("PROVENDER_TEST_PYTHON")
-	if path == "" {
-		path = filepath.Join("..", "..", ".cache", "engines", "bin", "python")
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("no Python with DuckDB: run ./scripts/test once, which installs it in .cache/engines (%v)", err)
-	}
-	return path
-}
 
 // TestFlights exports the example's training set and has DuckDB compute the same one.
 func TestFlights(t *testing.T) {
@@ -60,7 +47,7 @@ func TestFlights(t *testing.T) {
 	if report.Rows < 20_000 {
 		t.Fatalf("%d rows", report.Rows)
 	}
-	got, err := exec.CommandContext(ctx, python(t), "exact.py", p.Dir, p.Spine, out).CombinedOutput()
+	got, err := exec.CommandContext(ctx, testenv.Python(t, "../.."), "exact.py", p.Dir, p.Spine, out).CombinedOutput()
 	if err != nil {
 		t.Fatalf("exact.py: %v\n%s", err, got)
 	}

@@ -3,20 +3,18 @@ package engines
 import (
 	"bytes"
 	"context"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"testing"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
@@ -33,13 +31,9 @@ type engineColumn struct {
 // TestParquet reads files that pyarrow, DuckDB and Polars write now, in all their codecs, page versions and encodings,
 // and compares every value, bit for bit.
 func TestParquet(t *testing.T) {
-	seed := rand.Uint64() >> 1
-	if s, err := strconv.ParseUint(os.Getenv("PROVENDER_SEED"), 10, 63); err == nil {
-		seed = s
-	}
-	t.Logf("PROVENDER_SEED=%d", seed)
+	seed := testenv.Seed(t)
 	dir := t.TempDir()
-	if out, err := exec.CommandContext(t.Context(), python(t), "write_parquet.py", dir, fmt.Sprint(seed)).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(t.Context(), testenv.Python(t, "../.."), "write_parquet.py", dir, fmt.Sprint(seed)).CombinedOutput(); err != nil {
 		t.Fatalf("write_parquet.py: %v\n%s", err, out)
 	}
 	b, err := os.ReadFile(filepath.Join(dir, "expected.json"))
@@ -98,12 +92,12 @@ func compare(ctx context.Context, rnd *rand.Rand, b []byte, file, name string, w
 			return fmt.Errorf("%s: row group %d: column %q: %d and %d rows", file, group, name, all.Len(), some.Len())
 		}
 		for i := range all.Len() {
-			if got := text(all, i); !equal(got, want.Values[first+i]) {
+			if got := testenv.Exact(all, i); !equal(got, want.Values[first+i]) {
 				return fmt.Errorf("%s: row group %d: column %q: row %d is %v, the engine says %v", file, group, name, i, got, want.Values[first+i])
 			}
 		}
 		for i, row := range rows {
-			if got := text(some, i); !equal(got, want.Values[first+int(row)]) {
+			if got := testenv.Exact(some, i); !equal(got, want.Values[first+int(row)]) {
 				return fmt.Errorf("%s: row group %d: column %q: row %d alone is %v, the engine says %v", file, group, name, row, got, want.Values[first+int(row)])
 			}
 		}
@@ -123,34 +117,4 @@ func equal(a, b any) bool {
 		return slices.EqualFunc(x, y, equal)
 	}
 	return xs == ys && a == b
-}
-
-// text returns value i of a vector as expected.json has it: an exact text, nil for a null, a slice for a list.
-func text(v *columnar.Vector, i int) any {
-	if v.IsNull(i) {
-		return nil
-	}
-	if v.Type.List {
-		list := []any{}
-		for j := v.Offsets[i]; j < v.Offsets[i+1]; j++ {
-			list = append(list, text(v.Elem, int(j)))
-		}
-		return list
-	}
-	switch v.Type.Kind {
-	case columnar.Bool:
-		return strconv.FormatBool(v.Bools[i])
-	case columnar.Int32:
-		return strconv.Itoa(int(v.Int32s[i]))
-	case columnar.Int64, columnar.Timestamp:
-		return strconv.FormatInt(v.Int64s[i], 10)
-	case columnar.Float32:
-		return fmt.Sprintf("%08x", math.Float32bits(v.Float32s[i]))
-	case columnar.Float64:
-		return fmt.Sprintf("%016x", math.Float64bits(v.Float64s[i]))
-	case columnar.String:
-		return string(v.BytesAt(i))
-	default:
-		return hex.EncodeToString(v.BytesAt(i))
-	}
 }

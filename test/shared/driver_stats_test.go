@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"testing"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/onlinetest"
 )
 
@@ -69,7 +70,7 @@ func TestDriverStats(t *testing.T) {
 	cli("verify", "--full")
 
 	var want [][4]any
-	decode(t, output(t, exec.Command(python(t), "-c", driverSQL, filepath.Join(data, "driver_stats.parquet"))), &want)
+	decode(t, output(t, exec.Command(testenv.Python(t, "../.."), "-c", driverSQL, filepath.Join(data, "driver_stats.parquet"))), &want)
 	if len(want) == 0 {
 		t.Fatal("DuckDB found no driver")
 	}
@@ -132,17 +133,4 @@ func decode(t *testing.T, data []byte, to any) {
 	if err := json.Unmarshal(data, to); err != nil {
 		t.Fatalf("%v in %s", err, data)
 	}
-}
-
-// python returns the interpreter of the virtual environment that scripts/test makes.
-func python(t *testing.T) string {
-	t.Helper()
-	path := os.Getenv("PROVENDER_TEST_PYTHON")
-	if path == "" {
-		path = filepath.Join("..", "..", ".cache", "engines", "bin", "python")
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("no Python with DuckDB: run ./scripts/test once, which installs it in .cache/engines (%v)", err)
-	}
-	return path
 }

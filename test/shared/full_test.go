@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // TestAllFlights derives the example from all three million flights, materializes it, verifies it and exports a training
@@ -38,7 +40,7 @@ func TestAllFlights(t *testing.T) {
 	cli("verify", "--full", "--now", rehearsal)
 	cli("export", "--service", "delay_model_v1", "--spine", spine, "--time", "departs", "--out", out)
 
-	got := string(output(t, exec.Command(python(t), filepath.Join("..", "engines", "exact.py"), dir, spine, out)))
+	got := string(output(t, exec.Command(testenv.Python(t, "../.."), filepath.Join("..", "engines", "exact.py"), dir, spine, out)))
 	for _, line := range strings.Split(strings.TrimSpace(got), "\n") {
 		// All flights of the raw data but those on the last day, which has only begun.
 		if !strings.HasSuffix(line, " 0") && line != "rows 2999994" {
