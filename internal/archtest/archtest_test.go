@@ -119,6 +119,12 @@ var layers = []layer{
 		nil,
 		"leaf packages serve every layer",
 	},
+	{
+		"testing",
+		[]string{"internal/testenv"},
+		[]string{"leaf"},
+		"support of tests: no layer may import it",
+	},
 }
 
 // confined are imports from outside that only some packages may have.
@@ -186,7 +192,7 @@ func TestImports(t *testing.T) {
 	}
 	for _, p := range packages {
 		path, ours := strings.CutPrefix(p.ImportPath, module)
-		if !ours || within(path, []string{"test", "tools", "bench", "internal/archtest", "internal/pittest"}) {
+		if !ours || within(path, []string{"test", "tools", "bench", "internal/archtest"}) {
 			continue
 		}
 		from := layerOf(path)
