@@ -14,6 +14,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/onlinetest"
@@ -118,7 +119,7 @@ func (w *world) play(all []step) {
 // One run ≡ any ordered split ≡ repeats ≡ runs cut off ≡ shuffled and duplicated files ≡ Redis ≡ embedded, with files
 // added, rewritten and deleted in between.
 func TestRandomHistories(t *testing.T) {
-	rnd := onlinetest.Rand(t)
+	rnd := testenv.Rand(t)
 	server := onlinetest.StartRedisServer(t)
 	for round := range 5 {
 		all := steps(rnd)
@@ -164,7 +165,7 @@ func TestRandomHistories(t *testing.T) {
 
 // Rows come out the same whatever the number of workers, writers and rows of a batch.
 func TestRandomConfigurations(t *testing.T) {
-	rnd := onlinetest.Rand(t)
+	rnd := testenv.Rand(t)
 	rows := facts(rnd, 400)
 	var want map[string][]byte
 	for _, c := range [][3]int{{1, 1, 1}, {4, 1, 4096}, {1, 5, 3}, {3, 3, 2}} {

@@ -139,7 +139,7 @@ func TestArrowSpineCutShort(t *testing.T) {
 			t.Fatal(err)
 		}
 		step := 7
-		if os.Getenv("PROVENDER_TEST_LONG") != "" {
+		if testenv.Long() {
 			step = 1
 		}
 		for n := 0; n < len(whole); n += step {
@@ -159,7 +159,7 @@ func TestArrowSpineCutShort(t *testing.T) {
 // Bytes that lie are an error or other values, never a panic, and take no memory that the file does not have.
 func TestArrowSpineDamaged(t *testing.T) {
 	rounds := 600
-	if os.Getenv("PROVENDER_TEST_LONG") != "" {
+	if testenv.Long() {
 		rounds *= 50
 	}
 	r := testenv.Rand(t)

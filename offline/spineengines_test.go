@@ -181,7 +181,7 @@ func TestArrowOutputInPolars(t *testing.T) {
 // Random CSV files, with odd quotes, line ends and types, come out cell for cell.
 func TestRandomCSV(t *testing.T) {
 	seed, rounds := testenv.Seed(t), 100
-	if os.Getenv("PROVENDER_TEST_LONG") != "" {
+	if testenv.Long() {
 		rounds *= 50
 	}
 	folder := t.TempDir()

@@ -3,7 +3,6 @@ package offline
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"time"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
 )
@@ -19,24 +19,6 @@ import (
 type fact struct {
 	keys []string
 	at   int64
-}
-
-// seeded returns a generator whose seed PROVENDER_SEED sets and a failed test prints.
-func seeded(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := uint64(1)
-	if s := os.Getenv("PROVENDER_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Cleanup(func() {
-		if t.Failed() {
-			t.Logf("PROVENDER_SEED=%d", seed)
-		}
-	})
-	return rand.New(rand.NewPCG(seed, 0))
 }
 
 // warningsOf exports a spine against a view of one source and returns the warnings.
@@ -157,7 +139,7 @@ func among(random *rand.Rand, name func(i int) string) []fact {
 }
 
 func TestWarningsOfKeys(t *testing.T) {
-	random := seeded(t)
+	random := testenv.Rand(t)
 	upper := func(i int) string { return fmt.Sprintf("K%02dX", i) }
 	lower := func(i int) string { return fmt.Sprintf("k%02dx", i) }
 	digits := func(format string) func(int) string {
@@ -213,7 +195,7 @@ func TestWarningsOfKeysInOtherOrder(t *testing.T) {
 }
 
 func TestWarningsOfNumbers(t *testing.T) {
-	random := seeded(t)
+	random := testenv.Rand(t)
 	name := func(i int) string { return strconv.Itoa(i) }
 	got := warningsOf(t, 6*time.Hour, int64Type, dense(name), among(random, func(i int) string { return strconv.Itoa(i + 1000) }), SpineOptions{})
 	wantWarning(t, got, WarnUnknownKeys, "the source 0")
@@ -235,7 +217,7 @@ func later(d time.Duration) func(int64) int64 {
 }
 
 func TestWarningsOfTimes(t *testing.T) {
-	random := seeded(t)
+	random := testenv.Rand(t)
 	name := func(i int) string { return fmt.Sprint("n", i) }
 	// rare has a row of a thing now and then, and the spine asks minutes later.
 	var rare, soon []fact
@@ -315,7 +297,7 @@ func TestWarningsWithoutKeys(t *testing.T) {
 }
 
 func TestWarningsOfUnits(t *testing.T) {
-	random := seeded(t)
+	random := testenv.Rand(t)
 	name := func(i int) string { return fmt.Sprint("n", i) }
 	spine := among(random, name)
 	millis := func(t int64) int64 { return t / 1000 }

@@ -68,7 +68,7 @@ var layers = []layer{
 	{
 		"suite",
 		[]string{"online/onlinetest"},
-		[]string{"online", "leaf"},
+		[]string{"online", "leaf", "testing"},
 		"the conformance suite sees a store through its contract alone",
 	},
 	{
@@ -123,7 +123,7 @@ var layers = []layer{
 		"testing",
 		[]string{"internal/testenv"},
 		[]string{"leaf"},
-		"support of tests: no layer may import it",
+		"support of tests: nothing that is shipped may import it",
 	},
 }
 

@@ -1,31 +1,16 @@
-package columnar
+package columnar_test
 
 import (
 	"encoding/json"
-	"flag"
 	"math"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "seed of random tests; 0: PROVENDER_SEED, or another one each time")
-
-func random(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := *seedFlag
-	if seed == 0 {
-		seed, _ = strconv.ParseUint(os.Getenv("PROVENDER_SEED"), 10, 64)
-	}
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("-seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
 
 func TestParseJSON(t *testing.T) {
 	for _, c := range []struct{ typ, in, out string }{ // out "": an error
@@ -124,11 +109,11 @@ func TestParseJSON(t *testing.T) {
 		{"list<string>", strings.Repeat("[", 100000), ""},
 		{"list<int64>", `{"0": 1}`, ""},
 	} {
-		typ, err := ParseType(c.typ)
+		typ, err := columnar.ParseType(c.typ)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := ParseJSON(typ, json.RawMessage(c.in))
+		v, err := columnar.ParseJSON(typ, json.RawMessage(c.in))
 		if err != nil {
 			if v != nil || c.out != "" {
 				t.Errorf("%s %.60s: %v, %v", c.typ, c.in, v, err)
@@ -138,11 +123,11 @@ func TestParseJSON(t *testing.T) {
 			}
 			continue
 		}
-		if got := string(AppendJSON(nil, v, 0)); v.Len() != 1 || got != c.out {
+		if got := string(columnar.AppendJSON(nil, v, 0)); v.Len() != 1 || got != c.out {
 			t.Errorf("%s %.60s: got %s, want %q", c.typ, c.in, got, c.out)
 		}
 	}
-	if _, err := ParseJSON(Type{}, json.RawMessage("1")); err == nil {
+	if _, err := columnar.ParseJSON(columnar.Type{}, json.RawMessage("1")); err == nil {
 		t.Error("a value without a type")
 	}
 }
@@ -161,12 +146,12 @@ func TestAppendText(t *testing.T) {
 		{"bool", "true", "true"},
 		{"int64", "-1", "-1"},
 	} {
-		typ, _ := ParseType(c.typ)
-		v, err := ParseJSON(typ, json.RawMessage(c.in))
+		typ, _ := columnar.ParseType(c.typ)
+		v, err := columnar.ParseJSON(typ, json.RawMessage(c.in))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := string(AppendText([]byte(">"), v, 0)); got != ">"+c.text {
+		if got := string(columnar.AppendText([]byte(">"), v, 0)); got != ">"+c.text {
 			t.Errorf("%s %s: got %q", c.typ, c.in, got)
 		}
 	}
@@ -174,33 +159,39 @@ func TestAppendText(t *testing.T) {
 
 // Every value of every type survives JSON bit for bit, except the payload of a NaN.
 func TestJSONRoundTrip(t *testing.T) {
-	r := random(t)
-	for _, name := range TypeNames() {
-		typ, err := ParseType(name)
+	r := testenv.Rand(t)
+	for _, name := range columnar.TypeNames() {
+		typ, err := columnar.ParseType(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := NewVector(typ, 0)
+		v := columnar.NewVector(typ, 0)
 		for range 2000 {
 			appendRandom(r, v)
 		}
 		for i := range v.Len() {
-			raw := AppendJSON(nil, v, i)
+			raw := columnar.AppendJSON(nil, v, i)
 			if !json.Valid(raw) {
 				t.Fatalf("%s: %s is not JSON", name, raw)
 			}
-			back, err := ParseJSON(typ, raw)
+			back, err := columnar.ParseJSON(typ, raw)
 			if err != nil {
 				t.Fatalf("%s: %s: %v", name, raw, err)
 			}
 			if !v.EqualAt(i, back, 0) {
-				t.Fatalf("%s: %s becomes %s", name, raw, AppendJSON(nil, back, 0))
+				t.Fatalf("%s: %s becomes %s", name, raw, columnar.AppendJSON(nil, back, 0))
 			}
 		}
 	}
 }
 
-func appendRandom(r *rand.Rand, v *Vector) {
+// The years 0001 and 9999 are the first and the last.
+var (
+	minMicros = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+	maxMicros = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() - 1
+)
+
+func appendRandom(r *rand.Rand, v *columnar.Vector) {
 	if r.IntN(10) == 0 {
 		v.AppendNull()
 		return
@@ -213,20 +204,20 @@ func appendRandom(r *rand.Rand, v *Vector) {
 		return
 	}
 	switch v.Type.Kind {
-	case Bool:
+	case columnar.Bool:
 		v.AppendBool(r.IntN(2) == 0)
-	case Int32:
+	case columnar.Int32:
 		v.AppendInt32(int32(r.Uint32()) >> r.IntN(32))
-	case Int64:
+	case columnar.Int64:
 		v.AppendInt64(int64(r.Uint64()) >> r.IntN(64))
-	case Timestamp:
+	case columnar.Timestamp:
 		edges := []int64{minMicros, maxMicros, -1, 0, 1}
 		if i := r.IntN(20); i < len(edges) {
 			v.AppendInt64(edges[i])
 		} else {
 			v.AppendInt64(minMicros + r.Int64N(maxMicros-minMicros+1))
 		}
-	case Float32:
+	case columnar.Float32:
 		f := math.Float32frombits(r.Uint32())
 		if r.IntN(2) == 0 {
 			f = float32(int32(r.Uint32()))
@@ -235,7 +226,7 @@ func appendRandom(r *rand.Rand, v *Vector) {
 			f = float32(math.NaN())
 		}
 		v.AppendFloat32(f)
-	case Float64:
+	case columnar.Float64:
 		f := math.Float64frombits(r.Uint64())
 		switch r.IntN(4) {
 		case 0:
@@ -247,13 +238,13 @@ func appendRandom(r *rand.Rand, v *Vector) {
 			f = math.NaN()
 		}
 		v.AppendFloat64(f)
-	case String:
+	case columnar.String:
 		runes := make([]rune, r.IntN(6))
 		for i := range runes {
 			runes[i] = []rune{rune(r.IntN(128)), rune(r.IntN(0xd800)), 0xe000 + rune(r.IntN(0x2000)), 0x10000 + rune(r.IntN(0x1000))}[r.IntN(4)]
 		}
 		v.AppendString(string(runes))
-	case Bytes:
+	case columnar.Bytes:
 		b := make([]byte, r.IntN(6))
 		for i := range b {
 			b[i] = byte(r.Uint32())
@@ -264,9 +255,9 @@ func appendRandom(r *rand.Rand, v *Vector) {
 
 // Bytes of a string column need not be UTF-8; the output is JSON nevertheless.
 func TestAppendJSONOfBrokenString(t *testing.T) {
-	v := NewVector(Type{Kind: String}, 1)
+	v := columnar.NewVector(columnar.Type{Kind: columnar.String}, 1)
 	v.AppendString("a\xffb\xe2\x82")
-	got := AppendJSON(nil, v, 0)
+	got := columnar.AppendJSON(nil, v, 0)
 	if string(got) != `"a\ufffdb\ufffd\ufffd"` || !json.Valid(got) {
 		t.Errorf("%s", got)
 	}
@@ -277,12 +268,12 @@ func FuzzParseJSON(f *testing.F) {
 		f.Add(uint8(2), false, []byte(s))
 	}
 	f.Fuzz(func(t *testing.T, kind uint8, list bool, raw []byte) {
-		v, err := ParseJSON(Type{Kind: Kind(kind), List: list}, raw)
+		v, err := columnar.ParseJSON(columnar.Type{Kind: columnar.Kind(kind), List: list}, raw)
 		if err != nil {
 			return
 		}
-		text := AppendJSON(nil, v, 0)
-		back, err := ParseJSON(v.Type, text)
+		text := columnar.AppendJSON(nil, v, 0)
+		back, err := columnar.ParseJSON(v.Type, text)
 		if err != nil || !v.EqualAt(0, back, 0) {
 			t.Errorf("%s: %q becomes %s (%v)", v.Type, raw, text, err)
 		}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // seal ends b with the checksum of docs/format/row.md.
@@ -45,7 +46,7 @@ func TestEveryBitFlip(t *testing.T) {
 // TestDamageLeavesColumns cuts and changes rows whose checksum agrees: an error appends nothing anywhere, and the
 // columns go on working.
 func TestDamageLeavesColumns(t *testing.T) {
-	r := newRand(t)
+	r := testenv.Rand(t)
 	fields := everyType()
 	l := row.NewLayout(fields)
 	var all []int

@@ -6,11 +6,12 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // The field that decides between two rows orders them the same way when it is all that they differ in.
 func TestDecides(t *testing.T) {
-	r := newRand(t)
+	r := testenv.Rand(t)
 	decided := 0
 	for range 2000 {
 		fields := everyType()

@@ -2,7 +2,6 @@ package row_test
 
 import (
 	"bytes"
-	"flag"
 	"math"
 	"math/rand/v2"
 	"os"
@@ -13,25 +12,8 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/internal/testenv"
 )
-
-var seedFlag = flag.Uint64("seed", 0, "seed of random tests; 0 takes PROVENDER_SEED or a new one")
-
-func newRand(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := *seedFlag
-	if s := os.Getenv("PROVENDER_SEED"); seed == 0 && s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("PROVENDER_SEED: %v", err)
-		}
-	}
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("seed %d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
-}
 
 func micros(t *testing.T, s string) int64 {
 	t.Helper()
@@ -133,7 +115,7 @@ func randomTime(r *rand.Rand) int64 {
 
 // TestRoundTrip writes random rows of every type, with and without nulls, and reads all of them or a selection back.
 func TestRoundTrip(t *testing.T) {
-	r := newRand(t)
+	r := testenv.Rand(t)
 	for range 200 {
 		fields := everyType()
 		r.Shuffle(len(fields), func(i, j int) { fields[i], fields[j] = fields[j], fields[i] })
@@ -181,7 +163,7 @@ func TestRoundTrip(t *testing.T) {
 
 // TestDeclaredOrder: a view whose features are listed in another order breaks ties the same way.
 func TestDeclaredOrder(t *testing.T) {
-	r := newRand(t)
+	r := testenv.Rand(t)
 	fields := everyType()
 	cols := vectors(fields)
 	for range 30 {
@@ -209,7 +191,7 @@ func TestDeclaredOrder(t *testing.T) {
 
 // TestOrder: plain byte comparison of rows less their checksums is R4's order.
 func TestOrder(t *testing.T) {
-	r := newRand(t)
+	r := testenv.Rand(t)
 	l := row.NewLayout([]row.Field{{Name: "x", Type: columnar.Type{Kind: columnar.Int64}}})
 	cols := vectors(l.Fields())
 	for x := range int64(3) {
@@ -372,7 +354,7 @@ func tenFeatures(n int) (*row.Layout, []*columnar.Vector) {
 }
 
 func TestKeys(t *testing.T) {
-	r := newRand(t)
+	r := testenv.Rand(t)
 	types := []columnar.Type{{Kind: columnar.Int64}, {Kind: columnar.String}}
 	seen := map[string]string{}
 	for range 20_000 {

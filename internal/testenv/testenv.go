@@ -9,19 +9,24 @@ import (
 	"testing"
 )
 
-// Seed returns what PROVENDER_SEED says, else a new seed, and logs it.
+// Seed returns what PROVENDER_SEED says, else 1, or with PROVENDER_TEST_LONG a new seed, and logs it.
 func Seed(t testing.TB) uint64 {
 	t.Helper()
-	seed := rand.Uint64N(1 << 63) // Python and int64 take it, too
+	seed := uint64(1)
 	if s := os.Getenv("PROVENDER_SEED"); s != "" {
 		var err error
 		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatal(err)
+			t.Fatalf("PROVENDER_SEED: %v", err)
 		}
+	} else if Long() {
+		seed = rand.Uint64N(1 << 63) // Python and int64 take it, too
 	}
 	t.Logf("PROVENDER_SEED=%d", seed)
 	return seed
 }
+
+// Long reports that random tests are to run many times over.
+func Long() bool { return os.Getenv("PROVENDER_TEST_LONG") != "" }
 
 // Rand returns a generator made of Seed.
 func Rand(t testing.TB) *rand.Rand {

@@ -1,10 +1,7 @@
 package schedule_test
 
 import (
-	"flag"
 	"fmt"
-	"math/rand/v2"
-	"os"
 	"strconv"
 	"testing"
 	"time"
@@ -12,22 +9,9 @@ import (
 
 	"github.com/robfig/cron/v3"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/materialize/schedule"
 )
-
-var seed = flag.Uint64("seed", 0, "seed of random tests; 0 takes PROVENDER_SEED or the clock")
-
-func newRand(t *testing.T) *rand.Rand {
-	s := *seed
-	if s == 0 {
-		s, _ = strconv.ParseUint(os.Getenv("PROVENDER_SEED"), 10, 64)
-	}
-	if s == 0 {
-		s = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d", s)
-	return rand.New(rand.NewPCG(s, 1))
-}
 
 func TestParseRefuses(t *testing.T) {
 	for _, c := range []struct{ expr, zone string }{
@@ -153,7 +137,7 @@ func TestNever(t *testing.T) {
 
 // Next agrees with walking minute by minute and looking at the clock.
 func TestNextRandom(t *testing.T) {
-	rnd := newRand(t)
+	rnd := testenv.Rand(t)
 	zones := []string{
 		"UTC", "America/New_York", "Europe/Berlin", "Australia/Lord_Howe", "America/Sao_Paulo", "Asia/Kolkata",
 		"Africa/Casablanca", "America/St_Johns",

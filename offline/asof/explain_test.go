@@ -14,6 +14,7 @@ import (
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // placed is a fact and where a test's files have it.
@@ -85,7 +86,7 @@ func candidateLines(list []Candidate) (lines []string) {
 
 func TestExplainAgainstNaive(t *testing.T) {
 	defer func(room int) { shortlistRoom = room }(shortlistRoom)
-	r := newRand(t)
+	r := testenv.Rand(t)
 	skipped := int64(0)
 	defer func() {
 		if skipped == 0 {

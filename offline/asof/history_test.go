@@ -1,14 +1,11 @@
 package asof
 
 import (
-	"flag"
 	"fmt"
 	"math"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,22 +19,7 @@ import (
 	"github.com/provender-dev/provender/registry"
 )
 
-var seedFlag = flag.Uint64("seed", 0, "seed of the randomised tests; 0 draws one")
-
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
-
-// newRand returns a generator and prints the seed that makes the same one again.
-func newRand(t *testing.T) *rand.Rand {
-	seed := *seedFlag
-	if s, err := strconv.ParseUint(os.Getenv("PROVENDER_SEED"), 10, 64); err == nil && seed == 0 {
-		seed = s
-	}
-	if seed == 0 {
-		seed = rand.Uint64()
-	}
-	t.Logf("seed %d (-seed or PROVENDER_SEED)", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 // base is the instant that the tests' times count from, in microseconds.
 var base = time.Date(2001, 3, 4, 5, 0, 0, 0, time.UTC).UnixMicro()

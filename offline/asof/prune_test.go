@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/parquet"
 )
 
@@ -92,7 +93,7 @@ func textBound(x int64) parquet.Bound { return parquet.Bound{Bytes: fmt.Appendf(
 
 // TestKeyRange: keys between bounds are found, few or many.
 func TestKeyRange(t *testing.T) {
-	r := newRand(t)
+	r := testenv.Rand(t)
 	for _, n := range []int{0, 1, 2, 3, 100, fewKeys + 100} {
 		ints, strs := newIntTable(), newStringTable()
 		iv, sv := columnar.NewVector(int64Type, n), columnar.NewVector(stringType, n)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // draw is a random source of facts and questions, small in every dimension so that rules meet each other.
@@ -179,7 +180,7 @@ func (s shape) naive(layout *row.Layout, facts []fact, q question, cutoff int64,
 }
 
 func TestJoinAgainstNaive(t *testing.T) {
-	r := newRand(t)
+	r := testenv.Rand(t)
 	for round := range 150 {
 		d := newDraw(r)
 		facts := make([]fact, d.size())
@@ -227,7 +228,7 @@ func TestJoinAgainstNaive(t *testing.T) {
 // TestCrowdedTiesAgainstNaive: where ties crowd, created times are compared as rows come, whether most rows have a key of
 // the spine or few.
 func TestCrowdedTiesAgainstNaive(t *testing.T) {
-	r := newRand(t)
+	r := testenv.Rand(t)
 	for round := range 4 {
 		d := newDraw(r)
 		d.shape.keys, d.shape.created = d.shape.keys[:min(len(d.shape.keys), 1)], true
@@ -323,7 +324,7 @@ func newest(t *testing.T, in Input, since int64, workers int) ([]string, Stats) 
 }
 
 func TestLatestAgainstNaive(t *testing.T) {
-	r := newRand(t)
+	r := testenv.Rand(t)
 	for round := range 150 {
 		d := newDraw(r)
 		facts := make([]fact, d.size())
@@ -379,7 +380,7 @@ func TestLatestAgainstNaive(t *testing.T) {
 }
 
 func TestTablesAgainstMaps(t *testing.T) {
-	r := newRand(t)
+	r := testenv.Rand(t)
 	for _, n := range []int{0, 1, 31, 32, 33, 63, 64, 65, 1023, 1025, 5000} {
 		ints, strs := newIntTable(), newStringTable()
 		intWant, strWant := map[int64]int32{}, map[string]int32{}

@@ -24,6 +24,7 @@ import (
 	parquetgocompress "github.com/parquet-go/parquet-go/compress"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/parquet"
 )
 
@@ -179,7 +180,7 @@ func floatText(v float64, as columnar.Kind) string {
 
 // Files by arrow-go, in its codecs, page versions and encodings.
 func TestFilesOfArrowGo(t *testing.T) {
-	rnd := random(t)
+	rnd := testenv.Rand(t)
 	var fields []arrow.Field
 	for _, c := range arrowColumns {
 		fields = append(fields, c.field)
@@ -304,7 +305,7 @@ type parquetGoItem struct {
 
 // Files by parquet-go, in its codecs, page versions and encodings.
 func TestFilesOfParquetGo(t *testing.T) {
-	rnd := random(t)
+	rnd := testenv.Rand(t)
 	for _, codec := range []parquetgocompress.Codec{
 		&parquetgo.Uncompressed, &parquetgo.Snappy, &parquetgo.Gzip, &parquetgo.Brotli, &parquetgo.Zstd, &parquetgo.Lz4Raw,
 	} {

@@ -6,13 +6,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
@@ -98,7 +98,7 @@ func TestTruncationIsAnError(t *testing.T) {
 }
 
 func TestAlteredFiles(t *testing.T) {
-	rnd := random(t)
+	rnd := testenv.Rand(t)
 	perFile := 250 * long()
 	for _, name := range samples {
 		whole := load(t, name)
@@ -143,7 +143,7 @@ func TestAlteredFiles(t *testing.T) {
 
 // Damage below a checksum never passes: bytes of pages with checksums, in every codec.
 func TestChecksums(t *testing.T) {
-	rnd := random(t)
+	rnd := testenv.Rand(t)
 	for _, name := range []string{
 		"none-v1-dict.parquet", "zstd-v1-plain.parquet", "brotli-v1-plain.parquet", "zstd-v2-dict.parquet", "lz4-v2-plain.parquet",
 		"spark/legacy-int96-snappy.parquet",
@@ -171,7 +171,7 @@ func TestChecksums(t *testing.T) {
 
 // long is how many times more a random test does where there is time.
 func long() int {
-	if os.Getenv("PROVENDER_TEST_LONG") == "1" {
+	if testenv.Long() {
 		return 30
 	}
 	return 1

@@ -11,6 +11,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/registry"
 )
@@ -24,7 +25,7 @@ func boundsOf(t *testing.T, c *crafted, col parquet.Column) (least, greatest par
 // TestBoundsOfZones: of times in any unit, zone and rounding, near changes of the zone or not, no value is outside of the
 // bounds that the least and the greatest as they are stored give.
 func TestBoundsOfZones(t *testing.T) {
-	rnd := random(t)
+	rnd := testenv.Rand(t)
 	perSecond := map[format.TimeUnitValue]int64{&format.MilliSeconds{}: 1e3, &format.MicroSeconds{}: 1e6, &format.NanoSeconds{}: 1e9}
 	for _, zone := range []string{"UTC", "Europe/Berlin", "America/Sao_Paulo", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Monrovia"} {
 		loc, err := time.LoadLocation(zone)

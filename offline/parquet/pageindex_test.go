@@ -15,6 +15,7 @@ import (
 	pq "github.com/parquet-go/parquet-go"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 )
@@ -157,7 +158,7 @@ func TestLeapsOverLargePages(t *testing.T) {
 // trusted.
 func TestDamagedPageIndex(t *testing.T) {
 	b := indexed(t)
-	rnd := random(t)
+	rnd := testenv.Rand(t)
 	footer := len(b) - 8 - int(binary.LittleEndian.Uint32(b[len(b)-8:]))
 	start := footer - 60<<10 // the index lies before the footer
 	for range 200 {
@@ -214,7 +215,7 @@ func TestKeysOutsideStatistics(t *testing.T) {
 
 // TestIntersect: rows in both lists of spans, by looking at every row.
 func TestIntersect(t *testing.T) {
-	rnd := random(t)
+	rnd := testenv.Rand(t)
 	draw := func() (spans []parquet.Span, has [64]bool) {
 		for at := rnd.IntN(8); at < 60; {
 			s := parquet.Span{From: at, To: at + 1 + rnd.IntN(60-at)/(1+rnd.IntN(4))}

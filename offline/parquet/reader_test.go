@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -25,21 +23,6 @@ import (
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
 )
-
-var readerSeed = flag.Uint64("reader.seed", 0, "seed of the reader's random tests; 0 draws one")
-
-func random(t *testing.T) *rand.Rand {
-	t.Helper()
-	seed := *readerSeed
-	if s, err := strconv.ParseUint(os.Getenv("PROVENDER_SEED"), 10, 64); err == nil && seed == 0 {
-		seed = s
-	}
-	if seed == 0 {
-		seed = uint64(time.Now().UnixNano())
-	}
-	t.Logf("seed %d (-reader.seed or PROVENDER_SEED)", seed)
-	return rand.New(rand.NewPCG(seed, 1))
-}
 
 // want is a column of testdata/expected.json: what the engine that wrote the file reads back.
 type want struct {
@@ -139,7 +122,7 @@ func fromPages(ctx context.Context, r *parquet.Reader, group, column int, dst *c
 
 func TestFilesOfOtherWriters(t *testing.T) {
 	ctx := context.Background()
-	rnd := random(t)
+	rnd := testenv.Rand(t)
 	files := expected(t)
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		t.Run(name, func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"github.com/parquet-go/parquet-go/format"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/parquet"
 )
 
@@ -55,7 +56,7 @@ func hybrid(rnd *rand.Rand, width uint, values []uint32) []byte {
 // TestFewRowsOfAnyPages: few rows of pages of both versions are what all rows are, whatever the width of indexes, the runs
 // they and the levels lie in, and where nulls are.
 func TestFewRowsOfAnyPages(t *testing.T) {
-	rnd := random(t)
+	rnd := testenv.Rand(t)
 	for _, kind := range []struct {
 		typ     format.Type
 		as      string
@@ -155,7 +156,7 @@ func TestEmptyPage(t *testing.T) {
 // TestLeaps: a few rows, and rows of spans, of a large column chunk are the same however they lie in its pages, which are
 // leaped over between them.
 func TestLeaps(t *testing.T) {
-	rnd := random(t)
+	rnd := testenv.Rand(t)
 	for _, codec := range []format.CompressionCodec{format.Uncompressed, format.Snappy} {
 		const rows = 120_000
 		col := craftedColumn{path: []string{"x"}, typ: format.Int64, codec: codec, values: rows}

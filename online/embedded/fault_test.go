@@ -18,6 +18,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/onlinetest"
 )
@@ -87,7 +88,7 @@ func child(t *testing.T, dir string) (*exec.Cmd, *bufio.Scanner) {
 // TestKilled: a process that dies in the middle of writing has lost nothing that it acknowledged, and no batch is there
 // in part.
 func TestKilled(t *testing.T) {
-	rnd := onlinetest.Rand(t)
+	rnd := testenv.Rand(t)
 	dir := t.TempDir()
 	for range 5 {
 		cmd, acks := child(t, dir)

@@ -5,14 +5,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"os"
-	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online"
 )
 
@@ -59,7 +58,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			running := goleak.IgnoreCurrent()
-			s := &suite{T: t, ctx: t.Context(), rnd: Rand(t), layout: Layout()}
+			s := &suite{T: t, ctx: t.Context(), rnd: testenv.Rand(t), layout: Layout()}
 			t.Cleanup(func() {
 				if s.store != nil {
 					s.ok(s.store.Close())
@@ -75,20 +74,6 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 			tt.test(s)
 		})
 	}
-}
-
-// Rand returns a source of random numbers whose seed is logged, and taken from PROVENDER_SEED where that is set.
-func Rand(t testing.TB) *rand.Rand {
-	t.Helper()
-	seed := rand.Uint64()
-	if s := os.Getenv("PROVENDER_SEED"); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("PROVENDER_SEED: %v", err)
-		}
-	}
-	t.Logf("PROVENDER_SEED=%d", seed)
-	return rand.New(rand.NewPCG(seed, 0))
 }
 
 // Layout returns the layout of the suite's rows: one int64.

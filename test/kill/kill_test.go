@@ -20,6 +20,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/provender-dev/provender/internal/failpoint"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/onlinetest"
 )
 
@@ -75,7 +76,7 @@ type project struct {
 }
 
 func newProject(t *testing.T, store string) *project {
-	p := &project{t: t, dir: t.TempDir(), rnd: onlinetest.Rand(t)}
+	p := &project{t: t, dir: t.TempDir(), rnd: testenv.Rand(t)}
 	p.write("provender.yaml", "version: 1\nproject: kill\nonline: "+store+"\n")
 	p.write("definitions.yaml", definitions)
 	if err := os.Mkdir(filepath.Join(p.dir, "data"), 0o755); err != nil {
@@ -218,7 +219,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 
 func TestKilledAtRandom(t *testing.T) {
 	rounds := 10
-	if os.Getenv("PROVENDER_TEST_LONG") != "" {
+	if testenv.Long() {
 		rounds = 200
 	}
 	forStores(t, func(t *testing.T, store string) {

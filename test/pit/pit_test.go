@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/embedded"
@@ -93,7 +94,7 @@ func seeds(t *testing.T, few int) (first uint64, count int) {
 		}
 		return n, 1
 	}
-	if os.Getenv("PROVENDER_TEST_LONG") != "" {
+	if testenv.Long() {
 		return rand.Uint64N(1 << 32), 12 * few
 	}
 	return 1, few
