@@ -1,0 +1,50 @@
+package rpc
+
+import (
+	"log/slog"
+	"net/http"
+	"strconv"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/encoding/protojson"
+)
+
+// httpStatus is the HTTP status of each gRPC code, as gRPC's own gateways have it.
+var httpStatus = map[codes.Code]int{
+	codes.InvalidArgument:    http.StatusBadRequest,
+	codes.FailedPrecondition: http.StatusBadRequest,
+	codes.NotFound:           http.StatusNotFound,
+	codes.Aborted:            http.StatusConflict,
+	codes.ResourceExhausted:  http.StatusTooManyRequests,
+	codes.Canceled:           499, // the client has gone
+	codes.DeadlineExceeded:   http.StatusGatewayTimeout,
+	codes.Unavailable:        http.StatusServiceUnavailable,
+	codes.Unimplemented:      http.StatusNotImplemented,
+}
+
+// WriteError answers an HTTP request with an error: its status by the same table as on gRPC, as google.rpc.Status in JSON
+// (code, message, details), with Retry-After where the error says when to try again. logger gets what callers are not
+// shown.
+func WriteError(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error) {
+	s := statusOf(err, func(reference string, err error) {
+		logger.ErrorContext(r.Context(), "internal error", "reference", reference, "path", r.URL.Path, "error", err.Error())
+	})
+	code, ok := httpStatus[s.Code()]
+	if !ok {
+		code = http.StatusInternalServerError
+	}
+	for _, d := range s.Details() {
+		if retry, ok := d.(*errdetails.RetryInfo); ok {
+			w.Header().Set("Retry-After", strconv.FormatInt(max(1, int64(retry.RetryDelay.AsDuration().Seconds())), 10))
+		}
+	}
+	body, err := protojson.Marshal(s.Proto())
+	if err != nil {
+		http.Error(w, s.Message(), code)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_, _ = w.Write(append(body, '\n')) // the client may have gone
+}
