@@ -180,6 +180,8 @@ func storeError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return &problem.Error{Code: problem.Canceled, Message: "the lookup ended early: " + ctx.Err().Error(), Err: ctx.Err()}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &problem.Error{Code: problem.Canceled, Message: "the lookup ended early: the deadline has passed", Err: err}
 	case errors.Is(err, online.ErrGenerationLost):
 		return &problem.Error{
 			Code:       problem.Unavailable,
