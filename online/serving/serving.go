@@ -164,11 +164,7 @@ func (s *Server) answer(ctx context.Context, p *plan, req *Request, a *Answer) e
 	} else if err := s.store.Read(ctx, a.groups, &a.rows); err != nil {
 		return storeError(ctx, err)
 	}
-	stored := 0
-	for _, cell := range a.rows.Cells {
-		stored += len(cell)
-	}
-	if stored > s.opts.MaxStoredBytes {
+	if stored := a.stored(p); stored > s.opts.MaxStoredBytes {
 		return limitError("bytes of stored rows", "limits.request_stored", stored, s.opts.MaxStoredBytes, "keys")
 	}
 	a.decode(p, req.Events)
@@ -180,7 +176,7 @@ func storeError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return &problem.Error{Code: problem.Canceled, Message: "the lookup ended early: " + ctx.Err().Error(), Err: ctx.Err()}
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) && pastDeadline(ctx): // of a connection, a moment before ctx's timer
 		return &problem.Error{Code: problem.Canceled, Message: "the lookup ended early: the deadline has passed", Err: err}
 	case errors.Is(err, online.ErrGenerationLost):
 		return &problem.Error{
@@ -198,6 +194,11 @@ func storeError(ctx context.Context, err error) error {
 			Err:        err,
 		}
 	}
+}
+
+func pastDeadline(ctx context.Context) bool {
+	at, ok := ctx.Deadline()
+	return ok && !time.Now().Before(at)
 }
 
 // limitError tells that a request exceeds a limit.

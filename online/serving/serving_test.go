@@ -16,6 +16,7 @@ import (
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/embedded"
 	"github.com/provender-dev/provender/registry"
@@ -234,6 +235,80 @@ func TestRelease(t *testing.T) {
 			t.Errorf("%d rows: %v, %v", n, a.Columns[0].Int64s, a.Views[0].Events)
 		}
 		a.Release()
+	}
+}
+
+// counting notes the keys that a store was asked for.
+type counting struct {
+	online.Reader
+	keys []string
+}
+
+func (c *counting) Read(ctx context.Context, groups []online.Group, out *online.Rows) error {
+	for _, g := range groups {
+		for _, k := range g.Keys {
+			c.keys = append(c.keys, string(k))
+		}
+	}
+	return c.Reader.Read(ctx, groups, out)
+}
+
+// TestRepeatedEntities: each key is looked up once, however often the request has it, and every row gets its own values.
+func TestRepeatedEntities(t *testing.T) {
+	snapshot := compileViews(t, 1, 2, 3)
+	generations := live(snapshot, 10)
+	store := openStore(t, generations)
+	for id := range int64(50) {
+		write(t, store, snapshot, generations[0], id, id+100)
+	}
+	spy := &counting{Reader: store}
+	s := New(spy, Options{Now: fixed})
+	s.Update(snapshot, generations)
+	rnd := testenv.Rand(t)
+	for _, n := range []int{0, 1, 2, 3, 4, 7, 8, 9, 63, 64, 65, 1000} {
+		ids, want := make([]int64, n), make([]int64, n)
+		distinct := map[string]bool{}
+		keys := columnar.NewVector(columnar.Type{Kind: columnar.Int64}, n)
+		for i := range ids {
+			ids[i] = rnd.Int64N(60)
+			switch want[i] = ids[i] + 100; {
+			case rnd.IntN(10) == 0:
+				keys.AppendNull()
+				want[i] = -1
+				distinct[""] = true
+				continue
+			case ids[i] >= 50:
+				want[i] = -1
+			}
+			keys.AppendInt64(ids[i])
+			distinct[string(row.AppendInt64Key(nil, ids[i]))] = true
+		}
+		spy.keys = spy.keys[:0]
+		a, err := s.Lookup(t.Context(), &Request{Service: "all", KeyNames: []string{"driver"}, Keys: []*columnar.Vector{keys}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(a.Columns[0].Int64s, want) {
+			t.Errorf("%d rows: got %v, want %v", n, a.Columns[0].Int64s, want)
+		}
+		if len(spy.keys) != len(distinct) {
+			t.Errorf("%d rows with %d keys: asked for %d", n, len(distinct), len(spy.keys))
+		}
+		a.Release()
+	}
+}
+
+// TestRepeatedEntitiesCount: what is stored once and answered many times counts as often as it is answered.
+func TestRepeatedEntitiesCount(t *testing.T) {
+	snapshot := compileViews(t, 1, 1, 1)
+	generations := live(snapshot, 10)
+	store := openStore(t, generations)
+	write(t, store, snapshot, generations[0], 1, 1)
+	s := New(store, Options{Now: fixed, MaxStoredBytes: 500})
+	s.Update(snapshot, generations)
+	ids := slices.Repeat([]int64{1}, 1000)
+	if _, err := s.Lookup(t.Context(), drivers(ids...)); problem.CodeOf(err) != problem.Exhausted {
+		t.Errorf("got %v", err)
 	}
 }
 
