@@ -7,17 +7,16 @@ import (
 	"runtime/debug"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/encoding"
-	_ "google.golang.org/grpc/encoding/proto" // the codec below wraps it
-	"google.golang.org/grpc/mem"
+
+	"github.com/provender-dev/provender/internal/rpc/wire"
 )
 
 // ServerOptions returns what a server of these services needs: errors become statuses, panics become INTERNAL and are
-// logged, and answers give their memory back once they are encoded. logger gets what callers are not shown.
+// logged. logger gets what callers are not shown.
 func ServerOptions(logger *slog.Logger) []grpc.ServerOption {
 	g := guard{logger}
 	return []grpc.ServerOption{
-		grpc.ForceServerCodecV2(releasing{encoding.GetCodecV2("proto")}),
+		grpc.ForceServerCodecV2(wire.Codec()),
 		grpc.ChainUnaryInterceptor(g.unary),
 		grpc.ChainStreamInterceptor(g.stream),
 	}
@@ -68,14 +67,3 @@ type panicError struct {
 }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
-
-// releasing is gRPC's codec for messages, which also encodes replies and releases them after.
-type releasing struct{ encoding.CodecV2 }
-
-func (c releasing) Marshal(v any) (mem.BufferSlice, error) {
-	if r, ok := v.(*reply); ok {
-		defer r.release()
-		v = &r.message
-	}
-	return c.CodecV2.Marshal(v)
-}
