@@ -4,11 +4,20 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 
 	"google.golang.org/grpc"
 
 	"github.com/provender-dev/provender/internal/rpc/wire"
+)
+
+const (
+	// streamWorkers, per CPU, take calls: a goroutine made for one call grows its stack anew in each.
+	streamWorkers = 32
+	// window is what a client may send ahead, per call and per connection. A fixed one saves the pings by which gRPC
+	// would measure it.
+	window = 1 << 20
 )
 
 // ServerOptions returns what a server of these services needs: errors become statuses, panics become INTERNAL and are
@@ -17,6 +26,9 @@ func ServerOptions(logger *slog.Logger) []grpc.ServerOption {
 	g := guard{logger}
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(wire.Codec()),
+		grpc.NumStreamWorkers(uint32(streamWorkers * runtime.GOMAXPROCS(0))),
+		grpc.InitialWindowSize(window),
+		grpc.InitialConnWindowSize(window),
 		grpc.ChainUnaryInterceptor(g.unary),
 		grpc.ChainStreamInterceptor(g.stream),
 	}

@@ -3,6 +3,7 @@ package wire
 
 import (
 	"fmt"
+	"sync"
 
 	"google.golang.org/grpc/encoding"
 	_ "google.golang.org/grpc/encoding/proto" // Codec wraps it
@@ -26,25 +27,43 @@ type Request interface {
 // answer was made of is free before it is sent.
 type Reply struct{ buffers mem.BufferSlice }
 
-// Encode encodes a message into memory that gRPC gives back to its pool once it is sent.
+// Encode encodes a message into memory that is used again once gRPC has sent it.
 func Encode(m Message) (*Reply, error) {
 	size := m.Size()
-	var b []byte
-	var reply Reply
-	if mem.IsBelowBufferPoolingThreshold(size) {
-		b = m.Append(make([]byte, 0, size))
-		reply.buffers = mem.BufferSlice{mem.SliceBuffer(b)}
-	} else {
-		pool := mem.DefaultBufferPool()
-		buffer := pool.Get(size)
-		b = m.Append((*buffer)[:0])
-		*buffer = b
-		reply.buffers = mem.BufferSlice{mem.NewBuffer(buffer, pool)}
-	}
+	buffer := buffers.Get(size)
+	b := m.Append((*buffer)[:0])
 	if len(b) != size {
 		return nil, fmt.Errorf("encode %T: %d bytes in place of %d: please report this", m, len(b), size)
 	}
-	return &reply, nil
+	return &Reply{mem.BufferSlice{mem.NewBuffer(buffer, buffers)}}, nil
+}
+
+// Buffers from minPooled to maxPooled are kept: gRPC gives none back that is 1 KiB or less.
+const (
+	minPooled = 2 << 10
+	maxPooled = 1 << 20
+)
+
+// buffers lends memory for replies. Unlike gRPC's own pool it does not clear what it lends.
+var buffers mem.BufferPool = new(pool)
+
+type pool struct{ free sync.Pool }
+
+// Get returns a buffer of a length, with any content.
+func (p *pool) Get(length int) *[]byte {
+	if b, ok := p.free.Get().(*[]byte); ok && cap(*b) >= length {
+		*b = (*b)[:length]
+		return b
+	}
+	b := make([]byte, length, max(length, minPooled))
+	return &b
+}
+
+// Put takes a buffer back.
+func (p *pool) Put(b *[]byte) {
+	if cap(*b) <= maxPooled {
+		p.free.Put(b)
+	}
 }
 
 // Codec returns gRPC's codec for protobuf, which takes *Reply and Request, too.
