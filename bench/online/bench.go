@@ -17,6 +17,7 @@ const (
 	targetFloor    = "floor"
 	targetEcho     = "echo"
 	targetViews    = "views" // by -views
+	targetOther    = "other" // by -other
 	targetPeer     = "peer"  // by -feast-addr
 )
 
@@ -46,7 +47,7 @@ func (b *bench) start(ctx context.Context) error {
 		return err
 	}
 	if b.wants(targetOwn) || b.wants(targetFeast) {
-		server, err := b.serve(ctx, project{online: redisURL(cache.addr, 0)})
+		server, err := b.serve(ctx, b.provender, project{online: redisURL(cache.addr, 0)})
 		if err != nil {
 			return err
 		}
@@ -57,7 +58,7 @@ func (b *bench) start(ctx context.Context) error {
 		})
 	}
 	if b.views > 0 {
-		server, err := b.serve(ctx, project{online: redisURL(cache.addr, 0), extra: b.views})
+		server, err := b.serve(ctx, b.provender, project{online: redisURL(cache.addr, 0), extra: b.views})
 		if err != nil {
 			return err
 		}
@@ -65,8 +66,15 @@ func (b *bench) start(ctx context.Context) error {
 		more.only = "W1"
 		b.targets = append(b.targets, more)
 	}
+	if b.other != "" {
+		server, err := b.serve(ctx, b.other, project{online: redisURL(cache.addr, 0)})
+		if err != nil {
+			return err
+		}
+		b.targets = append(b.targets, ownTarget(targetOther, "Provender, other binary", server, cache))
+	}
 	if b.wants(targetEmbedded) {
-		server, err := b.serve(ctx, project{online: "embedded://.provender/online"})
+		server, err := b.serve(ctx, b.provender, project{online: "embedded://.provender/online"})
 		if err != nil {
 			return err
 		}
@@ -132,7 +140,7 @@ func (b *bench) stop() (err error) {
 }
 
 // materialized makes a project of the run whose online store is filled, and returns its folder.
-func (b *bench) materialized(ctx context.Context, p project) (string, error) {
+func (b *bench) materialized(ctx context.Context, binary string, p project) (string, error) {
 	dir, err := os.MkdirTemp(b.dir, "project")
 	if err != nil {
 		return "", err
@@ -141,23 +149,23 @@ func (b *bench) materialized(ctx context.Context, p project) (string, error) {
 		return "", err
 	}
 	b.say("materializing into %s", p.online)
-	if err := command(ctx, b.provender, "-C", dir, "apply", "--yes"); err != nil {
+	if err := command(ctx, binary, "-C", dir, "apply", "--yes"); err != nil {
 		return "", err
 	}
 	args := []string{"-C", dir, "materialize"}
 	for view := range viewCount {
 		args = append(args, viewName(view))
 	}
-	return dir, command(ctx, b.provender, args...)
+	return dir, command(ctx, binary, args...)
 }
 
-// serve starts a server of a project that is filled first.
-func (b *bench) serve(ctx context.Context, p project) (*process, error) {
-	dir, err := b.materialized(ctx, p)
+// serve starts a server of a project that is filled first, by the same binary.
+func (b *bench) serve(ctx context.Context, binary string, p project) (*process, error) {
+	dir, err := b.materialized(ctx, binary, p)
 	if err != nil {
 		return nil, err
 	}
-	return b.keep(start(ctx, b.dir, "provender", announced, b.provender, "-C", dir, "-o", "json",
+	return b.keep(start(ctx, b.dir, "provender", announced, binary, "-C", dir, "-o", "json",
 		"serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"))
 }
 

@@ -22,6 +22,7 @@ import (
 type settings struct {
 	dir              string // for data and what a run leaves out of memory
 	provender, floor string // binaries
+	other            string // another provender binary
 	rounds           int
 	warm, measure    time.Duration
 	callers          []int
@@ -89,6 +90,7 @@ func parse(args []string) (settings, error) {
 	flags.StringVar(&s.dir, "dir", ".cache/bench-data", "folder for the data, made once, and for a run's files, which do not stay")
 	flags.StringVar(&s.provender, "provender", "", "the provender binary")
 	flags.StringVar(&s.floor, "floor", "", "the floor binary")
+	flags.StringVar(&s.other, "other", "", "another provender binary, to be measured beside the first")
 	flags.IntVar(&s.rounds, "rounds", 3, "rounds, each of every target, workload and number of callers")
 	measure := flags.Float64("seconds", 5, "time to measure each")
 	warm := flags.Float64("warm", 1, "seconds to warm up before each")

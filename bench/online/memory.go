@@ -31,7 +31,7 @@ const (
 // measureMemory loads the data into one Redis after another.
 func (b *bench) measureMemory(ctx context.Context) (layouts []layout, err error) {
 	ours := func(ctx context.Context, server *process) error {
-		_, err := b.materialized(ctx, project{online: redisURL(server.addr, 0)})
+		_, err := b.materialized(ctx, b.provender, project{online: redisURL(server.addr, 0)})
 		return err
 	}
 	feast := func(ctx context.Context, server *process) error { return loadFeast(ctx, server.addr, b.data) }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -37,7 +36,9 @@ type bar struct {
 	Want   float64   `json:"want"`
 	AtMost bool      `json:"at_most,omitempty"` // else at least
 	Got    []float64 `json:"got"`               // per round
-	Holds  bool      `json:"holds"`
+	Holds  bool      `json:"holds"`             // of the median
+	// CPU is the same ratio of requests per CPU second, of server and Redis: what else runs disturbs it less.
+	CPU []float64 `json:"cpu,omitempty"`
 }
 
 func (r *report) find(target, workload string, callers int) *result {
@@ -82,14 +83,25 @@ func (r *report) judge() {
 	} {
 		over, under := r.find(b.over, b.workload, n), r.find(b.under, b.workload, n)
 		if over != nil && under != nil {
-			r.bar(fmt.Sprintf("%s: %s, %d callers", b.title, b.workload, n), b.want, false, ratios(over, under))
+			ratio := bar{
+				Title: fmt.Sprintf("%s: %s, %d callers", b.title, b.workload, n), Want: b.want,
+				Got: ratios(over, under, measurement.rate),
+			}
+			if b.under != targetPeer {
+				ratio.CPU = ratios(under, over, measurement.servers)
+			}
+			r.bar(ratio)
 		}
 	}
 	r.judgeOverload()
 	if len(r.Memory) == 3 {
 		feast := r.Memory[2].Bytes
-		r.bar("bytes ÷ Feast's, recommended setting", 0.75, true, []float64{r.Memory[0].Bytes / feast})
-		r.bar("bytes ÷ Feast's, Redis's default", 1, true, []float64{r.Memory[1].Bytes / feast})
+		for i, want := range []float64{0.75, 1} {
+			r.bar(bar{
+				Title: "bytes ÷ Feast's: " + r.Memory[i].Title, Want: want, AtMost: true,
+				Got: []float64{r.Memory[i].Bytes / feast},
+			})
+		}
 	}
 }
 
@@ -100,7 +112,7 @@ func (r *report) judgeOverload() {
 		return
 	}
 	over := r.Results[i]
-	got := over.each(func(m measurement) float64 { return m.Rate })
+	got := over.each(measurement.rate)
 	peak := slices.Clone(got)
 	for _, x := range r.Results {
 		if x.Target == targetOwn && x.Workload == over.Workload {
@@ -112,15 +124,15 @@ func (r *report) judgeOverload() {
 	for round := range got {
 		got[round] /= peak[round]
 	}
-	r.bar(fmt.Sprintf("past saturation ÷ peak: %s, %d callers", over.Workload, over.Callers), 0.9, false, got)
+	r.bar(bar{Title: fmt.Sprintf("past saturation ÷ peak: %s, %d callers", over.Workload, over.Callers), Want: 0.9, Got: got})
 }
 
-func (r *report) bar(title string, want float64, atMost bool, got []float64) {
-	holds := median(got) >= want
-	if atMost {
-		holds = median(got) <= want
+func (r *report) bar(b bar) {
+	b.Holds = median(b.Got) >= b.Want
+	if b.AtMost {
+		b.Holds = median(b.Got) <= b.Want
 	}
-	r.Bars = append(r.Bars, bar{title, want, atMost, got, holds})
+	r.Bars = append(r.Bars, b)
 }
 
 func (r *report) json(w io.Writer) error {
@@ -165,14 +177,14 @@ func (r *report) table(w io.Writer, workload string, callers int) error {
 		of := func(field func(m measurement) float64) float64 { return median(x.each(field)) }
 		rate, cpu := "-", "-"
 		if floor != nil && x != floor {
-			rate = spread(ratios(x, floor))
+			rate = spread(ratios(x, floor, measurement.rate))
 			if x.Target != targetPeer {
-				cpu = fmt.Sprintf("%.2f", of(measurement.servers)/median(floor.each(measurement.servers)))
+				cpu = spread(ratios(x, floor, measurement.servers))
 			}
 		}
 		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%d\t%s\t%s\t\n", x.Title,
-			of(func(m measurement) float64 { return m.Rate }),
-			slices.Min(x.each(func(m measurement) float64 { return m.Rate })),
+			of(measurement.rate),
+			slices.Min(x.each(measurement.rate)),
 			of(func(m measurement) float64 { return m.P50 }),
 			of(func(m measurement) float64 { return m.P99 }),
 			of(func(m measurement) float64 { return m.Server }),
@@ -191,15 +203,19 @@ func (r *report) verdicts(w io.Writer) error {
 	if len(r.Bars) > 0 {
 		fmt.Fprint(w, "\nratios: median of rounds (least – greatest)\n\n")
 		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(t, "ratio\tgot\twanted\t\tby CPU")
 		for _, b := range r.Bars {
-			sign, verdict := "≥", "holds"
+			sign, verdict, cpu := "≥", "holds", "-"
 			if b.AtMost {
 				sign = "≤"
 			}
 			if !b.Holds {
-				verdict = "MISSED"
+				verdict = "missed"
 			}
-			fmt.Fprintf(t, "%s\t%s\twant %s %.2f\t%s\n", b.Title, spread(b.Got), sign, b.Want, verdict)
+			if b.CPU != nil {
+				cpu = spread(b.CPU)
+			}
+			fmt.Fprintf(t, "%s\t%s\t%s %.2f\t%s\t%s\n", b.Title, spread(b.Got), sign, b.Want, verdict, cpu)
 		}
 		if err := t.Flush(); err != nil {
 			return err
@@ -210,6 +226,8 @@ func (r *report) verdicts(w io.Writer) error {
 	}
 	return nil
 }
+
+func (m measurement) rate() float64 { return m.Rate }
 
 // servers is the CPU of everybody but the generator.
 func (m measurement) servers() float64 { return m.Server + m.Redis }
@@ -230,12 +248,12 @@ func (x *result) each(of func(measurement) float64) []float64 {
 }
 
 // ratios are taken round by round, of runs that are close in time.
-func ratios(over, under *result) []float64 {
-	rates := over.each(func(m measurement) float64 { return m.Rate })
-	for i, m := range under.Runs {
-		rates[i] /= m.Rate
+func ratios(over, under *result, of func(measurement) float64) []float64 {
+	values := over.each(of)
+	for i, x := range under.each(of) {
+		values[i] /= x
 	}
-	return rates
+	return values
 }
 
 func spread(values []float64) string {
@@ -245,7 +263,8 @@ func spread(values []float64) string {
 	return fmt.Sprintf("%.2f (%.2f – %.2f)", median(values), slices.Min(values), slices.Max(values))
 }
 
-func median[T cmp.Ordered](values []T) T {
+func median(values []float64) float64 {
 	sorted := slices.Sorted(slices.Values(values))
-	return sorted[len(sorted)/2]
+	n := len(sorted)
+	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
