@@ -7,6 +7,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/provender-dev/provender/internal/rpc/wire"
+	"github.com/provender-dev/provender/online/serving"
 	pb "github.com/provender-dev/provender/proto/provender/v1"
 )
 
@@ -16,25 +17,32 @@ var onlineServiceDesc = func() grpc.ServiceDesc {
 	desc := pb.OnlineService_ServiceDesc
 	desc.HandlerType = (*lookupHandler)(nil)
 	desc.Methods = []grpc.MethodDesc{{MethodName: "GetFeatures", Handler: handleGetFeatures}}
+	desc.Streams = []grpc.StreamDesc{{
+		StreamName: "StreamFeatures", Handler: handleStreamFeatures, ClientStreams: true, ServerStreams: true,
+	}}
 	return desc
 }()
 
 type lookupHandler interface {
 	getFeatures(ctx context.Context, in *featuresRequest) (*wire.Reply, error)
+	streamFeatures(stream grpc.ServerStream) error
 }
 
 // requests are decoded into memory that is used again.
 var requests = sync.Pool{New: func() any { return new(featuresRequest) }}
 
+// release keeps r for another call.
+func (r *featuresRequest) release() {
+	if r.poolable() {
+		requests.Put(r)
+	}
+}
+
 func handleGetFeatures(
 	srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor, //nolint:revive // gRPC's order
 ) (any, error) {
 	in := requests.Get().(*featuresRequest)
-	defer func() {
-		if in.poolable() {
-			requests.Put(in)
-		}
-	}()
+	defer in.release()
 	if err := decode(in); err != nil {
 		return nil, err
 	}
@@ -51,14 +59,18 @@ func handleGetFeatures(
 type onlineService struct{ lookups Lookups }
 
 func (s *onlineService) getFeatures(ctx context.Context, in *featuresRequest) (*wire.Reply, error) {
-	req, err := in.lookup()
-	if err != nil {
-		return nil, err
-	}
-	answer, err := s.lookups.Lookup(ctx, req)
+	answer, err := s.answer(ctx, in)
 	if err != nil {
 		return nil, err
 	}
 	defer answer.Release()
 	return wire.Encode(features{answer})
+}
+
+func (s *onlineService) answer(ctx context.Context, in *featuresRequest) (*serving.Answer, error) {
+	req, err := in.lookup()
+	if err != nil {
+		return nil, err
+	}
+	return s.lookups.Lookup(ctx, req)
 }

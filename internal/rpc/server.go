@@ -50,13 +50,8 @@ func (g guard) unary(
 }
 
 func (g guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &panicError{v, debug.Stack()}
-		}
-		err = g.convert(stream.Context(), info.FullMethod, err)
-	}()
-	return handler(srv, stream)
+	err = caught(func() error { return handler(srv, stream) })
+	return g.convert(stream.Context(), info.FullMethod, err)
 }
 
 func (g guard) convert(ctx context.Context, method string, err error) error {
@@ -70,6 +65,16 @@ func (g guard) convert(ctx context.Context, method string, err error) error {
 		}
 		g.logger.ErrorContext(ctx, "internal error", attrs...)
 	}).Err()
+}
+
+// caught runs f. A panic is its error.
+func caught(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{v, debug.Stack()}
+		}
+	}()
+	return f()
 }
 
 // panicError is a recovered panic.
