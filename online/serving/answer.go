@@ -188,8 +188,8 @@ func (a *Answer) cell(p *plan, r *read, i int) []byte {
 	return a.rows.Row(r.group, a.keyOf(r, i), r.position, len(p.groups[r.group].generations))
 }
 
-// decode turns the stored rows into columns and statuses.
-func (a *Answer) decode(p *plan, events bool) {
+// decode turns the stored rows into columns and statuses. damaged is called for every row that can't be decoded.
+func (a *Answer) decode(p *plan, events bool, damaged func(r *read, key []byte)) {
 	a.statuses = resize(a.statuses, len(a.Columns)*a.Rows)
 	for o := range a.Status {
 		a.Status[o] = a.statuses[o*a.Rows : (o+1)*a.Rows : (o+1)*a.Rows]
@@ -206,6 +206,9 @@ func (a *Answer) decode(p *plan, events bool) {
 		}
 		for k := range a.Rows {
 			status, event := r.append(a.columns[i], a.cell(p, r, k), a.ReadTime)
+			if status == columnar.Error {
+				damaged(r, a.keys[a.keyFirst[r.key]+a.keyOf(r, k)])
+			}
 			for j, o := range r.outputs {
 				if status == columnar.Present && a.columns[i][j].IsNull(k) {
 					a.Status[o][k] = columnar.Null

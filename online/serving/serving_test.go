@@ -1,16 +1,19 @@
 package serving
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/zeebo/xxh3"
 	"go.uber.org/goleak"
 
 	"github.com/provender-dev/provender/internal/columnar"
@@ -328,6 +331,38 @@ func TestLimits(t *testing.T) {
 		if problem.CodeOf(err) != problem.Exhausted || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestDamagedRowsAreLogged: the cells of a damaged row are ERROR, the rest answers, and the log has its key's hash, not its key.
+func TestDamagedRowsAreLogged(t *testing.T) {
+	snapshot := compileViews(t, 1, 2, 3)
+	generations := live(snapshot, 10)
+	store := openStore(t, generations)
+	write(t, store, snapshot, generations[0], 1, 1)
+	for _, key := range []int64{2, 3} {
+		e := online.Entry{Key: row.AppendInt64Key(nil, key), Row: []byte("no row")}
+		if _, err := store.Write(t.Context(), generations[0].Generation, []online.Entry{e}, online.WinAlways); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var log bytes.Buffer
+	s := New(store, Options{Now: fixed, Logger: slog.New(slog.NewJSONHandler(&log, nil))})
+	s.Update(snapshot, generations)
+	for range 3 {
+		a, err := s.Lookup(t.Context(), drivers(1, 2, 3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []columnar.Status{columnar.Present, columnar.Error, columnar.Error}
+		if !slices.Equal(a.Status[0], want) || !slices.Equal(a.Columns[0].Int64s, []int64{1, 0, 0}) {
+			t.Errorf("got %v %v", a.Columns[0].Int64s, a.Status[0])
+		}
+		a.Release()
+	}
+	hash := fmt.Sprintf(`"key_hash":"%x"`, xxh3.Hash(row.AppendInt64Key(nil, 2)))
+	if n := strings.Count(log.String(), "key_hash"); n < 1 || n > 5 || !strings.Contains(log.String(), hash) {
+		t.Errorf("log: %s", log.String())
 	}
 }
 
