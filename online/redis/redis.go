@@ -61,6 +61,7 @@ type Store struct {
 	name   string // of the server, for messages
 	opts   Options
 
+	lanes  lanes // of reads
 	reads  sharer
 	calls  sync.Pool             // of *call
 	owner  atomic.Pointer[owner] // nil before Claim
@@ -80,7 +81,10 @@ func Open(url string, opts Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{client: client, name: name, opts: opts}
-	s.reads.exec, s.reads.wait = s.exchange, opts.PoolTimeout
+	if single, ok := client.(*redis.Client); ok {
+		s.lanes.options = single.Options()
+	}
+	s.reads.exec, s.reads.wait = s.lanes.exchange, opts.PoolTimeout
 	return s, nil
 }
 
@@ -137,6 +141,7 @@ func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
+	s.lanes.close()
 	return s.client.Close()
 }
 
