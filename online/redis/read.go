@@ -25,6 +25,9 @@ func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Row
 	if len(out.Cells) == 0 {
 		return nil
 	}
+	if s.cluster != nil {
+		return s.readCluster(ctx, o, groups, out)
+	}
 	for try := 0; ; try++ {
 		err := s.readPipe(ctx, o, groups, out)
 		if err == nil {
@@ -39,7 +42,7 @@ func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Row
 	if err != nil {
 		return s.failure(ctx, "read rows", err)
 	}
-	return s.mustExist(ctx, o, absent...)
+	return s.markerFailure(ctx, s.markers.behind(ctx, o, groups, out, absent))
 }
 
 func isBroken(err error) bool {
