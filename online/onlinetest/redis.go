@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -18,12 +20,14 @@ import (
 // Redis is a redis-server of a test's own, on a free port of this machine, that keeps nothing on disk.
 type Redis struct {
 	URL     string // redis://127.0.0.1:port
+	Addr    string // 127.0.0.1:port
 	Process *os.Process
 
-	addr string
-	args []string
-	env  []string
-	cmd  *exec.Cmd
+	binary string
+	args   []string
+	env    []string
+	cmd    *exec.Cmd
+	dial   redis.Options // how Client connects
 }
 
 // StartRedis starts a server that ends with the test, and returns its URL.
@@ -35,7 +39,7 @@ func StartRedis(t testing.TB) string {
 // StartRedisServer starts a server that ends with the test; args are further arguments of redis-server.
 func StartRedisServer(t testing.TB, args ...string) *Redis {
 	t.Helper()
-	return startRedis(t, nil, args)
+	return startRedis(t, Redis{args: args})
 }
 
 // StartRedisInLocale starts a server whose Lua orders strings as en_US does, not as bytes.
@@ -50,18 +54,22 @@ func StartRedisInLocale(t testing.TB) *Redis {
 			t.Fatalf("compile the locale %s: %v (./scripts/test installs what is missing)\n%s", locale, err, out)
 		}
 	}
-	return startRedis(t, []string{"LOCPATH=" + path, "LC_ALL=" + locale}, nil)
+	return startRedis(t, Redis{env: []string{"LOCPATH=" + path, "LC_ALL=" + locale}})
 }
 
-func startRedis(t testing.TB, env, args []string) *Redis {
+// startRedis starts a server as like describes it, on a free port.
+func startRedis(t testing.TB, like Redis) *Redis {
 	t.Helper()
-	r := &Redis{env: env, args: args}
+	r := &like
+	if r.binary == "" {
+		r.binary = "redis-server"
+	}
 	var err error
 	for range 10 { // another process may take the port before the server does
-		if r.addr, err = freeAddr(); err != nil {
+		if r.Addr, err = freeAddr(); err != nil {
 			break
 		}
-		r.URL = "redis://" + r.addr
+		r.URL = "redis://" + r.Addr
 		if err = r.start(); err == nil {
 			t.Cleanup(r.Kill)
 			return r
@@ -71,23 +79,36 @@ func startRedis(t testing.TB, env, args []string) *Redis {
 	return nil
 }
 
+// busPort is how far above its port a node of a cluster has another one.
+const busPort = 10_000
+
+// freeAddr returns an address that is free at the moment, with room for busPort.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		addr := l.Addr().(*net.TCPAddr)
+		if err := l.Close(); err != nil {
+			return "", err
+		}
+		if addr.Port+busPort <= math.MaxUint16 {
+			return addr.String(), nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 func (r *Redis) start() error {
-	host, port, err := net.SplitHostPort(r.addr)
+	host, port, err := net.SplitHostPort(r.Addr)
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command("redis-server", append([]string{
-		"--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no",
-	}, r.args...)...)
+	args := []string{"--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no"}
+	if r.dial.TLSConfig != nil {
+		args[2], args = "--tls-port", append(args, "--port", "0")
+	}
+	cmd := exec.Command(r.binary, append(args, r.args...)...)
 	cmd.Env = append(os.Environ(), r.env...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -102,6 +123,7 @@ func (r *Redis) start() error {
 		fmt.Fprintln(&said, lines.Text())
 		if strings.Contains(lines.Text(), "Ready to accept connections") {
 			r.cmd, r.Process = cmd, cmd.Process
+			go func() { _, _ = io.Copy(io.Discard, stdout) }() // or it stands still when the pipe is full
 			return nil
 		}
 	}
@@ -128,7 +150,9 @@ func (r *Redis) Restart(t testing.TB) {
 // Client returns a plain client, for looking behind the store's back.
 func (r *Redis) Client(t testing.TB) *redis.Client {
 	t.Helper()
-	c := redis.NewClient(&redis.Options{Addr: r.addr, Protocol: 2, DisableIdentity: true})
+	opts := r.dial
+	opts.Addr, opts.Protocol, opts.DisableIdentity = r.Addr, 2, true
+	c := redis.NewClient(&opts)
 	t.Cleanup(func() { _ = c.Close() })
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -136,4 +160,22 @@ func (r *Redis) Client(t testing.TB) *redis.Client {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// patience is how long Until waits.
+const patience = 30 * time.Second
+
+// Until waits for something that other processes do, looking again and again.
+func Until(t testing.TB, what string, met func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !met() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
 }
