@@ -2,6 +2,8 @@ package redis
 
 import (
 	"context"
+	"errors"
+	"net"
 	"slices"
 
 	"github.com/redis/go-redis/v9"
@@ -32,7 +34,7 @@ func (s *Store) readCluster(ctx context.Context, o *owner, groups []online.Group
 		}
 		switch {
 		case err == nil:
-		case isReply(err) || isBroken(err):
+		case isReply(err) || isBroken(err) || isDial(err):
 			clear(a.cells)
 			again = append(again, i)
 		default:
@@ -102,11 +104,17 @@ func carve(out *online.Rows, n int) []replies {
 	return buffers
 }
 
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
 // readRedirected asks for some of the keys by commands that follow slots.
 func (s *Store) readRedirected(ctx context.Context, asked []askedKey, which []int) error {
 	if len(which) == 0 {
 		return nil
 	}
+	s.cluster.ReloadState(ctx)
 	pipe := s.client.Pipeline()
 	cmds := make([]*redis.SliceCmd, len(which))
 	for i, k := range which {

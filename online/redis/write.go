@@ -58,7 +58,7 @@ func (s *Store) writePipe(ctx context.Context, o *owner, gen online.Generation, 
 	args := newWriteArgs(o, gen, entries, win)
 	calls := args.calls(s.cluster != nil)
 	var failed error
-	for len(calls) > 0 {
+	for try := 0; len(calls) > 0; try++ {
 		sent := make([][]any, len(calls))
 		for i, c := range calls {
 			sent[i] = args.of(c)
@@ -75,8 +75,9 @@ func (s *Store) writePipe(ctx context.Context, o *owner, gen online.Generation, 
 						"online store: the key %q of Redis at %s is not a hash: something else writes under our prefix %s",
 						args.keys[c.rows[result[2]-1]], s.name, o.prefix)
 				}
-			case redis.HasErrorPrefix(err, "TRYAGAIN") && len(c.rows) > 1:
-				// The slot is moving, and its keys are on both sides: one by one they are found.
+			case isRedirect(err) && try < moveTries:
+				// The slot is moving, and the keys of the call are on both sides: one by one they are found. What shared the
+				// pipeline with such a call may come back half redirected.
 				for row := range c.rows {
 					again = append(again, writeCall{c.rows[row : row+1]})
 				}
@@ -89,6 +90,14 @@ func (s *Store) writePipe(ctx context.Context, o *owner, gen online.Generation, 
 		calls = again
 	}
 	return done, failed
+}
+
+// moveTries is how often calls are tried again, one by one, because slots move.
+const moveTries = 5
+
+// isRedirect reports whether a node refused keys because their slot is elsewhere, or on its way.
+func isRedirect(err error) bool {
+	return redis.HasErrorPrefix(err, "TRYAGAIN") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "MOVED")
 }
 
 // writeArgs are the entries of one pipeline as arguments of script calls. Pointers into a few slices keep it from one
