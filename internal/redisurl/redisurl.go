@@ -112,8 +112,8 @@ func Parse(text string) (*URL, []Problem) {
 	if i := strings.LastIndexByte(authority, '@'); i >= 0 {
 		userinfo, hosts, hasUser = authority[:i], authority[i+1:], true
 	}
-	// An @ behind the hosts, or a #, is part of a password that was cut: nothing here can be trusted to be what it seems.
-	if strings.ContainsAny(path+query, "@#") || strings.Contains(authority, "#") || !p.user(userinfo, hasUser) || !p.hosts(hosts) {
+	// An @ or # behind the hosts is of a password that was cut: then nothing here is what it seems to be.
+	if strings.ContainsAny(path+query, "@#") || !p.user(userinfo, hasUser) || !p.hosts(hosts) {
 		return nil, []Problem{{"the URL can't be read; want " + Form(scheme), encodeHint}}
 	}
 	p.path(path)
