@@ -22,12 +22,15 @@ type Redis struct {
 	URL     string // redis://127.0.0.1:port
 	Addr    string // 127.0.0.1:port
 	Process *os.Process
+	// Database is the one that Client looks at.
+	Database int
 
-	binary string
-	args   []string
-	env    []string
-	cmd    *exec.Cmd
-	dial   redis.Options // how Client connects
+	binary   string
+	sentinel string // its configuration, where the server is a sentinel
+	args     []string
+	env      []string
+	cmd      *exec.Cmd
+	dial     redis.Options // how Client connects
 }
 
 // StartRedis starts a server that ends with the test, and returns its URL.
@@ -104,7 +107,12 @@ func (r *Redis) start() error {
 	if err != nil {
 		return err
 	}
-	args := []string{"--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no"}
+	args, ready := []string{"--bind", host, "--port", port, "--daemonize", "no"}, "Ready to accept connections"
+	if r.sentinel != "" {
+		args, ready = append([]string{r.sentinel, "--sentinel"}, args...), "+monitor"
+	} else {
+		args = append(args, "--save", "", "--appendonly", "no")
+	}
 	if r.dial.TLSConfig != nil {
 		args[2], args = "--tls-port", append(args, "--port", "0")
 	}
@@ -121,7 +129,7 @@ func (r *Redis) start() error {
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		fmt.Fprintln(&said, lines.Text())
-		if strings.Contains(lines.Text(), "Ready to accept connections") {
+		if strings.Contains(lines.Text(), ready) {
 			r.cmd, r.Process = cmd, cmd.Process
 			go func() { _, _ = io.Copy(io.Discard, stdout) }() // or it stands still when the pipe is full
 			return nil
@@ -151,7 +159,7 @@ func (r *Redis) Restart(t testing.TB) {
 func (r *Redis) Client(t testing.TB) *redis.Client {
 	t.Helper()
 	opts := r.dial
-	opts.Addr, opts.Protocol, opts.DisableIdentity = r.Addr, 2, true
+	opts.Addr, opts.DB, opts.Protocol, opts.DisableIdentity = r.Addr, r.Database, 2, true
 	c := redis.NewClient(&opts)
 	t.Cleanup(func() { _ = c.Close() })
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

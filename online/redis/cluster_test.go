@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -37,8 +38,13 @@ func claimedURL(t testing.TB, url string) *redis.Store {
 	return s
 }
 
+// TestConformanceCluster runs the suite on a cluster, as a user who may do no more than the documentation says.
 func TestConformanceCluster(t *testing.T) {
 	cluster := onlinetest.StartCluster(t, 3, false)
+	for _, node := range cluster.Primaries {
+		addUser(t, node.Client(t))
+	}
+	url := strings.Replace(cluster.URL, "://", "://app:canary@", 1)
 	onlinetest.Run(t, func(t *testing.T) onlinetest.Subject {
 		client := cluster.Client(t)
 		cluster.Flush(t)
@@ -47,7 +53,7 @@ func TestConformanceCluster(t *testing.T) {
 			t.Fatal(err)
 		}
 		return onlinetest.Subject{
-			Open: func(t *testing.T) online.Store { return openURL(t, cluster.URL) },
+			Open: func(t *testing.T) online.Store { return openURL(t, url) },
 			LoseMarker: func(t *testing.T, gen online.GenerationID) {
 				client := cluster.Client(t)
 				defer client.Close()
@@ -122,7 +128,6 @@ func TestSlots(t *testing.T) {
 	}
 }
 
-
 // keysOf returns n entity keys of one slot.
 func keysOf(gen online.Generation, slot uint16, n int) [][]byte {
 	var keys [][]byte
@@ -151,7 +156,7 @@ func TestSlotMoves(t *testing.T) {
 	onlinetest.Meet(t, first, fresh)
 	client := fresh.Client(t)
 	onlinetest.Until(t, "the new node is known", func() bool {
-		return bytes.Count([]byte(client.ClusterNodes(t.Context()).Val()), []byte(" connected")) == 3
+		return strings.Count(client.ClusterNodes(t.Context()).Val(), " connected") == 3
 	})
 	s := claimedURL(t, cluster.URL)
 	create(t, s, gen)
@@ -237,7 +242,7 @@ func TestScanWhileMoving(t *testing.T) {
 	s := claimedURL(t, cluster.URL)
 	create(t, s, gen)
 	nodes := cluster.Primaries
-	slices.SortFunc(nodes, func(a, b *onlinetest.Redis) int { return bytes.Compare([]byte(a.Addr), []byte(b.Addr)) })
+	slices.SortFunc(nodes, func(a, b *onlinetest.Redis) int { return strings.Compare(a.Addr, b.Addr) })
 	slotOfNode := map[*onlinetest.Redis]uint16{cluster.Primaries[0]: 0, cluster.Primaries[1]: 0}
 	for _, node := range nodes {
 		client := node.Client(t)
@@ -305,7 +310,7 @@ func TestPrimaryLost(t *testing.T) {
 			for _, node := range cluster.Primaries {
 				c := node.Client(t)
 				onlinetest.Until(t, "the cluster is whole", func() bool {
-					return bytes.Contains([]byte(c.ClusterInfo(t.Context()).Val()), []byte("cluster_state:ok"))
+					return strings.Contains(c.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
 				})
 			}
 		}, true},
@@ -427,7 +432,7 @@ func TestSlotLost(t *testing.T) {
 	for _, node := range []*onlinetest.Redis{heir, cluster.Primaries[2]} {
 		c := node.Client(t)
 		onlinetest.Until(t, "the cluster is whole", func() bool {
-			return bytes.Contains([]byte(c.ClusterInfo(t.Context()).Val()), []byte("cluster_state:ok"))
+			return strings.Contains(c.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
 		})
 	}
 	onlinetest.Until(t, "the store follows", func() bool {

@@ -39,6 +39,9 @@ func (s *Store) failure(ctx context.Context, op string, err error) error {
 			"rediss is for servers that speak TLS alone"
 	case !isReply(err):
 		p.Message = fmt.Sprintf("online store: %s: Redis at %s does not answer: %v", op, s.name, err)
+		if s.url.TLS {
+			p.Suggestion = "a server may want certificates of its clients (tls_cert, tls_key), or speak no TLS (redis:// for rediss://)"
+		}
 	case redis.HasErrorPrefix(err, "OOM"):
 		p.Code = problem.Exhausted
 		p.Message = fmt.Sprintf("online store: %s: Redis at %s has no memory left (maxmemory)", op, s.name)
@@ -100,4 +103,3 @@ func (s *Store) rights() []string {
 	}
 	return append([]string{"~" + claimLead + ":" + prefix, "~" + prefix + ":*"}, Rights...)
 }
-

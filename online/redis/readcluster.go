@@ -144,4 +144,3 @@ func (s *Store) readRedirected(ctx context.Context, asked []askedKey, which []in
 	}
 	return nil
 }
-

@@ -57,7 +57,7 @@ func (o Options) withDefaults() Options {
 type Store struct {
 	client  redis.UniversalClient
 	cluster *redis.ClusterClient // the same client, nil where it is none of a cluster
-	kind    redisurl.Kind
+	url     *redisurl.URL
 	name    string // of the servers, for messages
 	opts    Options
 	markers markers
@@ -80,7 +80,7 @@ func Open(url string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{client: client, kind: u.Kind, name: u.Servers(), opts: opts}
+	s := &Store{client: client, url: u, name: u.Servers(), opts: opts}
 	if cluster, ok := client.(*redis.ClusterClient); ok {
 		s.cluster = cluster
 		s.markers = &slotMarkers{store: s}
