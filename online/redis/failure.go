@@ -17,11 +17,14 @@ import (
 
 // failure says what an error of the server means to the caller. It is nil for nil.
 func (s *Store) failure(ctx context.Context, op string, err error) error {
+	var told *problem.Error
 	switch {
 	case err == nil:
 		return nil
 	case ctx.Err() != nil:
 		return fmt.Errorf("online store: %s: %w", op, ctx.Err())
+	case errors.As(err, &told):
+		return err
 	case errors.Is(err, redis.ErrClosed):
 		return online.ErrClosed
 	}
@@ -57,9 +60,14 @@ func (s *Store) failure(ctx context.Context, op string, err error) error {
 		refuses("the server is a node of a cluster: write redis-cluster:// for redis://")
 	default:
 		p.Message = fmt.Sprintf("online store: %s: Redis at %s: %s", op, s.name, reply(err))
+		if redis.HasErrorPrefix(err, "CLUSTERDOWN") {
+			p.Suggestion = checkCluster
+		}
 	}
 	return p
 }
+
+const checkCluster = "redis-cli --cluster check tells what is missing"
 
 // isReply reports whether err is an answer of the server's.
 func isReply(err error) bool {
@@ -88,9 +96,9 @@ func isTLS(err error) bool {
 var Rights = []string{
 	"+ping", "+info", "+client|setname", "+select",
 	"+get", "+set", "+del", "+hget", "+hmget", "+hset", "+hdel", "+scan",
-	"+evalsha", "+eval", "+time", "+pttl", "+persist", "+pexpireat",
+	"+evalsha", "+eval", "+script|load", "+time", "+pttl", "+persist", "+pexpireat",
 	"+cluster|slots", "+cluster|nodes",
-	"+config|get", "+memory|usage", "+object|encoding",
+	"+config|get", "+memory|usage", "+object|encoding", "+hgetall",
 }
 
 // rights are keys and commands that the store's user needs.

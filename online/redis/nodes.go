@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -118,7 +119,7 @@ func (s *Store) topology(ctx context.Context) ([]span, error) {
 	}
 	if next != slots {
 		p := problem.New(problem.Unavailable, "online store: no primary of the cluster at %s serves slot %d", s.name, next)
-		p.Suggestion = "redis-cli --cluster check tells what is missing"
+		p.RetryAfter, p.Suggestion = time.Second, checkCluster
 		return nil, p
 	}
 	return spans, nil
