@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/dustin/go-humanize"
@@ -90,15 +91,16 @@ func (p *Project) doctorOnline(ctx context.Context, logger *slog.Logger) []check
 func (p *Project) doctorEmbedded(ctx context.Context, logger *slog.Logger) []checkup.Check {
 	c := checkup.Check{Name: "online store", State: checkup.OK}
 	dir := p.embeddedDir()
+	where := "embedded in " + strings.TrimPrefix(p.Config.Online, embeddedScheme)
 	size, err := sizeOf(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		c.Text = "embedded in " + dir + ", which the first run makes"
+		c.Text = where + ", which the first run makes"
 		return []checkup.Check{c}
 	case err != nil:
-		return []checkup.Check{checkup.Failed(c.Name, fmt.Errorf("embedded in %s: %w", dir, err))}
+		return []checkup.Check{checkup.Failed(c.Name, fmt.Errorf("%s: %w", where, err))}
 	}
-	c.Text = fmt.Sprintf("embedded in %s, %s on disk", dir, humanize.IBytes(size))
+	c.Text = fmt.Sprintf("%s, %s on disk", where, humanize.IBytes(size))
 	if p.held(ctx) {
 		c.Text += "; a process holds it and answers for it: " + p.holder()
 		return []checkup.Check{c}
