@@ -1,10 +1,12 @@
 package redis_test
 
 import (
+	"path/filepath"
 	"testing"
 
 	goredis "github.com/redis/go-redis/v9"
 
+	"github.com/provender-dev/provender/internal/checkup"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/online/redis"
@@ -43,6 +45,19 @@ func TestConformanceTLS(t *testing.T) {
 	addUser(t, server.Client(t))
 	url := "rediss://app:canary@" + server.Addr + "/5?tls_ca=ca.pem&tls_cert=cert.pem&tls_key=key.pem&client_name=suite"
 	conformance(t, server, url, redis.Options{Dir: certificates.Dir})
+}
+
+// TestConformanceVersions runs the suite on older and other servers, as a user with the documented rights, which every
+// version must understand.
+func TestConformanceVersions(t *testing.T) {
+	for _, version := range onlinetest.Versions {
+		t.Run(version, func(t *testing.T) {
+			server := onlinetest.StartRedisVersion(t, filepath.Join("..", ".."), version)
+			addUser(t, server.Client(t))
+			conformance(t, server, "redis://app:canary@"+server.Addr, redis.Options{})
+			wantCheck(t, advice(t, "redis://app:canary@"+server.Addr, "registry")["memory"], checkup.OK, "-value is 64")
+		})
+	}
 }
 
 // addUser adds a user with the documented rights to the keys of prefix p1.
