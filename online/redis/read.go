@@ -18,6 +18,9 @@ func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Row
 	if len(out.Cells) == 0 {
 		return nil
 	}
+	if s.cluster != nil {
+		return s.readCluster(ctx, o, groups, out)
+	}
 	c, _ := s.calls.Get().(*call)
 	if c == nil {
 		c = &call{seat: newSeat()}
@@ -39,7 +42,7 @@ func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Row
 	}
 	missing := c.cut(groups, out)
 	s.release(c)
-	return s.mustExist(ctx, o, missing...)
+	return s.markerFailure(ctx, s.markers.behind(ctx, o, groups, out, missing))
 }
 
 // call is one Read on its way. It is used again.
