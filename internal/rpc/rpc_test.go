@@ -93,6 +93,10 @@ func (a answering) Lookup(context.Context, *serving.Request) (*serving.Answer, e
 	return a.Answer, nil
 }
 
+func (a answering) KeyKinds(context.Context, *serving.Request) ([]columnar.Kind, error) {
+	return nil, nil
+}
+
 // TestAllocations: what a reply allocates does not depend on the number of features.
 func TestAllocations(t *testing.T) {
 	if raceEnabled {

@@ -20,6 +20,7 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/rpc"
 )
 
 // drainTime is how long calls under way may take after the server was told to stop.
@@ -217,7 +218,7 @@ func (s *server) publishHealth() {
 	s.health.SetServingStatus("", status)
 }
 
-// routes answers whether the process lives, and whether it can be sent requests.
+// routes answers whether the process lives, whether it can be sent requests, and the API in JSON.
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -228,5 +229,6 @@ func (s *server) routes() http.Handler {
 		}
 		fmt.Fprintln(w, "ok")
 	})
+	mux.Handle("/", rpc.Handler(s.services, rpc.HTTPOptions{MaxBody: s.project.Config.Limits.RequestMessage, Logger: s.logger}))
 	return mux
 }
