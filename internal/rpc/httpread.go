@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -120,8 +121,11 @@ func enumNames(e protoreflect.EnumDescriptor) map[string]protoreflect.EnumNumber
 // definitionField holds JSON, which is no string in JSON.
 const definitionField = "provender.v1.Definition.json"
 
+// durationName is the message whose fields say in JSON that they are seconds.
+const durationName = "google.protobuf.Duration"
+
 // appendMessage appends a message as JSON: fields by their names in the proto, integers as numbers, enums as enumNames has
-// them, timestamps as RFC 3339, durations in seconds; what is not set is its zero value, or left out if it is a message.
+// them, timestamps as RFC 3339, durations as seconds, which the name then says; what is not set is its zero value, or left out if it is a message.
 func appendMessage(dst []byte, m protoreflect.Message) []byte {
 	switch m := m.Interface().(type) {
 	case *timestamppb.Timestamp:
@@ -140,7 +144,11 @@ func appendMessage(dst []byte, m protoreflect.Message) []byte {
 			dst = append(dst, ',')
 		}
 		first = false
-		dst = append(append(append(dst, '"'), f.Name()...), `":`...)
+		dst = append(append(dst, '"'), f.Name()...)
+		if f.Kind() == protoreflect.MessageKind && f.Message().FullName() == durationName {
+			dst = append(dst, "_seconds"...)
+		}
+		dst = append(dst, `":`...)
 		if f.FullName() == definitionField {
 			dst = append(dst, cmp.Or(m.Get(f).String(), "null")...)
 			continue
@@ -258,10 +266,12 @@ func (h *web) getService(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (h *web) answerJSON(w http.ResponseWriter, v any) error {
-	text, err := json.Marshal(v)
-	if err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // list<int64> reads better
+	if err := encoder.Encode(v); err != nil {
 		return err
 	}
-	h.answer(w, func(c *chunks) { c.text = append(c.text, text...) })
+	h.answer(w, func(c *chunks) { c.text = append(c.text, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...) })
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -157,7 +158,10 @@ func (s *server) forget() {
 func (s *server) run(ctx context.Context) error {
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
-	web := &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second}
+	web := &http.Server{
+		Handler: s.routes(), ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+	}
 
 	s.follow.look(ctx) // so that readiness is known from the first answer on
 	group, ctx := errgroup.WithContext(ctx)
@@ -189,7 +193,9 @@ func (s *server) run(ctx context.Context) error {
 		s.health.Shutdown()
 		grace, cancel := context.WithTimeout(context.Background(), drainTime)
 		defer cancel()
-		s.drain(grace)
+		var drained sync.WaitGroup
+		drained.Go(func() { s.drain(grace) })
+		defer drained.Wait()
 		return web.Shutdown(grace)
 	})
 	s.publishHealth()
