@@ -354,7 +354,7 @@ func TestHTTPPanicLate(t *testing.T) {
 		v.AppendInt64(1)
 	}
 	a := &serving.Answer{Rows: 1, Names: []string{"f"}, Columns: []*columnar.Vector{v}, Outputs: make([]registry.Output, 1)} // no statuses
-	server := serveHTTP(t, Services{Lookups: answering{a}}, HTTPOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	server := serveHTTP(t, Services{Lookups: &giving{a}}, HTTPOptions{Logger: slog.New(slog.NewTextHandler(&log, nil))})
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/v1/features:get", strings.NewReader(`{"service":"s"}`))
 	if err != nil {
 		t.Fatal(err)
@@ -502,7 +502,7 @@ func TestHTTPAllocations(t *testing.T) {
 			a.Names, a.Columns, a.Outputs = append(a.Names, "f"), append(a.Columns, v), append(a.Outputs, registry.Output{})
 			a.Status = append(a.Status, make([]columnar.Status, n))
 		}
-		h := Handler(Services{Lookups: answering{a}}, HTTPOptions{Logger: quiet})
+		h := Handler(Services{Lookups: &giving{a}}, HTTPOptions{Logger: quiet})
 		body := []byte(`{"service":"s"}`)
 		allocations = append(allocations, testing.AllocsPerRun(100, func() {
 			r := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/v1/features:get", bytes.NewReader(body))
