@@ -91,7 +91,9 @@ func TestHTTPRoundTrip(t *testing.T) {
 // giving answers lookups with what it was given last.
 type giving struct{ *serving.Answer }
 
-func (g *giving) Lookup(context.Context, *serving.Request) (*serving.Answer, error) { return g.Answer, nil }
+func (g *giving) Lookup(context.Context, *serving.Request) (*serving.Answer, error) {
+	return g.Answer, nil
+}
 
 func (*giving) KeyKinds(context.Context, *serving.Request) ([]columnar.Kind, error) { return nil, nil }
 
