@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -99,6 +100,30 @@ func TestOpenAPI(t *testing.T) {
 		}
 		if diff := cmp.Diff(slices.Sorted(slices.Values(want)), slices.Sorted(maps.Keys(schema.Value.Properties))); diff != "" {
 			t.Errorf("%s: -want +got\n%s", name, diff)
+		}
+	}
+}
+
+// TestHTTPReference: docs/reference/http.md names every call, parameter and field of a lookup.
+func TestHTTPReference(t *testing.T) {
+	raw, err := os.ReadFile(filepath.Join("..", "..", "docs", "reference", "http.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	page := string(raw)
+	var words []string
+	for _, e := range (&web{Services: thingsAPI(t)}).endpoints() {
+		words = append(words, e.path)
+		for _, name := range e.query {
+			words = append(words, name+"=")
+		}
+	}
+	for _, name := range slices.Concat(lookupFields, slices.Collect(maps.Keys(document(t).Components.Schemas["GetFeaturesResponse"].Value.Properties))) {
+		words = append(words, "`"+name+"`")
+	}
+	for _, word := range words {
+		if !strings.Contains(page, word) {
+			t.Errorf("http.md does not name %s", word)
 		}
 	}
 }
