@@ -38,7 +38,7 @@ var layers = []layer{
 	{
 		"server",
 		[]string{"internal/server"},
-		[]string{"rpc", "client", "materialize", "serving", "online", "offline", "implementations", "registry", "definitions", "leaf"},
+		[]string{"rpc", "feast", "client", "materialize", "serving", "online", "offline", "implementations", "registry", "definitions", "leaf"},
 		"wiring is the one place that knows every concrete store",
 	},
 	{
@@ -46,6 +46,12 @@ var layers = []layer{
 		[]string{"internal/rpc"},
 		[]string{"generated", "materialize", "serving", "online", "registry", "leaf"},
 		"rpc turns messages into domain calls; it opens nothing and reads no file",
+	},
+	{
+		"feast",
+		[]string{"internal/rpc/feast"},
+		[]string{"generated", "serving", "registry", "leaf"},
+		"Feast's messages become lookups; errors stay the domain's, so that one table serves both APIs",
 	},
 	{
 		"client",

@@ -69,10 +69,25 @@ type panicError struct {
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
 
-// releasing is gRPC's codec for messages, which also encodes replies and releases them after.
+// releasing is gRPC's codec for messages, which also encodes replies and releases them after, and leaves to messages what
+// they can do themselves.
 type releasing struct{ encoding.CodecV2 }
 
+type selfMarshaler interface{ Marshal() (mem.BufferSlice, error) }
+
+type selfUnmarshaler interface{ Unmarshal(data mem.BufferSlice) error }
+
+func (c releasing) Unmarshal(data mem.BufferSlice, v any) error {
+	if m, ok := v.(selfUnmarshaler); ok {
+		return m.Unmarshal(data)
+	}
+	return c.CodecV2.Unmarshal(data, v)
+}
+
 func (c releasing) Marshal(v any) (mem.BufferSlice, error) {
+	if m, ok := v.(selfMarshaler); ok {
+		return m.Marshal()
+	}
 	if r, ok := v.(*reply); ok {
 		defer r.release()
 		v = &r.message

@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/provender-dev/provender/internal/rpc"
+	"github.com/provender-dev/provender/internal/rpc/feast"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/materialize/schedule"
 	"github.com/provender-dev/provender/materialize/state"
@@ -87,6 +88,7 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 		Revisions:  reg,
 		Snapshot:   n.follow.snapshot.Load,
 	})
+	feast.Register(n.grpc, freshLookups{n.serving, n.follow})
 	return n, nil
 }
 

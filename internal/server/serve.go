@@ -20,6 +20,8 @@ import (
 	"google.golang.org/grpc/reflection"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/rpc"
+	"github.com/provender-dev/provender/internal/rpc/feast"
 )
 
 // drainTime is how long calls under way may take after the server was told to stop.
@@ -221,12 +223,18 @@ func (s *server) publishHealth() {
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	ready := func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")
-	})
+	}
+	mux.HandleFunc("GET /readyz", ready)
+	mux.HandleFunc("GET /health", ready) // as Feast's servers call it
+	mux.Handle("POST /get-online-features", feast.Handler(
+		freshLookups{s.serving, s.follow}, int64(s.project.Config.Limits.RequestMessage),
+		func(w http.ResponseWriter, r *http.Request, err error) { rpc.WriteError(w, r, s.logger, err) },
+	))
 	return mux
 }
