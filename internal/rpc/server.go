@@ -75,11 +75,13 @@ type releasing struct{ encoding.CodecV2 }
 
 type selfMarshaler interface{ Marshal() (mem.BufferSlice, error) }
 
-type selfUnmarshaler interface{ Unmarshal(data mem.BufferSlice) error }
+type selfUnmarshaler interface{ Decode(b []byte) error }
 
 func (c releasing) Unmarshal(data mem.BufferSlice, v any) error {
 	if m, ok := v.(selfUnmarshaler); ok {
-		return m.Unmarshal(data)
+		b := data.MaterializeToBuffer(mem.DefaultBufferPool())
+		defer b.Free()
+		return m.Decode(b.ReadOnlyData())
 	}
 	return c.CodecV2.Unmarshal(data, v)
 }

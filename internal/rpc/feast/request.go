@@ -5,7 +5,6 @@ import (
 	"sync"
 	"unicode/utf8"
 
-	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/provender-dev/provender/internal/columnar"
@@ -101,16 +100,11 @@ func (r *request) reset() {
 	r.service, r.features, r.entityNames, r.values = span{}, r.features[:0], r.entityNames[:0], r.values[:0]
 }
 
-// Unmarshal reads a GetOnlineFeaturesRequest, copying what it keeps. What is wrong with the request is for the handler to
+// Decode reads a GetOnlineFeaturesRequest, copying what it keeps. What is wrong with the request is for the handler to
 // tell, by an error with a class.
-func (r *request) Unmarshal(data mem.BufferSlice) error {
+func (r *request) Decode(b []byte) error {
 	r.reset()
-	n := data.Len()
-	if cap(r.raw) < n {
-		r.raw = make([]byte, n)
-	}
-	r.raw = r.raw[:n]
-	data.CopyTo(r.raw)
+	r.raw = append(r.raw, b...)
 	if r.err = r.decode(); r.err == nil {
 		r.finish()
 	}
