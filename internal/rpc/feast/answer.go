@@ -183,21 +183,15 @@ func appendVectorTail(dst, status, times []byte) []byte {
 // appendTimestamp appends an event time, in microseconds, of a FeatureVector.
 func appendTimestamp(dst []byte, us int64) []byte {
 	seconds := floorSeconds(us)
-	nanos := uint64(us-seconds*1e6) * 1e3
-	size := 0
+	start := len(dst)
+	dst = append(dst, tagEventTimes, 0)
 	if seconds != 0 {
-		size += 1 + protowire.SizeVarint(uint64(seconds))
+		dst = appendVarint(append(dst, tagSeconds), uint64(seconds))
 	}
-	if nanos != 0 {
-		size += 1 + protowire.SizeVarint(nanos)
+	if micros := us - seconds*1e6; micros != 0 {
+		dst = appendVarint(append(dst, tagNanos), uint64(micros)*1e3)
 	}
-	dst = append(dst, tagEventTimes, byte(size))
-	if seconds != 0 {
-		dst = protowire.AppendVarint(append(dst, tagSeconds), uint64(seconds))
-	}
-	if nanos != 0 {
-		dst = protowire.AppendVarint(append(dst, tagNanos), nanos)
-	}
+	dst[start+1] = byte(len(dst) - start - 2)
 	return dst
 }
 

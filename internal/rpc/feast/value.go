@@ -147,7 +147,19 @@ func appendValues(dst []byte, v *columnar.Vector, status []byte) []byte {
 func appendNull(dst []byte) []byte { return append(dst, tagValues, 0) }
 
 func appendInteger(dst []byte, tag byte, x uint64) []byte {
-	return protowire.AppendVarint(append(dst, tagValues, byte(1+protowire.SizeVarint(x)), tag), x)
+	start := len(dst)
+	dst = appendVarint(append(dst, tagValues, 0, tag), x)
+	dst[start+1] = byte(len(dst) - start - 2)
+	return dst
+}
+
+// appendVarint is protowire.AppendVarint, small enough to be inlined.
+func appendVarint(dst []byte, x uint64) []byte {
+	for x >= 0x80 {
+		dst = append(dst, byte(x)|0x80)
+		x >>= 7
+	}
+	return append(dst, byte(x))
 }
 
 // sizeListField returns the size of list i as the field of a Value.
