@@ -10,6 +10,8 @@ import (
 	"time"
 
 	pq "github.com/parquet-go/parquet-go"
+
+	"github.com/provender-dev/provender/bench/internal/table"
 )
 
 // Times are microseconds.
@@ -61,30 +63,30 @@ func (p params) writeDay(out string, view, dayNumber int) (err error) {
 	if err := os.MkdirAll(folder, 0o755); err != nil {
 		return err
 	}
-	nodes := pq.Group{"entity_id": p.keyNode(), "event_timestamp": instant, "created_timestamp": instant}
+	nodes := pq.Group{"entity_id": p.keyNode(), "event_timestamp": table.Instant(), "created_timestamp": table.Instant()}
 	for f := range p.Features {
 		nodes[featureName(view, f)] = pq.Optional(pq.Leaf(pq.DoubleType))
 	}
-	t, err := newTable(filepath.Join(folder, "part-0.parquet"), nodes)
+	t, err := table.Create(filepath.Join(folder, "part-0.parquet"), nodes)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.close()) }()
+	defer func() { err = errors.Join(err, t.Close()) }()
 
 	r := rand.New(rand.NewPCG(p.Seed, uint64(view)<<32|uint64(dayNumber)))
-	entity, event, created := t.column("entity_id"), t.column("event_timestamp"), t.column("created_timestamp")
+	entity, event, created := t.Column("entity_id"), t.Column("event_timestamp"), t.Column("created_timestamp")
 	features := make([]int, p.Features)
 	for f := range features {
-		features[f] = t.column(featureName(view, f))
+		features[f] = t.Column(featureName(view, f))
 	}
 	for _, x := range p.facts(r, dayNumber) {
-		t.set(entity, p.key(x.entity))
-		t.set(event, pq.Int64Value(x.event))
-		t.set(created, pq.Int64Value(x.created))
+		t.Set(entity, p.key(x.entity))
+		t.Set(event, pq.Int64Value(x.event))
+		t.Set(created, pq.Int64Value(x.created))
 		for f, column := range features {
-			t.setOptional(column, value(r, f))
+			t.SetOptional(column, value(r, f))
 		}
-		if err := t.endRow(); err != nil {
+		if err := t.EndRow(); err != nil {
 			return err
 		}
 	}
@@ -151,19 +153,19 @@ func value(r *rand.Rand, feature int) pq.Value {
 // writeSpine writes a spine: entities as popular as in the views, times of every day but the first, and as label the
 // row's number.
 func (p params) writeSpine(path string) (err error) {
-	t, err := newTable(path, pq.Group{"entity_id": p.keyNode(), "event_timestamp": instant, "label": pq.Leaf(pq.DoubleType)})
+	t, err := table.Create(path, pq.Group{"entity_id": p.keyNode(), "event_timestamp": table.Instant(), "label": pq.Leaf(pq.DoubleType)})
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, t.close()) }()
+	defer func() { err = errors.Join(err, t.Close()) }()
 	r := rand.New(rand.NewPCG(p.Seed, math.MaxUint64))
 	who := p.entities(r)
-	entity, event, label := t.column("entity_id"), t.column("event_timestamp"), t.column("label")
+	entity, event, label := t.Column("entity_id"), t.Column("event_timestamp"), t.Column("label")
 	for i := range p.Spine {
-		t.set(entity, p.key(who.next()))
-		t.set(event, pq.Int64Value(firstDay.UnixMicro()+day+r.Int64N(day*int64(p.Days-1))))
-		t.set(label, pq.DoubleValue(float64(i)))
-		if err := t.endRow(); err != nil {
+		t.Set(entity, p.key(who.next()))
+		t.Set(event, pq.Int64Value(firstDay.UnixMicro()+day+r.Int64N(day*int64(p.Days-1))))
+		t.Set(label, pq.DoubleValue(float64(i)))
+		if err := t.EndRow(); err != nil {
 			return err
 		}
 	}

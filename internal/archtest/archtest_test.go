@@ -44,14 +44,20 @@ var layers = []layer{
 	{
 		"rpc",
 		[]string{"internal/rpc"},
-		[]string{"generated", "materialize", "serving", "online", "registry", "leaf"},
+		[]string{"wire", "generated", "materialize", "serving", "online", "registry", "leaf"},
 		"rpc turns messages into domain calls; it opens nothing and reads no file",
 	},
 	{
 		"feast",
 		[]string{"internal/rpc/feast"},
-		[]string{"generated", "serving", "registry", "leaf"},
+		[]string{"wire", "generated", "serving", "registry", "leaf"},
 		"Feast's messages become lookups; errors stay the domain's, so that one table serves both APIs",
+	},
+	{
+		"wire",
+		[]string{"internal/rpc/wire"},
+		nil,
+		"the codec knows messages by what they can do, not by what they are",
 	},
 	{
 		"client",

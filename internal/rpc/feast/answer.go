@@ -47,12 +47,16 @@ type encoder struct {
 	present  []byte // of columns of keys
 	times    []byte // the event times of keys, then of every read of the answer
 	ends     []int  // of each in times
+	body     []byte // of an answer over HTTP
 }
+
+// maxPooled bounds what is kept for the next request or answer.
+const maxPooled = 1 << 20
 
 var encoders = sync.Pool{New: func() any { return new(encoder) }}
 
 func (e *encoder) release() {
-	if cap(e.times) <= maxPooled {
+	if cap(e.times)+cap(e.body) <= maxPooled {
 		encoders.Put(e)
 	}
 }

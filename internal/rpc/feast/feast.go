@@ -8,12 +8,11 @@ import (
 	"errors"
 	"net/http"
 	"strings"
-	"sync"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/mem"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/rpc/wire"
 	"github.com/provender-dev/provender/online/serving"
 	serverpb "github.com/provender-dev/provender/proto/feast/server"
 	pb "github.com/provender-dev/provender/proto/feast/serving"
@@ -27,8 +26,7 @@ type Lookups interface {
 // version is what GetFeastServingInfo answers: of Feast, whose clients read it, the one that this package follows.
 const version = "0.67.0"
 
-// Register adds both of Feast's services to a server whose codec lets messages encode and decode themselves, as that of
-// rpc.ServerOptions does.
+// Register adds both of Feast's services to a server with wire.Codec.
 func Register(server grpc.ServiceRegistrar, lookups Lookups) {
 	s := &service{lookups: lookups}
 	server.RegisterService(&servingDesc, s)
@@ -58,7 +56,7 @@ func describe(desc grpc.ServiceDesc) grpc.ServiceDesc {
 }
 
 type handler interface {
-	getOnlineFeatures(ctx context.Context, req *request) (*reply, error)
+	getOnlineFeatures(ctx context.Context, req *request) (*wire.Reply, error)
 }
 
 func handleGetOnlineFeatures(method string) grpc.MethodHandler {
@@ -100,13 +98,15 @@ func handleGetFeastServingInfo(
 
 type service struct{ lookups Lookups }
 
-func (s *service) getOnlineFeatures(ctx context.Context, req *request) (*reply, error) {
+func (s *service) getOnlineFeatures(ctx context.Context, req *request) (*wire.Reply, error) {
 	answer, err := lookUp(ctx, s.lookups, req)
 	if err != nil {
 		return nil, err
 	}
 	defer answer.Release()
-	return &reply{encode(req, answer, (*encoder).appendResponse)}, nil
+	e := encoders.Get().(*encoder)
+	defer e.release()
+	return wire.EncodeFunc(func(dst []byte) []byte { return e.appendResponse(dst, req, answer) }), nil
 }
 
 // lookUp answers a decoded request.
@@ -139,52 +139,6 @@ func inFeastsWords(err error) error {
 	return &renamed
 }
 
-// reply is an encoded answer.
-type reply struct{ buffer *[]byte }
-
-// Marshal hands the answer's bytes over. Called once.
-func (r *reply) Marshal() (mem.BufferSlice, error) {
-	return mem.BufferSlice{mem.NewBuffer(r.buffer, buffers{})}, nil
-}
-
-// buffers is a mem.BufferPool of buffers that grow with use.
-type buffers struct{}
-
-const (
-	// minBuffer is more than what gRPC thinks worth pooling.
-	minBuffer = 4 << 10
-	// maxPooled bounds what is kept for the next request or answer.
-	maxPooled = 1 << 20
-)
-
-var bufferPool = sync.Pool{New: func() any { return new(make([]byte, 0, minBuffer)) }}
-
-// Get implements mem.BufferPool.
-func (buffers) Get(length int) *[]byte {
-	b := bufferPool.Get().(*[]byte)
-	if cap(*b) < length {
-		*b = make([]byte, length)
-	}
-	*b = (*b)[:length]
-	return b
-}
-
-// Put implements mem.BufferPool.
-func (buffers) Put(b *[]byte) {
-	if cap(*b) <= maxPooled {
-		bufferPool.Put(b)
-	}
-}
-
-// encode returns a pooled buffer with an answer as form appends it.
-func encode(req *request, a *serving.Answer, form func(*encoder, []byte, *request, *serving.Answer) []byte) *[]byte {
-	e := encoders.Get().(*encoder)
-	defer e.release()
-	b := buffers{}.Get(0)
-	*b = form(e, *b, req, a)
-	return b
-}
-
 // Handler answers POST /get-online-features as Feast's Python server does. Bodies of more than maxBody bytes are refused.
 // fail answers with an error.
 func Handler(lookups Lookups, maxBody int64, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
@@ -200,10 +154,11 @@ func Handler(lookups Lookups, maxBody int64, fail func(http.ResponseWriter, *htt
 			fail(w, r, err)
 			return
 		}
-		body := encode(req, answer, (*encoder).appendJSON)
+		e := encoders.Get().(*encoder)
+		defer e.release()
+		e.body = e.appendJSON(e.body[:0], req, answer)
 		answer.Release()
-		defer buffers{}.Put(body)
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(*body) // the client may have gone
+		_, _ = w.Write(e.body) // the client may have gone
 	})
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/rpc/wire"
 	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/serving"
 	pb "github.com/provender-dev/provender/proto/feast/serving"
@@ -384,6 +385,8 @@ func workload(t testing.TB, entities, features int) ([]byte, *serving.Answer) {
 	return raw, a
 }
 
+var codec = wire.Codec()
+
 // serveOnce decodes a request and encodes its answer, as the codec and the handler do.
 func serveOnce(t testing.TB, s *service, raw []byte) {
 	in := requests.Get().(*request)
@@ -395,7 +398,7 @@ func serveOnce(t testing.TB, s *service, raw []byte) {
 		t.Fatal(err)
 	}
 	in.release()
-	encoded, err := r.Marshal()
+	encoded, err := codec.Marshal(r)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,5 @@
-package main
+// Package table writes the Parquet files of workloads.
+package table
 
 import (
 	"fmt"
@@ -17,10 +18,11 @@ const (
 	batchRows       = 1 << 13
 )
 
-var instant = pq.Timestamp(pq.Microsecond)
+// Instant is the type of times.
+func Instant() pq.Node { return pq.Timestamp(pq.Microsecond) }
 
-// table writes rows to a Parquet file; it holds a batch of them at a time.
-type table struct {
+// Table writes rows to a Parquet file; it holds a batch of them at a time.
+type Table struct {
 	f       *os.File
 	w       *pq.GenericWriter[any]
 	columns []*pq.ColumnWriter
@@ -28,8 +30,8 @@ type table struct {
 	rows    int
 }
 
-// newTable begins a file; the order of its columns is that of their names.
-func newTable(path string, nodes pq.Group) (*table, error) {
+// Create begins a file; the order of its columns is that of their names.
+func Create(path string, nodes pq.Group) (*Table, error) {
 	for name, node := range nodes {
 		nodes[name] = pq.Encoded(node, &pq.RLEDictionary)
 	}
@@ -40,22 +42,22 @@ func newTable(path string, nodes pq.Group) (*table, error) {
 	w := pq.NewGenericWriter[any](f, pq.NewSchema("schema", nodes), pq.Compression(&zstd.Codec{}), pq.DataPageVersion(1),
 		pq.DictionaryMaxBytes(dictionaryBytes), pq.PageBufferSize(pageBytes))
 	columns := w.ColumnWriters()
-	return &table{f: f, w: w, columns: columns, batch: make([][]pq.Value, len(columns))}, nil
+	return &Table{f: f, w: w, columns: columns, batch: make([][]pq.Value, len(columns))}, nil
 }
 
-// column returns the position of a column.
-func (t *table) column(name string) int {
+// Column returns the position of a column.
+func (t *Table) Column(name string) int {
 	leaf, _ := t.w.Schema().Lookup(name)
 	return leaf.ColumnIndex
 }
 
-// set gives the row that is being made its value.
-func (t *table) set(column int, v pq.Value) {
+// Set gives the row that is being made its value.
+func (t *Table) Set(column int, v pq.Value) {
 	t.batch[column] = append(t.batch[column], v.Level(0, 0, column))
 }
 
-// setOptional is set for a column that may be null.
-func (t *table) setOptional(column int, v pq.Value) {
+// SetOptional is Set for a column that may be null.
+func (t *Table) SetOptional(column int, v pq.Value) {
 	level := 1
 	if v.IsNull() {
 		level = 0
@@ -63,8 +65,8 @@ func (t *table) setOptional(column int, v pq.Value) {
 	t.batch[column] = append(t.batch[column], v.Level(0, level, column))
 }
 
-// endRow is called once every column has its value.
-func (t *table) endRow() error {
+// EndRow is called once every column has its value.
+func (t *Table) EndRow() error {
 	t.rows++
 	if t.rows%batchRows == 0 {
 		if err := t.flush(); err != nil {
@@ -77,7 +79,7 @@ func (t *table) endRow() error {
 	return nil
 }
 
-func (t *table) flush() error {
+func (t *Table) flush() error {
 	for i, values := range t.batch {
 		if _, err := t.columns[i].WriteRowValues(values); err != nil {
 			return fmt.Errorf("write %s: %w", t.f.Name(), err)
@@ -87,8 +89,8 @@ func (t *table) flush() error {
 	return nil
 }
 
-// close ends the file and closes it, whatever became of writing it.
-func (t *table) close() error {
+// Close ends the file and closes it, whatever became of writing it.
+func (t *Table) Close() error {
 	err := t.flush()
 	if err == nil {
 		err = t.w.Close()

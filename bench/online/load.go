@@ -1,0 +1,198 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/provender-dev/provender/bench/internal/raw"
+)
+
+// patience is how long calls may go on after the time of measuring before they are given up.
+const patience = 30 * time.Second
+
+// load is a closed loop: every caller has a connection of its own and sends its next request when it has the answer to
+// the one before.
+type load struct {
+	target        *target
+	bodies        [][]byte
+	callers       int
+	warm, measure time.Duration
+	// tolerant counts failed calls instead of ending at the first.
+	tolerant bool
+}
+
+// measurement is what one closed loop saw.
+type measurement struct {
+	Rate   float64 `json:"rate"` // answers per second
+	P50    float64 `json:"p50_us"`
+	P99    float64 `json:"p99_us"`
+	Bytes  int     `json:"bytes"` // of the last answer
+	Failed int     `json:"failed"`
+	// Milliseconds of CPU per 1,000 answers.
+	Server    float64 `json:"server_cpu_ms"`
+	Redis     float64 `json:"redis_cpu_ms"`
+	Generator float64 `json:"generator_cpu_ms"`
+	// Others is how many processors other processes kept busy.
+	Others float64 `json:"others_cpus"`
+}
+
+// The phases of a loop.
+const (
+	warming int32 = iota
+	measuring
+	ending
+)
+
+// caller is one of the loop's.
+type caller struct {
+	times  []time.Duration // of the calls that began and ended while measuring
+	failed int
+	size   int
+	err    error // the first
+}
+
+func (l load) run(ctx context.Context) (m measurement, err error) {
+	conns := make([]*grpc.ClientConn, l.callers)
+	for i := range conns {
+		if conns[i], err = dial(l.target.addr); err != nil {
+			return m, err
+		}
+		defer conns[i].Close()
+	}
+	// Calls carry no deadline: a timer of the servers' would be measured with them.
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	late := time.AfterFunc(l.warm+l.measure+patience, cancel)
+	defer late.Stop()
+
+	var phase atomic.Int32
+	callers := make([]caller, l.callers)
+	var running sync.WaitGroup
+	for i := range callers {
+		running.Go(func() { callers[i] = l.call(ctx, conns[i], i, &phase) })
+	}
+	before, after, err := l.watch(ctx, &phase)
+	phase.Store(ending)
+	if err != nil {
+		cancel()
+	}
+	running.Wait()
+	if err != nil {
+		return m, err
+	}
+	return l.sum(callers, before, after)
+}
+
+// call is the loop of one caller.
+func (l load) call(ctx context.Context, conn *grpc.ClientConn, number int, phase *atomic.Int32) caller {
+	c := caller{times: make([]time.Duration, 0, 1<<15)}
+	in, out := raw.Message{}, raw.Message{Discard: true}
+	for i := number; phase.Load() != ending; i += l.callers {
+		in.Body = l.bodies[i%len(l.bodies)]
+		measured := phase.Load() == measuring
+		begin := time.Now()
+		err := conn.Invoke(ctx, l.target.method, &in, &out)
+		took := time.Since(begin)
+		switch {
+		case err != nil && c.err == nil:
+			c.err = err
+			fallthrough
+		case err != nil:
+			c.failed++
+			if !l.tolerant {
+				return c
+			}
+		case measured && phase.Load() == measuring:
+			c.times, c.size = append(c.times, took), out.Size
+		}
+	}
+	return c
+}
+
+// usage is a reading of the clock and of CPU times.
+type usage struct {
+	at                                time.Time
+	server, redis, generator, machine time.Duration
+}
+
+// watch waits while the callers warm up and are measured, and returns readings of both ends of measuring.
+func (l load) watch(ctx context.Context, phase *atomic.Int32) (before, after usage, err error) {
+	if err := wait(ctx, l.warm); err != nil {
+		return before, after, err
+	}
+	if before, err = l.usage(); err != nil {
+		return before, after, err
+	}
+	phase.Store(measuring)
+	if err := wait(ctx, l.measure); err != nil {
+		return before, after, err
+	}
+	phase.Store(ending)
+	after, err = l.usage()
+	return before, after, err
+}
+
+func (l load) usage() (u usage, err error) {
+	var errs [4]error
+	u.at = time.Now()
+	u.server, errs[0] = l.target.server.cpu()
+	u.redis, errs[1] = l.target.redis.cpu()
+	u.generator, errs[2] = processTime(os.Getpid())
+	u.machine, errs[3] = machineTime()
+	return u, errors.Join(errs[:]...)
+}
+
+func (l load) sum(callers []caller, before, after usage) (m measurement, err error) {
+	var times []time.Duration
+	for _, c := range callers {
+		if c.err != nil && !l.tolerant {
+			return m, fmt.Errorf("%s: %w", l.target.title, c.err)
+		}
+		times = append(times, c.times...)
+		m.Failed += c.failed
+		m.Bytes = max(m.Bytes, c.size)
+	}
+	if len(times) == 0 {
+		return m, fmt.Errorf("%s: no answer came within the %s that were measured", l.target.title, l.measure)
+	}
+	slices.Sort(times)
+	wall := after.at.Sub(before.at)
+	m.Rate = float64(len(times)) / wall.Seconds()
+	m.P50, m.P99 = quantile(times, 0.5), quantile(times, 0.99)
+	per := func(d time.Duration) float64 { return d.Seconds() * 1e6 / float64(len(times)) }
+	server, redis, generator := after.server-before.server, after.redis-before.redis, after.generator-before.generator
+	m.Server, m.Redis, m.Generator = per(server), per(redis), per(generator)
+	m.Others = max(0, (after.machine-before.machine-server-redis-generator).Seconds()/wall.Seconds())
+	return m, nil
+}
+
+// quantile returns a quantile of sorted times, in microseconds.
+func quantile(sorted []time.Duration, q float64) float64 {
+	return float64(sorted[int(q*float64(len(sorted)-1))].Nanoseconds()) / 1000
+}
+
+// dial returns a connection of its own for bytes as they are.
+func dial(addr string) (*grpc.ClientConn, error) {
+	return grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw.Codec{}), grpc.MaxCallRecvMsgSize(64<<20)))
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
