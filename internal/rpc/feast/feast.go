@@ -61,7 +61,7 @@ type handler interface {
 
 func handleGetOnlineFeatures(method string) grpc.MethodHandler {
 	return func(
-		srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor, //nolint:revive // gRPC's order
+		srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor,
 	) (any, error) {
 		in := requests.Get().(*request)
 		defer in.release()

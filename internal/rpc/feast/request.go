@@ -331,7 +331,7 @@ func (k *key) append(b []byte, name string, row int) error {
 		k.appendNull()
 		return nil
 	}
-	n := 0
+	var n int
 	switch b[0] {
 	case tagInt64, tagInt32:
 		var x uint64
