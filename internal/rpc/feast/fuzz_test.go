@@ -4,6 +4,7 @@ import (
 	"slices"
 	"testing"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/provender-dev/provender/internal/columnar"
@@ -84,8 +85,10 @@ func checkDecode(t *testing.T, in *request, raw []byte) {
 		t.Fatal(err)
 	}
 	if in.err == nil {
-		if wellFormed { // what is passed over need not be
+		if wellFormed {
 			checkRequest(t, in, &m)
+		} else if !hasContext(raw) { // which is passed over unread
+			t.Fatalf("%x is accepted: %v", raw, &in.lookup)
 		}
 		return
 	}
@@ -100,6 +103,53 @@ func checkDecode(t *testing.T, in *request, raw []byte) {
 		t.Fatalf("%v: %v", &m, in.err)
 	}
 	checkRequest(t, in, &m)
+}
+
+// hasContext reports whether a request has a request_context.
+func hasContext(raw []byte) bool {
+	for len(raw) > 0 {
+		number, _, n := protowire.ConsumeField(raw)
+		if n < 0 {
+			return false
+		}
+		if number == 5 {
+			return true
+		}
+		raw = raw[n:]
+	}
+	return false
+}
+
+// TestStrict: what no encoder writes is refused.
+func TestStrict(t *testing.T) {
+	column := func(value ...byte) []byte { // of the key k
+		list := protowire.AppendBytes([]byte{tagVal}, value)
+		entry := protowire.AppendBytes([]byte{0x0a, 1, 'k', 0x12}, list)
+		return protowire.AppendBytes([]byte{0x1a}, entry)
+	}
+	for _, c := range []struct {
+		raw  []byte
+		want string
+	}{
+		{column(tagInt64, 1, tagInt64, 1), "the request has at entities.k[0] a value of several kinds"},
+		{column(tagInt64, 1, tagString, 1, 'x'), "the request has at entities.k[0] a value of several kinds"},
+		{column(tagString, 1, 0xff), "the request has at entities.k[0] a string that is not UTF-8"},
+		{column(tagInt64), "the request has at entities.k[0] bytes that are no GetOnlineFeaturesRequest"},
+		{column(0xa2, 0x01, 0), "the request has at entities.k[0] a value that is of kind 20; a join key is an integer or a string"},
+		{[]byte{0x1a, 6, 0x0a, 1, 'k', 0x0a, 1, 'k'}, "the request has at entities bytes that are no GetOnlineFeaturesRequest"},
+		{[]byte{0x1a, 4, 0x12, 0, 0x12, 0}, "the request has at entities bytes that are no GetOnlineFeaturesRequest"},
+		{[]byte{0x0a, 1, 0xff}, "the request has at feature_service a name that is not UTF-8"},
+		{[]byte{0x12, 3, 0x0a, 1, 0xff}, "the request has at features a name that is not UTF-8"},
+		{[]byte{0x0a}, "the request has bytes that are no GetOnlineFeaturesRequest"},
+	} {
+		in := new(request)
+		if err := in.Decode(c.raw); err != nil {
+			t.Fatal(err)
+		}
+		if in.err == nil || in.err.Error() != c.want {
+			t.Errorf("%x: %v, want %s", c.raw, in.err, c.want)
+		}
+	}
 }
 
 // askable reports whether every column of keys is of integers or of strings.

@@ -115,7 +115,7 @@ func (r *request) Decode(b []byte) error {
 // kinds. Fields that it does not know it passes over.
 func (r *request) decode() error {
 	for at := 0; at < len(r.raw); {
-		number, wire, n := protowire.ConsumeTag(r.raw[at:])
+		number, wire, n := consumeTag(r.raw[at:])
 		if n < 0 {
 			return malformed("")
 		}
@@ -153,6 +153,15 @@ func (r *request) decode() error {
 	return nil
 }
 
+// consumeTag is protowire.ConsumeTag, which lets field numbers pass that are too large.
+func consumeTag(b []byte) (protowire.Number, protowire.Type, int) {
+	number, wire, n := protowire.ConsumeTag(b)
+	if n > 0 && !number.IsValid() {
+		return 0, 0, -1
+	}
+	return number, wire, n
+}
+
 // field takes in a part of the request, which begins at r.raw[start].
 func (r *request) field(number protowire.Number, body []byte, start int) error {
 	var err error
@@ -181,7 +190,7 @@ func (r *request) name(b []byte, field string) (span, error) {
 
 func (r *request) featureList(b []byte) error {
 	for len(b) > 0 {
-		number, wire, n := protowire.ConsumeTag(b)
+		number, wire, n := consumeTag(b)
 		if n < 0 {
 			return malformed("features")
 		}
@@ -212,7 +221,7 @@ func (r *request) entity(b []byte, start int) error {
 	var name, values span
 	var seen [fieldValue + 1]bool
 	for at := 0; at < len(b); {
-		number, wire, n := protowire.ConsumeTag(b[at:])
+		number, wire, n := consumeTag(b[at:])
 		if n < 0 {
 			return malformed("entities")
 		}
