@@ -221,7 +221,12 @@ func names[T any](list []T, name func(T) string) []string {
 // AdHoc compiles a list of features, each "view:feature", into a service without a name. Outputs have the features'
 // plain names and join keys keep theirs; where names collide the error tells to declare a service. Errors are of class
 // Invalid, or NotFound for a view, and name the element as Field "features[i]".
-func (s *Snapshot) AdHoc(features []string) (*Service, error) {
+func (s *Snapshot) AdHoc(features []string) (*Service, error) { return s.adHoc(features, false) }
+
+// AdHocFull is AdHoc with full names, view__feature, which are as distinct as the features.
+func (s *Snapshot) AdHocFull(features []string) (*Service, error) { return s.adHoc(features, true) }
+
+func (s *Snapshot) adHoc(features []string, full bool) (*Service, error) {
 	if len(features) == 0 {
 		return nil, &problem.Error{
 			Code: problem.Invalid, Field: "features", Message: "no features asked for",
@@ -230,7 +235,7 @@ func (s *Snapshot) AdHoc(features []string) (*Service, error) {
 	}
 	b := newServiceBuilder("")
 	for n, ref := range features {
-		if err := s.adHocFeature(b, ref); err != nil {
+		if err := s.adHocFeature(b, ref, full); err != nil {
 			err.Field = "features[" + strconv.Itoa(n) + "]"
 			return nil, err
 		}
@@ -244,7 +249,7 @@ func (s *Snapshot) AdHoc(features []string) (*Service, error) {
 	return b.service, nil
 }
 
-func (s *Snapshot) adHocFeature(b *serviceBuilder, ref string) *problem.Error {
+func (s *Snapshot) adHocFeature(b *serviceBuilder, ref string, full bool) *problem.Error {
 	view, feature, ok := strings.Cut(ref, ":")
 	if !ok || view == "" || feature == "" {
 		return &problem.Error{
@@ -268,13 +273,38 @@ func (s *Snapshot) adHocFeature(b *serviceBuilder, ref string) *problem.Error {
 		p.Suggestion = "declare a feature service that binds the join keys to different columns"
 		return p
 	}
-	if !b.output(feature, read, i) {
+	name := feature
+	if full {
+		name = FullName(view, feature)
+	}
+	if !b.output(name, read, i) {
 		return &problem.Error{
-			Code: problem.Invalid, Message: fmt.Sprintf("two features named %q", feature),
+			Code: problem.Invalid, Message: fmt.Sprintf("two features named %q", name),
 			Suggestion: "declare a feature service that renames one of them",
 		}
 	}
 	return nil
+}
+
+// FullName is the name of a feature, or of a service's output, with its view's before it.
+func FullName(view, name string) string { return view + "__" + name }
+
+// FullNames returns the full name of every output. An error, of class Invalid, tells that two are one, or that one is a
+// request key's.
+func (s *Service) FullNames() ([]string, error) {
+	taken := make(map[string]bool, len(s.Outputs)+len(s.RequestKeys))
+	for _, k := range s.RequestKeys {
+		taken[k.Name] = true
+	}
+	names := make([]string, len(s.Outputs))
+	for i, o := range s.Outputs {
+		names[i] = FullName(s.Reads[o.Read].View.Name, o.Name)
+		if taken[names[i]] {
+			return nil, problem.New(problem.Invalid, "feature service %q: two columns of the full name %q", s.Name, names[i])
+		}
+		taken[names[i]] = true
+	}
+	return names, nil
 }
 
 // serviceBuilder gathers a service's reads, outputs and request keys, each once.

@@ -38,14 +38,26 @@ var layers = []layer{
 	{
 		"server",
 		[]string{"internal/server"},
-		[]string{"rpc", "client", "materialize", "serving", "online", "offline", "implementations", "registry", "definitions", "leaf"},
+		[]string{"rpc", "feast", "client", "materialize", "serving", "online", "offline", "implementations", "registry", "definitions", "leaf"},
 		"wiring is the one place that knows every concrete store",
 	},
 	{
 		"rpc",
 		[]string{"internal/rpc"},
-		[]string{"generated", "materialize", "serving", "online", "registry", "leaf"},
+		[]string{"wire", "generated", "materialize", "serving", "online", "registry", "leaf"},
 		"rpc turns messages into domain calls; it opens nothing and reads no file",
+	},
+	{
+		"feast",
+		[]string{"internal/rpc/feast"},
+		[]string{"wire", "generated", "serving", "registry", "leaf"},
+		"Feast's messages become lookups; errors stay the domain's, so that one table serves both APIs",
+	},
+	{
+		"wire",
+		[]string{"internal/rpc/wire"},
+		nil,
+		"the codec knows messages by what they can do, not by what they are",
 	},
 	{
 		"client",

@@ -316,6 +316,9 @@ func AppendText(dst []byte, v *Vector, i int) []byte {
 	}
 }
 
+// AppendFloatJSON appends a float64 as AppendJSON does.
+func AppendFloatJSON(dst []byte, f float64) []byte { return appendFloat(dst, f, 64, true) }
+
 // appendFloat appends the shortest text that reads back as f, in ECMAScript's form, which JSON numbers share.
 func appendFloat(dst []byte, f float64, size int, quoted bool) []byte {
 	name := ""

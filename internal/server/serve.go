@@ -22,6 +22,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/rpc"
+	"github.com/provender-dev/provender/internal/rpc/feast"
 )
 
 // drainTime is how long calls under way may take after the server was told to stop.
@@ -231,13 +232,19 @@ func (s *server) publishHealth() {
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+	ready := func(w http.ResponseWriter, _ *http.Request) {
 		if err := s.ready(); err != nil {
 			http.Error(w, err.Error(), http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")
-	})
+	}
+	mux.HandleFunc("GET /readyz", ready)
+	mux.HandleFunc("GET /health", ready) // as Feast's servers call it
+	mux.Handle("/get-online-features", feast.Handler(
+		s.services.Lookups, int64(s.project.Config.Limits.RequestMessage),
+		func(w http.ResponseWriter, r *http.Request, err error) { rpc.WriteError(w, r, s.logger, err) },
+	))
 	mux.Handle("/", rpc.Handler(s.services, rpc.HTTPOptions{MaxBody: s.project.Config.Limits.RequestMessage, Logger: s.logger}))
 	return mux
 }

@@ -44,7 +44,7 @@ func (a *Answer) bind(p *plan, req *Request, maxEntities int) error {
 		case v.Len() != a.Rows:
 			return invalidKey(k.Name, "the keys have different numbers of values: "+quote(k.Name)+" "+itoa(v.Len())+", "+
 				quote(needed[0].Name)+" "+itoa(a.Rows))
-		case v.Len() > 0 && v.Type != columnar.Type{Kind: k.Kind}:
+		case v.Type != columnar.Type{Kind: k.Kind} && v.NullCount() < v.Len(): // nulls alone are of every type
 			return invalidKey(k.Name, "key "+quote(k.Name)+" is "+k.Kind.String()+", the request has "+v.Type.String()+" values")
 		}
 	}

@@ -15,10 +15,11 @@ import (
 
 // planSet is what a server knows of one revision and the generations that serve it. Immutable but for its cache.
 type planSet struct {
-	snapshot *registry.Snapshot
-	live     map[string]*generation // by view
-	services map[string]compiled
-	adHoc    cache
+	snapshot  *registry.Snapshot
+	live      map[string]*generation // by view
+	services  map[string]compiled
+	adHoc     cache
+	adHocFull cache // of lists with full names
 }
 
 // compiled is a service's plan, or why there is none.
@@ -35,16 +36,20 @@ type generation struct {
 
 func newPlanSet(snapshot *registry.Snapshot, live []online.Live) *planSet {
 	set := &planSet{
-		snapshot: snapshot,
-		live:     make(map[string]*generation, len(live)),
-		services: make(map[string]compiled, len(snapshot.Services)),
-		adHoc:    cache{seed: maphash.MakeSeed()},
+		snapshot:  snapshot,
+		live:      make(map[string]*generation, len(live)),
+		services:  make(map[string]compiled, len(snapshot.Services)),
+		adHoc:     cache{seed: maphash.MakeSeed()},
+		adHocFull: cache{seed: maphash.MakeSeed()},
 	}
 	for _, l := range live {
 		set.live[l.View] = &generation{Live: l, layout: row.NewLayout(l.Fields)}
 	}
 	for name, service := range snapshot.Services {
 		p, err := set.compile(service)
+		if err == nil {
+			p.fullNames, _ = service.FullNames() // that there are none matters where they are asked for
+		}
 		set.services[name] = compiled{p, err}
 	}
 	return set
@@ -64,8 +69,10 @@ func (s *planSet) find(req *Request, maxFeatures int) (*plan, error) {
 		}
 	case len(req.Features) > maxFeatures:
 		return nil, limitError("features", "limits.request_features", len(req.Features), maxFeatures, "features")
+	case req.Service == "" && req.FullNames:
+		return s.findAdHoc(&s.adHocFull, req.Features, s.snapshot.AdHocFull)
 	case req.Service == "":
-		return s.findAdHoc(req.Features)
+		return s.findAdHoc(&s.adHoc, req.Features, s.snapshot.AdHoc)
 	}
 	c, ok := s.services[req.Service]
 	if !ok {
@@ -75,14 +82,18 @@ func (s *planSet) find(req *Request, maxFeatures int) (*plan, error) {
 	if c.err == nil && len(c.plan.service.Outputs) > maxFeatures {
 		return nil, limitError("features", "limits.request_features", len(c.plan.service.Outputs), maxFeatures, "service")
 	}
+	if c.err == nil && req.FullNames && c.plan.fullNames == nil {
+		_, err := c.plan.service.FullNames()
+		return nil, err
+	}
 	return c.plan, c.err
 }
 
-func (s *planSet) findAdHoc(features []string) (*plan, error) {
-	if p := s.adHoc.get(features); p != nil {
+func (s *planSet) findAdHoc(c *cache, features []string, adHoc func([]string) (*registry.Service, error)) (*plan, error) {
+	if p := c.get(features); p != nil {
 		return p, nil
 	}
-	service, err := s.snapshot.AdHoc(features)
+	service, err := adHoc(features)
 	if err != nil {
 		return nil, err
 	}
@@ -90,7 +101,8 @@ func (s *planSet) findAdHoc(features []string) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.adHoc.put(features, p)
+	p.fullNames = p.names
+	c.put(features, p)
 	return p, nil
 }
 
@@ -98,12 +110,14 @@ func (s *planSet) findAdHoc(features []string) (*plan, error) {
 type plan struct {
 	service *registry.Service
 	names   []string
-	reads   []read
-	keys    []keyPlan
-	groups  []groupPlan
-	maxT    int64  // the greatest T of the views
-	maxView string // the view it is of
-	answers sync.Pool
+	// fullNames are the names for Request.FullNames, nil where two are one.
+	fullNames []string
+	reads     []read
+	keys      []keyPlan
+	groups    []groupPlan
+	maxT      int64  // the greatest T of the views
+	maxView   string // the view it is of
+	answers   sync.Pool
 }
 
 // read is one view under one binding.

@@ -110,6 +110,106 @@ func TestOneKeyTwoEntities(t *testing.T) {
 	}
 }
 
+// TestFullNames: one plan answers with either names; lists of features have a plan each.
+func TestFullNames(t *testing.T) {
+	snapshot := twoEntities(t)
+	generations := liveTwo(snapshot)
+	s := New(openStore(t, generations), Options{Now: fixed})
+	s.Update(snapshot, generations)
+	key := ids(1)
+	pair := []string{"drives:a", "drives:b"}
+	for range 2 {
+		for _, tt := range []struct {
+			req  Request
+			want string
+		}{
+			{Request{Service: "all", FullNames: true}, "drives__drives_a drives__drives_b rides__rides_a rides__rides_b"},
+			{Request{Service: "all"}, "drives_a drives_b rides_a rides_b"},
+			{Request{Features: pair, FullNames: true}, "drives__a drives__b"},
+			{Request{Features: pair}, "a b"},
+			{Request{Features: []string{"drives:a", "rides:a"}, FullNames: true}, "drives__a rides__a"},
+		} {
+			tt.req.KeyNames, tt.req.Keys = key.KeyNames, key.Keys
+			if tt.req.Service == "" {
+				tt.req.KeyNames = []string{"driver"}
+			}
+			if len(tt.req.Features) > 0 && tt.req.Features[1] == "rides:a" {
+				tt.req.KeyNames, tt.req.Keys = []string{"driver", "rider"}, slices.Repeat(key.Keys, 2)
+			}
+			a := lookup(t, s, &tt.req)
+			if got := strings.Join(a.Names, " "); got != tt.want {
+				t.Errorf("%q, want %q", got, tt.want)
+			}
+			a.Release()
+		}
+	}
+	_, err := s.Lookup(t.Context(), &Request{Features: []string{"drives:a", "drives:a"}, FullNames: true})
+	if problem.CodeOf(err) != problem.Invalid || !strings.Contains(err.Error(), `two features named "drives__a"`) {
+		t.Error(err)
+	}
+}
+
+// TestFullNamesCollide: that full names are one, or a key's, matters where they are asked for.
+func TestFullNamesCollide(t *testing.T) {
+	number := columnar.Type{Kind: columnar.Int64}
+	view := func(name, key, feature string) *registry.FeatureView {
+		return &registry.FeatureView{
+			Name: name, Entities: []string{key}, Source: "lake", Online: true, Features: []*registry.Feature{{Name: feature, Type: number}},
+		}
+	}
+	snapshot, err := registry.Compile(1, &registry.Definitions{
+		Entities: []*registry.Entity{
+			{Name: "driver", JoinKeys: []registry.JoinKey{{Name: "driver", Type: number}}},
+			{Name: "other", JoinKeys: []registry.JoinKey{{Name: "x__y__z", Type: number}}},
+		},
+		Sources: []*registry.Source{{Name: "lake", Parquet: []string{"x"}, Timezone: "UTC"}},
+		Views:   []*registry.FeatureView{view("x", "driver", "y__z"), view("x__y", "driver", "z"), view("w", "other", "z")},
+		Services: []*registry.FeatureService{
+			{Name: "features", Features: []registry.ServiceView{{View: "x"}, {View: "x__y"}}},
+			{Name: "key", Features: []registry.ServiceView{{View: "x"}, {View: "w"}}},
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	generations := live(snapshot, 1)
+	generations[2].Keys[0].Name, generations[2].Keyspace = "x__y__z", 2
+	s := New(openStore(t, generations), Options{Now: fixed})
+	s.Update(snapshot, generations)
+	key := drivers(1)
+	for _, req := range []*Request{
+		{Service: "features", KeyNames: []string{"driver"}, Keys: key.Keys},
+		{Service: "key", KeyNames: []string{"driver", "x__y__z"}, Keys: slices.Repeat(key.Keys, 2)},
+	} {
+		lookup(t, s, req).Release()
+		req.FullNames = true
+		if _, err := s.Lookup(t.Context(), req); problem.CodeOf(err) != problem.Invalid || !strings.Contains(err.Error(), `"x__y__z"`) {
+			t.Errorf("%s: %v", req.Service, err)
+		}
+	}
+}
+
+// TestNullKeys: a column of nulls alone fits every key; one value makes it a column of its type.
+func TestNullKeys(t *testing.T) {
+	snapshot := twoEntities(t)
+	generations := liveTwo(snapshot)
+	s := New(openStore(t, generations), Options{Now: fixed})
+	s.Update(snapshot, generations)
+	texts := columnar.NewVector(columnar.Type{Kind: columnar.String}, 2)
+	texts.AppendNull()
+	texts.AppendNull()
+	req := &Request{Service: "all", KeyNames: []string{"id"}, Keys: []*columnar.Vector{texts}}
+	a := lookup(t, s, req)
+	if got := a.Status[0]; !slices.Equal(got, []columnar.Status{columnar.NotFound, columnar.NotFound}) {
+		t.Errorf("statuses %v", got)
+	}
+	a.Release()
+	texts.AppendString("1")
+	if _, err := s.Lookup(t.Context(), req); problem.CodeOf(err) != problem.Invalid {
+		t.Error(err)
+	}
+}
+
 // TestGlobalView: a view without keys answers every row of a request beside a view that has them.
 func TestGlobalView(t *testing.T) {
 	number := columnar.Type{Kind: columnar.Int64}

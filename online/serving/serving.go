@@ -77,6 +77,8 @@ func (s *Server) Update(snapshot *registry.Snapshot, live []online.Live) {
 type Request struct {
 	Service  string
 	Features []string // "view:feature"
+	// FullNames asks for names with their view before them, registry.FullName.
+	FullNames bool
 	// Keys has one vector per distinct name; all of one length, the number of rows. Without request keys (every view is
 	// global) the answer has one row.
 	KeyNames []string
@@ -131,6 +133,9 @@ func (s *Server) Lookup(ctx context.Context, req *Request) (*Answer, error) {
 		return nil, err
 	}
 	a := p.newAnswer()
+	if a.Names = p.names; req.FullNames {
+		a.Names = p.fullNames
+	}
 	a.ReadTime, a.Fixed, a.Revision = at, fixed, plans.snapshot.Revision
 	if err := s.answer(ctx, p, req, a); err != nil {
 		a.Release()

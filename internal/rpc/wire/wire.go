@@ -38,6 +38,13 @@ func Encode(m Message) (*Reply, error) {
 	return &Reply{mem.BufferSlice{mem.NewBuffer(buffer, buffers)}}, nil
 }
 
+// EncodeFunc is Encode for a message whose size is as much work as the message.
+func EncodeFunc(appendTo func(dst []byte) []byte) *Reply {
+	buffer := buffers.Get(0)
+	*buffer = appendTo(*buffer)
+	return &Reply{mem.BufferSlice{mem.NewBuffer(buffer, buffers)}}
+}
+
 // Buffers from minPooled to maxPooled are kept: gRPC gives none back that is 1 KiB or less.
 const (
 	minPooled = 2 << 10

@@ -1,0 +1,169 @@
+// Package feast answers the clients of Feast's feature servers: its gRPC services and its POST /get-online-features.
+// Messages are read and written by hand, a column at a time, for Feast has a message per value; the generated code is the
+// oracle of the tests.
+package feast
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"strings"
+
+	"google.golang.org/grpc"
+
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/rpc/wire"
+	"github.com/provender-dev/provender/online/serving"
+	serverpb "github.com/provender-dev/provender/proto/feast/server"
+	pb "github.com/provender-dev/provender/proto/feast/serving"
+)
+
+// Lookups answers requests; *serving.Server does.
+type Lookups interface {
+	Lookup(ctx context.Context, req *serving.Request) (*serving.Answer, error)
+}
+
+// version is what GetFeastServingInfo answers: of Feast, whose clients read it, the one that this package follows.
+const version = "0.67.0"
+
+// Register adds both of Feast's services to a server with wire.Codec.
+func Register(server grpc.ServiceRegistrar, lookups Lookups) {
+	s := &service{lookups: lookups}
+	server.RegisterService(&servingDesc, s)
+	server.RegisterService(&serverDesc, s)
+}
+
+// The generated descriptions, with handlers that decode and encode by hand.
+var (
+	servingDesc = describe(pb.ServingService_ServiceDesc)
+	serverDesc  = describe(serverpb.GrpcFeatureServer_ServiceDesc)
+)
+
+func describe(desc grpc.ServiceDesc) grpc.ServiceDesc {
+	desc.HandlerType = (*handler)(nil)
+	methods := desc.Methods
+	desc.Methods = make([]grpc.MethodDesc, 0, len(methods))
+	for _, m := range methods {
+		switch m.MethodName {
+		case "GetOnlineFeatures":
+			m.Handler = handleGetOnlineFeatures("/" + desc.ServiceName + "/" + m.MethodName)
+		case "GetFeastServingInfo":
+			m.Handler = handleGetFeastServingInfo
+		}
+		desc.Methods = append(desc.Methods, m)
+	}
+	return desc
+}
+
+type handler interface {
+	getOnlineFeatures(ctx context.Context, req *request) (*wire.Reply, error)
+}
+
+func handleGetOnlineFeatures(method string) grpc.MethodHandler {
+	return func(
+		srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor,
+	) (any, error) {
+		in := requests.Get().(*request)
+		defer in.release()
+		if err := decode(in); err != nil {
+			return nil, err
+		}
+		call := func(ctx context.Context, req any) (any, error) {
+			return srv.(handler).getOnlineFeatures(ctx, req.(*request))
+		}
+		if interceptor == nil {
+			return call(ctx, in)
+		}
+		return interceptor(ctx, in, &grpc.UnaryServerInfo{Server: srv, FullMethod: method}, call)
+	}
+}
+
+func handleGetFeastServingInfo(
+	srv any, ctx context.Context, decode func(any) error, interceptor grpc.UnaryServerInterceptor, //nolint:revive // gRPC's order
+) (any, error) {
+	in := new(pb.GetFeastServingInfoRequest)
+	if err := decode(in); err != nil {
+		return nil, err
+	}
+	call := func(context.Context, any) (any, error) {
+		return &pb.GetFeastServingInfoResponse{Version: version}, nil
+	}
+	if interceptor == nil {
+		return call(ctx, in)
+	}
+	return interceptor(ctx, in, &grpc.UnaryServerInfo{
+		Server: srv, FullMethod: pb.ServingService_GetFeastServingInfo_FullMethodName,
+	}, call)
+}
+
+type service struct{ lookups Lookups }
+
+func (s *service) getOnlineFeatures(ctx context.Context, req *request) (*wire.Reply, error) {
+	answer, err := lookUp(ctx, s.lookups, req)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Release()
+	e := encoders.Get().(*encoder)
+	defer e.release()
+	return wire.EncodeFunc(func(dst []byte) []byte { return e.appendResponse(dst, req, answer) }), nil
+}
+
+// lookUp answers a decoded request.
+func lookUp(ctx context.Context, lookups Lookups, req *request) (*serving.Answer, error) {
+	if req.err != nil {
+		return nil, req.err
+	}
+	answer, err := lookups.Lookup(ctx, &req.lookup)
+	if err != nil {
+		return nil, inFeastsWords(err)
+	}
+	return answer, nil
+}
+
+// inFeastsWords names the field at fault as Feast's request has it.
+func inFeastsWords(err error) error {
+	var p *problem.Error
+	if !errors.As(err, &p) {
+		return err
+	}
+	renamed := *p
+	switch rest, isKey := strings.CutPrefix(p.Field, "keys"); {
+	case isKey:
+		renamed.Field = "entities" + rest
+	case p.Field == "service":
+		renamed.Field = "feature_service"
+	default:
+		return err
+	}
+	return &renamed
+}
+
+// Handler answers POST /get-online-features as Feast's Python server does. Bodies of more than maxBody bytes are refused.
+// fail answers with an error.
+func Handler(lookups Lookups, maxBody int64, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			http.Error(w, "the method of "+r.URL.Path+" is POST", http.StatusMethodNotAllowed)
+			return
+		}
+		req := requests.Get().(*request)
+		defer req.release()
+		if req.readJSON(w, r, maxBody); req.err != nil {
+			fail(w, r, req.err)
+			return
+		}
+		answer, err := lookUp(r.Context(), lookups, req)
+		if err != nil {
+			fail(w, r, err)
+			return
+		}
+		e := encoders.Get().(*encoder)
+		defer e.release()
+		e.body = e.appendJSON(e.body[:0], req, answer)
+		answer.Release()
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(e.body) // the client may have gone
+	})
+}

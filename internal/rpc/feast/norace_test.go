@@ -1,0 +1,5 @@
+//go:build !race
+
+package feast
+
+const raceEnabled = false
