@@ -23,11 +23,22 @@ type Cluster struct {
 // StartCluster starts a cluster that ends with the test: a number of primaries, and with replicas one for each.
 func StartCluster(t testing.TB, primaries int, replicas bool) *Cluster {
 	t.Helper()
+	return startCluster(t, Redis{}, primaries, replicas)
+}
+
+// StartClusterVersion starts a cluster of one of Versions; root is the repository's folder.
+func StartClusterVersion(t testing.TB, root, version string, primaries int) *Cluster {
+	t.Helper()
+	return startCluster(t, Redis{binary: versionPath(t, root, version)}, primaries, false)
+}
+
+func startCluster(t testing.TB, like Redis, primaries int, replicas bool) *Cluster {
+	t.Helper()
 	c := &Cluster{}
 	for range primaries {
-		c.Primaries = append(c.Primaries, StartNode(t))
+		c.Primaries = append(c.Primaries, startNode(t, like))
 		if replicas {
-			c.Replicas = append(c.Replicas, StartNode(t))
+			c.Replicas = append(c.Replicas, startNode(t, like))
 		}
 	}
 	clients := make([]*redis.Client, primaries)
@@ -36,7 +47,11 @@ func StartCluster(t testing.TB, primaries int, replicas bool) *Cluster {
 		defer clients[i].Close()
 		must(t, clients[i].Do(t.Context(), "cluster", "set-config-epoch", i+1).Err())
 		from, to := i*slots/primaries, (i+1)*slots/primaries-1
-		must(t, clients[i].ClusterAddSlotsRange(t.Context(), from, to).Err())
+		share := make([]int, 0, to-from+1)
+		for slot := from; slot <= to; slot++ {
+			share = append(share, slot)
+		}
+		must(t, clients[i].ClusterAddSlots(t.Context(), share...).Err())
 		c.IDs = append(c.IDs, nodeID(t, clients[i]))
 	}
 	all := append(append([]*Redis{}, c.Primaries...), c.Replicas...)
@@ -74,8 +89,19 @@ func StartCluster(t testing.TB, primaries int, replicas bool) *Cluster {
 // StartNode starts a node that is in no cluster yet.
 func StartNode(t testing.TB) *Redis {
 	t.Helper()
-	return StartRedisServer(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--dir", t.TempDir(),
-		"--cluster-allow-replica-migration", "no", "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0")
+	return startNode(t, Redis{})
+}
+
+func startNode(t testing.TB, like Redis) *Redis {
+	t.Helper()
+	like.args = []string{
+		"--cluster-enabled", "yes", "--cluster-node-timeout", "15000", "--dir", t.TempDir(),
+		"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0",
+	}
+	if like.binary == "" { // 6.2 does not know it
+		like.args = append(like.args, "--cluster-allow-replica-migration", "no")
+	}
+	return startRedis(t, like)
 }
 
 // Meet introduces a node to another one's cluster.

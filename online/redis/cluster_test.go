@@ -40,7 +40,10 @@ func claimedURL(t testing.TB, url string) *redis.Store {
 
 // TestConformanceCluster runs the suite on a cluster, as a user who may do no more than the documentation says.
 func TestConformanceCluster(t *testing.T) {
-	cluster := onlinetest.StartCluster(t, 3, false)
+	conformanceCluster(t, onlinetest.StartCluster(t, 3, false))
+}
+
+func conformanceCluster(t *testing.T, cluster *onlinetest.Cluster) {
 	for _, node := range cluster.Primaries {
 		addUser(t, node.Client(t))
 	}
