@@ -56,7 +56,7 @@ func startCluster(t testing.TB, like Redis, primaries int, replicas bool) *Clust
 	}
 	all := append(append([]*Redis{}, c.Primaries...), c.Replicas...)
 	for _, node := range all[1:] {
-		Meet(t, c.Primaries[0], node)
+		meet(t, c.Primaries[0], node)
 	}
 	for i, node := range c.Replicas {
 		client := node.Client(t)
@@ -104,8 +104,24 @@ func startNode(t testing.TB, like Redis) *Redis {
 	return startRedis(t, like)
 }
 
-// Meet introduces a node to another one's cluster.
-func Meet(t testing.TB, known, node *Redis) {
+// Join adds a node without slots to the cluster, and waits until all know it.
+func (c *Cluster) Join(t testing.TB, node *Redis) {
+	t.Helper()
+	all := append(append([]*Redis{node}, c.Primaries...), c.Replicas...)
+	for _, known := range all[1:] {
+		meet(t, known, node)
+	}
+	for _, one := range all {
+		client := one.Client(t)
+		defer client.Close()
+		Until(t, "all nodes know each other", func() bool {
+			return strings.Count(client.ClusterNodes(t.Context()).Val(), " connected") == len(all)
+		})
+	}
+}
+
+// meet introduces a node to another one's cluster.
+func meet(t testing.TB, known, node *Redis) {
 	t.Helper()
 	host, port, _ := strings.Cut(node.Addr, ":")
 	client := known.Client(t)

@@ -156,11 +156,7 @@ func TestSlotMoves(t *testing.T) {
 	cluster := onlinetest.StartCluster(t, 2, false)
 	first, second := cluster.Primaries[0], cluster.Primaries[1]
 	fresh := onlinetest.StartNode(t)
-	onlinetest.Meet(t, first, fresh)
-	client := fresh.Client(t)
-	onlinetest.Until(t, "the new node is known", func() bool {
-		return strings.Count(client.ClusterNodes(t.Context()).Val(), " connected") == 3
-	})
+	cluster.Join(t, fresh)
 	s := claimedURL(t, cluster.URL)
 	create(t, s, gen)
 	const slot, neighbour = 130, 131
