@@ -240,18 +240,9 @@ func TestScanWhileMoving(t *testing.T) {
 	cluster := onlinetest.StartCluster(t, 2, false)
 	s := claimedURL(t, cluster.URL)
 	create(t, s, gen)
-	nodes := cluster.Primaries
+	slotOfNode := map[*onlinetest.Redis]uint16{cluster.Primaries[0]: 0, cluster.Primaries[1]: 16384 / 2}
+	nodes := slices.Clone(cluster.Primaries) // in the order of a scan
 	slices.SortFunc(nodes, func(a, b *onlinetest.Redis) int { return strings.Compare(a.Addr, b.Addr) })
-	slotOfNode := map[*onlinetest.Redis]uint16{cluster.Primaries[0]: 0, cluster.Primaries[1]: 0}
-	for _, node := range nodes {
-		client := node.Client(t)
-		ranges := client.ClusterSlots(t.Context()).Val()
-		for _, r := range ranges {
-			if r.Nodes[0].Addr == node.Addr {
-				slotOfNode[node] = uint16(r.Start)
-			}
-		}
-	}
 	early, late := keysOf(gen, slotOfNode[nodes[0]], 3), keysOf(gen, slotOfNode[nodes[1]], 3)
 	write(t, s, gen, entriesOf(append(early, late...), 1)...)
 	moved := false
