@@ -77,7 +77,7 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 	n.ops = materialize.New(materialize.Config{
 		State: ops, Online: store, RegistryID: id, StoreName: p.storeName(), Files: p.Files,
 		Snapshot: n.follow.current, Changed: n.follow.poke, NextRun: n.nextRun, By: identity(), Logger: logger,
-		Limits: p.ParquetLimits(),
+		Limits: p.ParquetLimits(), BatchRows: p.batchRows(),
 	})
 	n.follow.ops = n.ops
 	if err := n.follow.refresh(ctx); err != nil {

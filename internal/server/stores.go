@@ -38,6 +38,17 @@ func (p *Project) embeddedDir() string {
 	return path
 }
 
+// clusterBatch is how many rows a batch for a cluster has: rows of one slot travel together, and a cluster has 16,384.
+const clusterBatch = 1 << 16
+
+// batchRows is how many rows a batch has, 0 for the default.
+func (p *Project) batchRows() int {
+	if u, _ := redisurl.Parse(p.Config.Online); u != nil && u.Kind == redisurl.Cluster {
+		return clusterBatch
+	}
+	return 0
+}
+
 // openOnline opens the project's online store. Unavailable where it does not answer, or, embedded, where another
 // process holds it.
 func (p *Project) openOnline(logger *slog.Logger) (online.Store, error) {

@@ -23,11 +23,22 @@ type Cluster struct {
 // StartCluster starts a cluster that ends with the test: a number of primaries, and with replicas one for each.
 func StartCluster(t testing.TB, primaries int, replicas bool) *Cluster {
 	t.Helper()
+	return startCluster(t, Redis{}, primaries, replicas)
+}
+
+// StartClusterVersion starts a cluster of one of Versions; root is the repository's folder.
+func StartClusterVersion(t testing.TB, root, version string, primaries int) *Cluster {
+	t.Helper()
+	return startCluster(t, Redis{binary: versionPath(t, root, version)}, primaries, false)
+}
+
+func startCluster(t testing.TB, like Redis, primaries int, replicas bool) *Cluster {
+	t.Helper()
 	c := &Cluster{}
 	for range primaries {
-		c.Primaries = append(c.Primaries, StartNode(t))
+		c.Primaries = append(c.Primaries, startNode(t, like))
 		if replicas {
-			c.Replicas = append(c.Replicas, StartNode(t))
+			c.Replicas = append(c.Replicas, startNode(t, like))
 		}
 	}
 	clients := make([]*redis.Client, primaries)
@@ -36,12 +47,16 @@ func StartCluster(t testing.TB, primaries int, replicas bool) *Cluster {
 		defer clients[i].Close()
 		must(t, clients[i].Do(t.Context(), "cluster", "set-config-epoch", i+1).Err())
 		from, to := i*slots/primaries, (i+1)*slots/primaries-1
-		must(t, clients[i].ClusterAddSlotsRange(t.Context(), from, to).Err())
+		share := make([]int, 0, to-from+1)
+		for slot := from; slot <= to; slot++ {
+			share = append(share, slot)
+		}
+		must(t, clients[i].ClusterAddSlots(t.Context(), share...).Err())
 		c.IDs = append(c.IDs, nodeID(t, clients[i]))
 	}
 	all := append(append([]*Redis{}, c.Primaries...), c.Replicas...)
 	for _, node := range all[1:] {
-		Meet(t, c.Primaries[0], node)
+		meet(t, c.Primaries[0], node)
 	}
 	for i, node := range c.Replicas {
 		client := node.Client(t)
@@ -74,12 +89,39 @@ func StartCluster(t testing.TB, primaries int, replicas bool) *Cluster {
 // StartNode starts a node that is in no cluster yet.
 func StartNode(t testing.TB) *Redis {
 	t.Helper()
-	return StartRedisServer(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--dir", t.TempDir(),
-		"--cluster-allow-replica-migration", "no", "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0")
+	return startNode(t, Redis{})
 }
 
-// Meet introduces a node to another one's cluster.
-func Meet(t testing.TB, known, node *Redis) {
+func startNode(t testing.TB, like Redis) *Redis {
+	t.Helper()
+	like.args = []string{
+		"--cluster-enabled", "yes", "--cluster-node-timeout", "15000", "--dir", t.TempDir(),
+		"--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0",
+	}
+	if like.binary == "" { // 6.2 does not know it
+		like.args = append(like.args, "--cluster-allow-replica-migration", "no")
+	}
+	return startRedis(t, like)
+}
+
+// Join adds a node without slots to the cluster, and waits until all know it.
+func (c *Cluster) Join(t testing.TB, node *Redis) {
+	t.Helper()
+	all := append(append([]*Redis{node}, c.Primaries...), c.Replicas...)
+	for _, known := range all[1:] {
+		meet(t, known, node)
+	}
+	for _, one := range all {
+		client := one.Client(t)
+		defer client.Close()
+		Until(t, "all nodes know each other", func() bool {
+			return strings.Count(client.ClusterNodes(t.Context()).Val(), " connected") == len(all)
+		})
+	}
+}
+
+// meet introduces a node to another one's cluster.
+func meet(t testing.TB, known, node *Redis) {
 	t.Helper()
 	host, port, _ := strings.Cut(node.Addr, ":")
 	client := known.Client(t)

@@ -51,11 +51,16 @@ var Versions = []string{"redis-6.2", "valkey-9.1"}
 // StartRedisVersion starts one of Versions; root is the repository's folder.
 func StartRedisVersion(t testing.TB, root, version string) *Redis {
 	t.Helper()
+	return startRedis(t, Redis{binary: versionPath(t, root, version)})
+}
+
+func versionPath(t testing.TB, root, version string) string {
+	t.Helper()
 	path := filepath.Join(root, ".cache", "redis-versions", version)
 	if _, err := os.Stat(path); err != nil {
 		t.Fatalf("no %s: run ./scripts/test once, which installs it in .cache/redis-versions (%v)", version, err)
 	}
-	return startRedis(t, Redis{binary: path})
+	return path
 }
 
 // StartRedisInLocale starts a server whose Lua orders strings as en_US does, not as bytes.

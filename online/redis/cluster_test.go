@@ -40,7 +40,10 @@ func claimedURL(t testing.TB, url string) *redis.Store {
 
 // TestConformanceCluster runs the suite on a cluster, as a user who may do no more than the documentation says.
 func TestConformanceCluster(t *testing.T) {
-	cluster := onlinetest.StartCluster(t, 3, false)
+	conformanceCluster(t, onlinetest.StartCluster(t, 3, false))
+}
+
+func conformanceCluster(t *testing.T, cluster *onlinetest.Cluster) {
 	for _, node := range cluster.Primaries {
 		addUser(t, node.Client(t))
 	}
@@ -153,11 +156,7 @@ func TestSlotMoves(t *testing.T) {
 	cluster := onlinetest.StartCluster(t, 2, false)
 	first, second := cluster.Primaries[0], cluster.Primaries[1]
 	fresh := onlinetest.StartNode(t)
-	onlinetest.Meet(t, first, fresh)
-	client := fresh.Client(t)
-	onlinetest.Until(t, "the new node is known", func() bool {
-		return strings.Count(client.ClusterNodes(t.Context()).Val(), " connected") == 3
-	})
+	cluster.Join(t, fresh)
 	s := claimedURL(t, cluster.URL)
 	create(t, s, gen)
 	const slot, neighbour = 130, 131
@@ -241,18 +240,9 @@ func TestScanWhileMoving(t *testing.T) {
 	cluster := onlinetest.StartCluster(t, 2, false)
 	s := claimedURL(t, cluster.URL)
 	create(t, s, gen)
-	nodes := cluster.Primaries
+	slotOfNode := map[*onlinetest.Redis]uint16{cluster.Primaries[0]: 0, cluster.Primaries[1]: 16384 / 2}
+	nodes := slices.Clone(cluster.Primaries) // in the order of a scan
 	slices.SortFunc(nodes, func(a, b *onlinetest.Redis) int { return strings.Compare(a.Addr, b.Addr) })
-	slotOfNode := map[*onlinetest.Redis]uint16{cluster.Primaries[0]: 0, cluster.Primaries[1]: 0}
-	for _, node := range nodes {
-		client := node.Client(t)
-		ranges := client.ClusterSlots(t.Context()).Val()
-		for _, r := range ranges {
-			if r.Nodes[0].Addr == node.Addr {
-				slotOfNode[node] = uint16(r.Start)
-			}
-		}
-	}
 	early, late := keysOf(gen, slotOfNode[nodes[0]], 3), keysOf(gen, slotOfNode[nodes[1]], 3)
 	write(t, s, gen, entriesOf(append(early, late...), 1)...)
 	moved := false

@@ -103,8 +103,10 @@ func TestRefusals(t *testing.T) {
 		{"keys", "redis://other:CANARY@" + plain.Addr, problem.Precondition, []string{"NOPERM", "key", "~provender:p1"}},
 		{"unknown authority", "rediss://:CANARY@" + encrypted.Addr, problem.Precondition, []string{"TLS", "unknown authority", "tls_ca"}},
 		{"no certificate", "rediss://:CANARY@" + encrypted.Addr + "?tls_ca=ca.pem", 0, []string{"cert"}},
-		{"another name", "rediss://:CANARY@" + encrypted.Addr + "?tls_ca=ca.pem&tls_cert=cert.pem&tls_key=key.pem&tls_server_name=x.test",
-			problem.Precondition, []string{"redis.test", "tls_server_name"}},
+		{
+			"another name", "rediss://:CANARY@" + encrypted.Addr + "?tls_ca=ca.pem&tls_cert=cert.pem&tls_key=key.pem&tls_server_name=x.test",
+			problem.Precondition, []string{"redis.test", "tls_server_name"},
+		},
 		{"TLS with a server without", "rediss://:CANARY@" + plain.Addr + "?tls_ca=ca.pem&dial_timeout=50ms", problem.Unavailable, []string{"redis:// for rediss://"}},
 		{"no such file", "rediss://:CANARY@" + plain.Addr + "?tls_ca=nosuch.pem", problem.Invalid, []string{"tls_ca", "nosuch.pem", "project folder"}},
 		{"an empty file", "rediss://:CANARY@" + plain.Addr + "?tls_ca=empty.pem", problem.Invalid, []string{"no certificate in PEM"}},
@@ -143,5 +145,27 @@ func TestRefusals(t *testing.T) {
 	}
 	if list := encrypted.Client(t).ClientList(t.Context()).Val(); !strings.Contains(list, "name=provender ") {
 		t.Errorf("clients: %s", list)
+	}
+}
+
+// TestDocumentedRights: the rights of the how-to are those that the tests' users have.
+func TestDocumentedRights(t *testing.T) {
+	page, err := os.ReadFile(filepath.Join("..", "..", "docs", "how-to", "redis.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "ACL SETUSER ")
+	rest, _, _ = strings.Cut(rest, "```")
+	var documented []string
+	for _, word := range strings.Fields(rest) {
+		if strings.HasPrefix(word, "+") {
+			documented = append(documented, word)
+		}
+	}
+	want := slices.Clone(redis.Rights)
+	slices.Sort(want)
+	slices.Sort(documented)
+	if !slices.Equal(documented, want) {
+		t.Errorf("documented %v\nwant %v", documented, want)
 	}
 }

@@ -52,10 +52,12 @@ func TestConformanceTLS(t *testing.T) {
 func TestConformanceVersions(t *testing.T) {
 	for _, version := range onlinetest.Versions {
 		t.Run(version, func(t *testing.T) {
-			server := onlinetest.StartRedisVersion(t, filepath.Join("..", ".."), version)
+			root := filepath.Join("..", "..")
+			server := onlinetest.StartRedisVersion(t, root, version)
 			addUser(t, server.Client(t))
 			conformance(t, server, "redis://app:canary@"+server.Addr, redis.Options{})
 			wantCheck(t, advice(t, "redis://app:canary@"+server.Addr, "registry")["memory"], checkup.OK, "-value is 64")
+			t.Run("Cluster", func(t *testing.T) { conformanceCluster(t, onlinetest.StartClusterVersion(t, root, version, 2)) })
 		})
 	}
 }

@@ -22,6 +22,10 @@ var writeScript = newScript(writeSource)
 const (
 	rowsPerCall  = 100 // a script holds the server for about 0.2 ms
 	callsPerPipe = 64  // and this many go out before their answers are read
+
+	// slotWindow is how many rows of a cluster are sorted by slot before they are cut into calls: the more, the longer
+	// the calls.
+	slotWindow = 1 << 17
 )
 
 var winNames = [...]string{online.WinNewest: "newest", online.WinEqual: "equal", online.WinAlways: "always"}
@@ -38,9 +42,13 @@ func (s *Store) Write(ctx context.Context, gen online.Generation, entries []onli
 	if err := s.mustExist(ctx, o, gen.ID); err != nil {
 		return done, err
 	}
+	window := rowsPerCall * callsPerPipe
+	if s.cluster != nil {
+		window = slotWindow
+	}
 	for rest := entries; len(rest) > 0; {
-		n := min(len(rest), rowsPerCall*callsPerPipe)
-		result, err := s.writePipe(ctx, o, gen, rest[:n], win)
+		n := min(len(rest), window)
+		result, err := s.writeWindow(ctx, o, gen, rest[:n], win)
 		done.Add(result)
 		if err != nil {
 			return done, err
@@ -53,11 +61,33 @@ func (s *Store) Write(ctx context.Context, gen online.Generation, entries []onli
 	return done, err
 }
 
-// writePipe writes up to one pipeline of entries. Repeating a call is harmless, so all of them may be tried twice.
-func (s *Store) writePipe(ctx context.Context, o *owner, gen online.Generation, entries []online.Entry, win online.Win) (done online.WriteResult, err error) {
+// writeWindow writes entries, one pipeline after the other.
+func (s *Store) writeWindow(ctx context.Context, o *owner, gen online.Generation, entries []online.Entry, win online.Win) (done online.WriteResult, err error) {
 	args := newWriteArgs(o, gen, entries, win)
-	calls := args.calls(s.cluster != nil)
 	var failed error
+	for rest := args.calls(s.cluster != nil); len(rest) > 0; {
+		n, rows := 0, 0
+		for n < len(rest) && rows < rowsPerCall*callsPerPipe {
+			rows += len(rest[n].rows)
+			n++
+		}
+		result, bad, err := s.writePipe(ctx, args, rest[:n])
+		done.Add(result)
+		if err != nil {
+			return done, s.failure(ctx, "write rows", err)
+		}
+		if bad != "" && failed == nil {
+			failed = problem.New(problem.Precondition,
+				"online store: the key %q of Redis at %s is not a hash: something else writes under our prefix %s", bad, s.name, o.prefix)
+		}
+		rest = rest[n:]
+	}
+	return done, failed
+}
+
+// writePipe makes calls in one pipeline, and some again where slots move; repeating one is harmless. bad is a key that is
+// no hash, "" where there is none.
+func (s *Store) writePipe(ctx context.Context, args *writeArgs, calls []writeCall) (done online.WriteResult, bad string, err error) {
 	for try := 0; len(calls) > 0; try++ {
 		sent := make([][]any, len(calls))
 		for i, c := range calls {
@@ -70,10 +100,8 @@ func (s *Store) writePipe(ctx context.Context, o *owner, gen online.Generation, 
 			case err == nil && len(result) >= 2:
 				done.Written += result[0]
 				done.Older += result[1]
-				if len(result) > 2 && failed == nil {
-					failed = problem.New(problem.Precondition,
-						"online store: the key %q of Redis at %s is not a hash: something else writes under our prefix %s",
-						args.keys[c.rows[result[2]-1]], s.name, o.prefix)
+				if len(result) > 2 && bad == "" {
+					bad = args.keys[c.rows[result[2]-1]]
 				}
 			case isRedirect(err) && try < moveTries:
 				// The slot is moving, and the keys of the call are on both sides: one by one they are found. What shared the
@@ -82,14 +110,14 @@ func (s *Store) writePipe(ctx context.Context, o *owner, gen online.Generation, 
 					again = append(again, writeCall{c.rows[row : row+1]})
 				}
 			case err == nil:
-				return done, s.failure(ctx, "write rows", errProtocol)
+				return done, bad, errProtocol
 			default:
-				return done, s.failure(ctx, "write rows", err)
+				return done, bad, err
 			}
 		}
 		calls = again
 	}
-	return done, failed
+	return done, bad, nil
 }
 
 // moveTries is how often calls are tried again, one by one, because slots move.
