@@ -1,9 +1,10 @@
 package embedded
 
 import (
-	"bytes"
 	"errors"
+	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -18,12 +19,15 @@ const (
 	benchViews    = 5
 )
 
-// benchRows returns one entry per entity, in random order, with rows of 64 bytes.
+// benchRows returns one entry per entity, in random order, with rows of 64 bytes that do not compress.
 func benchRows(event int64) []online.Entry {
+	rnd := rand.NewChaCha8([32]byte{byte(event)})
 	entries := make([]online.Entry, benchEntities)
 	for i, k := range rand.Perm(benchEntities) {
 		stored := onlinetest.At(event, int64(k)).Row()
-		entries[i] = online.Entry{Key: onlinetest.Key(int64(k) * 7919), Row: append(stored, bytes.Repeat([]byte{byte(k)}, 64-len(stored))...)}
+		padded := append(stored, make([]byte, 64-len(stored))...)
+		_, _ = rnd.Read(padded[len(stored):])
+		entries[i] = online.Entry{Key: onlinetest.Key(int64(k) * 7919), Row: padded}
 	}
 	return entries
 }
@@ -52,28 +56,57 @@ func writeAll(b *testing.B, s *Store, id online.GenerationID, entries []online.E
 	}
 }
 
-// BenchmarkRead reads 100 random entities, of 1 and of 5 views.
+// BenchmarkRead reads 100 random entities, of 1 and of 5 views, by one and by 16 callers: from the row cache, and, where
+// it has no room, from blocks of files.
 func BenchmarkRead(b *testing.B) {
 	s := benchStore(b)
 	for id := range online.GenerationID(benchViews) {
 		writeAll(b, s, id, benchRows(1))
 	}
-	for _, bench := range []struct {
-		name string
-		ids  []online.GenerationID
-	}{{"100x1", []online.GenerationID{2}}, {"100x5", []online.GenerationID{0, 1, 2, 3, 4}}} {
-		b.Run(bench.name, func(b *testing.B) {
-			group := []online.Group{{Keyspace: 1, Generations: bench.ids, Keys: make([][]byte, 100)}}
-			var rows online.Rows
-			b.ReportAllocs()
-			for b.Loop() {
-				for i := range group[0].Keys {
-					group[0].Keys[i] = row.AppendInt64Key(group[0].Keys[i][:0], rand.Int64N(benchEntities)*7919)
-				}
-				if err := s.Read(b.Context(), group, &rows); err != nil {
-					b.Fatal(err)
-				}
+	if err := s.db.Flush(); err != nil {
+		b.Fatal(err)
+	}
+	if err := s.db.Compact(b.Context(), []byte{0}, []byte{255}, true); err != nil {
+		b.Fatal(err)
+	}
+	all := []online.GenerationID{0, 1, 2, 3, 4}
+	read := func(b *testing.B, ids []online.GenerationID) func() {
+		group := []online.Group{{Keyspace: 1, Generations: ids, Keys: make([][]byte, 100)}}
+		var rows online.Rows
+		return func() {
+			for i := range group[0].Keys {
+				group[0].Keys[i] = row.AppendInt64Key(group[0].Keys[i][:0], rand.Int64N(benchEntities)*7919)
 			}
+			if err := s.Read(b.Context(), group, &rows); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	for _, source := range []struct {
+		name  string
+		bytes int64
+	}{{"Rows", defaultCacheBytes / 2}, {"Blocks", 0}} {
+		s.rows = newRowCache(source.bytes)
+		warm := read(b, all)
+		for range 10_000 {
+			warm()
+		}
+		for _, ids := range [][]online.GenerationID{all[2:3], all} {
+			b.Run(fmt.Sprintf("%s/100x%d", source.name, len(ids)), func(b *testing.B) {
+				b.ReportAllocs()
+				for once := read(b, ids); b.Loop(); {
+					once()
+				}
+			})
+		}
+		b.Run(source.name+"/100x5/16callers", func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism(16 / runtime.GOMAXPROCS(0))
+			b.RunParallel(func(pb *testing.PB) {
+				for once := read(b, all); pb.Next(); {
+					once()
+				}
+			})
 		})
 	}
 }

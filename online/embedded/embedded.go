@@ -25,17 +25,20 @@ import (
 
 // Options are settings of a store. The zero value means the defaults.
 type Options struct {
-	CacheBytes int64        // memory for blocks of rows; default 128 MiB, of which some holds what is not yet in files
+	CacheBytes int64        // memory, half of it for rows as they were asked for, half for blocks of files; default 256 MiB
 	DropRate   int          // rows per second that DropGeneration removes; default 200,000
 	Logger     *slog.Logger // default slog.Default
 	fs         vfs.FS       // tests inject faults
 }
 
 const (
-	defaultCacheBytes = 128 << 20
+	defaultCacheBytes = 256 << 20
 	defaultDropRate   = 200_000
 	memTableBytes     = 16 << 20 // Pebble takes memtables out of the cache
 	bloomBits         = 10
+	// Small blocks hold little beside what a lookup wants, and are searched sooner; a large index is one search, not two.
+	blockBytes      = 2 << 10
+	indexBlockBytes = 256 << 10
 )
 
 // Store implements online.Store. Safe for concurrent use.
@@ -43,8 +46,9 @@ type Store struct {
 	db   *pebble.DB
 	lock *pebble.Lock
 	opts Options
+	rows *rowCache
 
-	shards [shardCount]sync.Mutex // by key: a row is compared and replaced under its shard
+	shards [shardCount]sync.Mutex // by entity: a row is compared and replaced under its shard
 	marks  sync.RWMutex           // held exclusively while a generation's marker goes
 	failed atomic.Pointer[error]  // the first failed commit: nothing is written after it
 
@@ -84,7 +88,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &Store{db: db, lock: lock, opts: opts}, nil
+	return &Store{db: db, lock: lock, opts: opts, rows: newRowCache(opts.CacheBytes / 2)}, nil
 }
 
 func lockFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
@@ -105,7 +109,7 @@ func lockFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
 }
 
 func openDB(dir string, lock *pebble.Lock, opts Options) (*pebble.DB, error) {
-	cache := pebble.NewCache(opts.CacheBytes)
+	cache := pebble.NewCache(opts.CacheBytes - opts.CacheBytes/2)
 	defer cache.Unref() // the database keeps its own reference
 	o := &pebble.Options{
 		Cache:              cache,
@@ -119,6 +123,8 @@ func openDB(dir string, lock *pebble.Lock, opts Options) (*pebble.DB, error) {
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
 		o.Levels[i].FilterType = pebble.TableFilter
+		o.Levels[i].BlockSize = blockBytes
+		o.Levels[i].IndexBlockSize = indexBlockBytes
 	}
 	db, err := pebble.Open(dir, o)
 	if err != nil {

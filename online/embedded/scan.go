@@ -22,27 +22,28 @@ func (s *Store) DropGeneration(ctx context.Context, gen online.Generation) error
 	if err := s.deleteMarker(gen.ID); err != nil {
 		return fmt.Errorf("drop generation %d: %w", gen.ID, err)
 	}
-	batch, n := s.db.NewBatch(), 0
+	batch := s.db.NewBatch()
+	var changed []uint64
 	next := time.Now()
 	flush := func() error {
-		if err := s.commit(batch); err != nil {
+		if err := s.commitRows(batch, changed); err != nil {
 			return err
 		}
-		next = next.Add(time.Duration(n) * time.Second / time.Duration(s.opts.DropRate))
-		batch, n = s.db.NewBatch(), 0
+		next = next.Add(time.Duration(len(changed)) * time.Second / time.Duration(s.opts.DropRate))
+		batch, changed = s.db.NewBatch(), changed[:0]
 		return waitUntil(ctx, next)
 	}
-	err := s.eachRow(ctx, gen, func(key, _, _ []byte) error {
+	err := s.eachRow(ctx, gen, func(key, entity, _ []byte) error {
 		if err := batch.Delete(key, nil); err != nil {
 			return err
 		}
-		if n++; n < dropBatch {
+		if changed = append(changed, hashOf(gen.Keyspace, entity)); len(changed) < dropBatch {
 			return nil
 		}
 		return flush()
 	})
-	if err == nil && n > 0 {
-		err = s.commit(batch)
+	if err == nil && len(changed) > 0 {
+		err = s.commitRows(batch, changed)
 	}
 	if err != nil {
 		return fmt.Errorf("drop generation %d: %w", gen.ID, err)
