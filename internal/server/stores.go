@@ -9,6 +9,7 @@ import (
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/embedded"
 	"github.com/provender-dev/provender/online/redis"
+	"github.com/provender-dev/provender/registry/definition"
 )
 
 const embeddedScheme = "embedded://"
@@ -19,24 +20,25 @@ func (p *Project) isEmbedded() bool { return strings.HasPrefix(p.Config.Online, 
 // storeName is the address of the project's online store: scheme, host and path, without user, password and options.
 func (p *Project) storeName() string {
 	scheme, rest, _ := strings.Cut(p.Config.Online, "://")
-	if scheme == "embedded" {
-		return p.Config.Online
-	}
 	rest, _, _ = strings.Cut(rest, "?")
+	if scheme == "embedded" {
+		return embeddedScheme + rest
+	}
 	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
 }
 
 // openOnline opens the project's online store. Unavailable where it does not answer, or, embedded, where another
 // process holds it.
 func (p *Project) openOnline(logger *slog.Logger) (online.Store, error) {
-	scheme, rest, _ := strings.Cut(p.Config.Online, "://")
+	scheme, _, _ := strings.Cut(p.Config.Online, "://")
 	switch scheme {
 	case "embedded":
-		path := filepath.FromSlash(rest)
+		store, _ := definition.ParseEmbedded(p.Config.Online) // LoadConfig has told its problems
+		path := filepath.FromSlash(store.Path)
 		if !filepath.IsAbs(path) {
 			path = filepath.Join(p.Dir, path)
 		}
-		return embedded.Open(path, embedded.Options{Logger: logger})
+		return embedded.Open(path, embedded.Options{CacheBytes: store.Cache, MaxBytes: store.MaxSize, Logger: logger})
 	case "redis", "rediss":
 		return redis.Open(p.Config.Online, redis.Options{Logger: logger})
 	default:

@@ -3,8 +3,10 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math/rand/v2"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -19,11 +21,11 @@ const (
 	benchViews    = 5
 )
 
-// benchRows returns one entry per entity, in random order, with rows of 64 bytes that do not compress.
-func benchRows(event int64) []online.Entry {
+// benchRows returns entries of n entities, in random order, with rows of 64 bytes that do not compress.
+func benchRows(event int64, n int) []online.Entry {
 	rnd := rand.NewChaCha8([32]byte{byte(event)})
-	entries := make([]online.Entry, benchEntities)
-	for i, k := range rand.Perm(benchEntities) {
+	entries := make([]online.Entry, n)
+	for i, k := range rand.Perm(n) {
 		stored := onlinetest.At(event, int64(k)).Row()
 		padded := append(stored, make([]byte, 64-len(stored))...)
 		_, _ = rnd.Read(padded[len(stored):])
@@ -46,13 +48,14 @@ func benchStore(b *testing.B) *Store {
 	return s
 }
 
+// batches cuts entries as a run does.
+func batches(entries []online.Entry) iter.Seq[[]online.Entry] { return slices.Chunk(entries, 10_000) }
+
 func writeAll(b *testing.B, s *Store, id online.GenerationID, entries []online.Entry) {
-	for rest := entries; len(rest) > 0; {
-		n := min(len(rest), 10_000)
-		if _, err := s.Write(b.Context(), online.Generation{ID: id, Keyspace: 1}, rest[:n], online.WinNewest); err != nil {
+	for part := range batches(entries) {
+		if _, err := s.Write(b.Context(), online.Generation{ID: id, Keyspace: 1}, part, online.WinNewest); err != nil {
 			b.Fatal(err)
 		}
-		rest = rest[n:]
 	}
 }
 
@@ -61,7 +64,7 @@ func writeAll(b *testing.B, s *Store, id online.GenerationID, entries []online.E
 func BenchmarkRead(b *testing.B) {
 	s := benchStore(b)
 	for id := range online.GenerationID(benchViews) {
-		writeAll(b, s, id, benchRows(1))
+		writeAll(b, s, id, benchRows(1, benchEntities))
 	}
 	if err := s.db.Flush(); err != nil {
 		b.Fatal(err)
@@ -118,8 +121,8 @@ func BenchmarkWrite(b *testing.B) {
 	}
 	b.Run("Store", func(b *testing.B) {
 		s := benchStore(b)
-		entries := [...][]online.Entry{benchRows(1), benchRows(2)}
-		writeAll(b, s, 0, benchRows(0))
+		entries := [...][]online.Entry{benchRows(1, benchEntities), benchRows(2, benchEntities)}
+		writeAll(b, s, 0, benchRows(0, benchEntities))
 		for i := 0; b.Loop(); i++ {
 			writeAll(b, s, online.GenerationID(i%benchViews), entries[i/benchViews%2])
 		}
@@ -127,8 +130,8 @@ func BenchmarkWrite(b *testing.B) {
 	})
 	b.Run("Bare", func(b *testing.B) {
 		s := benchStore(b)
-		entries := [...][]online.Entry{benchRows(1), benchRows(2)}
-		writeAll(b, s, 0, benchRows(0))
+		entries := [...][]online.Entry{benchRows(1, benchEntities), benchRows(2, benchEntities)}
+		writeAll(b, s, 0, benchRows(0, benchEntities))
 		for i := 0; b.Loop(); i++ {
 			bareLoad(b, s.db, online.GenerationID(i%benchViews), entries[i/benchViews%2])
 		}
@@ -138,10 +141,9 @@ func BenchmarkWrite(b *testing.B) {
 
 func bareLoad(b *testing.B, db *pebble.DB, id online.GenerationID, entries []online.Entry) {
 	var key []byte
-	for rest := entries; len(rest) > 0; {
-		n := min(len(rest), 10_000)
+	for part := range batches(entries) {
 		batch := db.NewBatch()
-		for _, e := range rest[:n] {
+		for _, e := range part {
 			key = appendOrdered(appendEntity(appendKeyspace(key[:0], 1), e.Key), uint64(id))
 			stored, closer, err := db.Get(key)
 			wins := errors.Is(err, pebble.ErrNotFound) || err == nil && row.Compare(e.Row, stored) > 0
@@ -157,6 +159,5 @@ func bareLoad(b *testing.B, db *pebble.DB, id online.GenerationID, entries []onl
 		if err := batch.Commit(pebble.Sync); err != nil {
 			b.Fatal(err)
 		}
-		rest = rest[n:]
 	}
 }

@@ -4,6 +4,7 @@ package embedded
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -26,9 +27,14 @@ import (
 // Options are settings of a store. The zero value means the defaults.
 type Options struct {
 	CacheBytes int64        // memory, half of it for rows as they were asked for, half for blocks of files; default 256 MiB
+	MaxBytes   int64        // on disk, above which rows are refused; 0: none
 	DropRate   int          // rows per second that DropGeneration removes; default 200,000
 	Logger     *slog.Logger // default slog.Default
-	fs         vfs.FS       // tests inject faults
+
+	// Of tests alone: faults, what they wait for, and a small table in memory, so that little data makes many files.
+	fs       vfs.FS
+	events   *pebble.EventListener
+	memTable uint64
 }
 
 const (
@@ -47,6 +53,7 @@ type Store struct {
 	lock *pebble.Lock
 	opts Options
 	rows *rowCache
+	room room
 
 	shards [shardCount]sync.Mutex // by entity: a row is compared and replaced under its shard
 	marks  sync.RWMutex           // held exclusively while a generation's marker goes
@@ -67,9 +74,8 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.DropRate <= 0 {
 		opts.DropRate = defaultDropRate
 	}
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
-	}
+	opts.Logger = cmp.Or(opts.Logger, slog.Default())
+	opts.memTable = cmp.Or(opts.memTable, memTableBytes)
 	if opts.fs == nil {
 		opts.fs = vfs.Default
 	}
@@ -88,7 +94,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &Store{db: db, lock: lock, opts: opts, rows: newRowCache(opts.CacheBytes / 2)}, nil
+	return &Store{db: db, lock: lock, opts: opts, rows: newRowCache(opts.CacheBytes / 2), room: room{most: opts.MaxBytes}}, nil
 }
 
 func lockFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
@@ -115,9 +121,10 @@ func openDB(dir string, lock *pebble.Lock, opts Options) (*pebble.DB, error) {
 		Cache:              cache,
 		FS:                 opts.fs,
 		Lock:               lock,
-		MemTableSize:       memTableBytes,
+		MemTableSize:       opts.memTable,
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             logger{opts.Logger},
+		EventListener:      opts.events,
 	}
 	o.EnsureDefaults()
 	for i := range o.Levels {

@@ -13,7 +13,7 @@ import (
 // dropBatch is how many rows DropGeneration removes at a time.
 const dropBatch = 2048
 
-// DropGeneration removes marker first, then rows, at Options.DropRate.
+// DropGeneration removes marker first, then rows, at Options.DropRate, and gives their place on disk back.
 func (s *Store) DropGeneration(ctx context.Context, gen online.Generation) error {
 	if err := s.begin(ctx); err != nil {
 		return err
@@ -24,6 +24,7 @@ func (s *Store) DropGeneration(ctx context.Context, gen online.Generation) error
 	}
 	batch := s.db.NewBatch()
 	var changed []uint64
+	dropped := false
 	next := time.Now()
 	flush := func() error {
 		if err := s.commitRows(batch, changed); err != nil {
@@ -34,6 +35,7 @@ func (s *Store) DropGeneration(ctx context.Context, gen online.Generation) error
 		return waitUntil(ctx, next)
 	}
 	err := s.eachRow(ctx, gen, func(key, entity, _ []byte) error {
+		dropped = true
 		if err := batch.Delete(key, nil); err != nil {
 			return err
 		}
@@ -44,6 +46,11 @@ func (s *Store) DropGeneration(ctx context.Context, gen online.Generation) error
 	})
 	if err == nil && len(changed) > 0 {
 		err = s.commitRows(batch, changed)
+	}
+	if err == nil && dropped {
+		// By itself Pebble does it once so much more was written.
+		keyspace := appendKeyspace(nil, gen.Keyspace)
+		err = s.db.Compact(ctx, keyspace, successor(keyspace), false)
 	}
 	if err != nil {
 		return fmt.Errorf("drop generation %d: %w", gen.ID, err)

@@ -129,6 +129,9 @@ func wins(win online.Win, next, current []byte) bool {
 
 func (w *writer) commit() error {
 	if w.batch != nil {
+		if err := w.s.room.take(w.s.db, w.batch.Len()); err != nil {
+			return err
+		}
 		if err := w.s.commitRows(w.batch, w.changed); err != nil {
 			return err
 		}
