@@ -22,7 +22,7 @@ func watched(t *testing.T, opts Options) (_ *Store, shrinksTo func(most uint64))
 		default:
 		}
 	}
-	opts.events = &pebble.EventListener{
+	opts.events = pebble.EventListener{
 		CompactionEnd: func(pebble.CompactionInfo) { changed() },
 		TableDeleted:  func(pebble.TableDeleteInfo) { changed() },
 	}

@@ -33,7 +33,7 @@ type Options struct {
 
 	// Of tests alone: faults, what they wait for, and a small table in memory, so that little data makes many files.
 	fs       vfs.FS
-	events   *pebble.EventListener
+	events   pebble.EventListener
 	memTable uint64
 }
 
@@ -114,7 +114,12 @@ func lockFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
 	}
 }
 
-func openDB(dir string, lock *pebble.Lock, opts Options) (*pebble.DB, error) {
+func openDB(dir string, lock *pebble.Lock, opts Options) (_ *pebble.DB, err error) {
+	defer func() {
+		if f := recovered(recover()); f != nil {
+			err = fmt.Errorf("open online store %s: %w", dir, f)
+		}
+	}()
 	cache := pebble.NewCache(opts.CacheBytes - opts.CacheBytes/2)
 	defer cache.Unref() // the database keeps its own reference
 	o := &pebble.Options{
@@ -124,7 +129,11 @@ func openDB(dir string, lock *pebble.Lock, opts Options) (*pebble.DB, error) {
 		MemTableSize:       opts.memTable,
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             logger{opts.Logger},
-		EventListener:      opts.events,
+		EventListener:      &opts.events,
+	}
+	// A damaged file fails the reads that meet it; Pebble would end the process.
+	o.EventListener.DataCorruption = func(info pebble.DataCorruptionInfo) {
+		opts.Logger.Error("online store: damaged file", "details", info.String())
 	}
 	o.EnsureDefaults()
 	for i := range o.Levels {

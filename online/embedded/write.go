@@ -206,12 +206,8 @@ func (s *Store) commit(batch *pebble.Batch) (err error) {
 		return *failed
 	}
 	defer func() {
-		if r := recover(); r != nil {
-			f, ours := r.(fatal)
-			if !ours {
-				panic(r)
-			}
-			err = errors.New(f.message)
+		if f := recovered(recover()); f != nil {
+			err = f
 		}
 		if err != nil {
 			var p error = problem.New(problem.Unavailable,
