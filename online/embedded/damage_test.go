@@ -64,7 +64,8 @@ func TestDamagedFiles(t *testing.T) {
 	rnd := testenv.Rand(t)
 	whole := t.TempDir()
 	fillForDamage(t, whole)
-	paths, err := filepath.Glob(filepath.Join(whole, "*"))
+	// Not the manifest: Pebble takes damage there for the end of an interrupted write, and what follows for not written.
+	paths, err := filepath.Glob(filepath.Join(whole, "*.*"))
 	if err != nil {
 		t.Fatal(err)
 	}
