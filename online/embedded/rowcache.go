@@ -155,7 +155,8 @@ func (s *cacheShard) put(hash uint64, read rowsOf, version uint64) {
 	} else {
 		at = s.oldest(hash)
 	}
-	b := append(s.buf[:0], 0, 0, 0, 0)
+	b := s.buf[:0]
+	b = append(b, 0, 0, 0, 0) // its length
 	b = append(b, read.prefix...)
 	for i, f := range read.order {
 		id := read.ids[f]
