@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/dustin/go-humanize"
 
@@ -18,7 +16,6 @@ import (
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/online"
-	"github.com/provender-dev/provender/online/embedded"
 )
 
 // Doctor looks at what the project needs, and at how it is set up. It changes nothing of it, but a registry that is not
@@ -105,7 +102,7 @@ func (p *Project) doctorEmbedded(ctx context.Context, logger *slog.Logger) []che
 		c.Text += "; a process holds it and answers for it: " + p.holder()
 		return []checkup.Check{c}
 	}
-	store, err := embedded.Open(dir, embedded.Options{Logger: logger})
+	store, err := p.openOnline(logger)
 	switch {
 	case err == nil:
 		err = store.Close()
@@ -123,9 +120,8 @@ func (p *Project) doctorEmbedded(ctx context.Context, logger *slog.Logger) []che
 
 // holder names the process that holds the embedded store: a server has left its addresses, a command has not.
 func (p *Project) holder() string {
-	var at Addresses
-	raw, err := os.ReadFile(filepath.Join(p.Dir, stateFolder, addressFile))
-	if err != nil || json.Unmarshal(raw, &at) != nil || syscall.Kill(at.PID, 0) != nil {
+	at, running := p.addresses()
+	if !running {
 		return "a command"
 	}
 	return fmt.Sprintf("the server at %s, process %d", at.GRPC, at.PID)

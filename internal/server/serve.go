@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -49,9 +50,7 @@ func Serve(ctx context.Context, p *Project, opts ServeOptions) (err error) {
 	var n *node
 	err = whileHeld(ctx, func() error {
 		if p.isEmbedded() && p.held(ctx) {
-			err := problem.New(problem.Conflict, "another process serves project %s", p.Config.Project)
-			err.Suggestion = "stop it, or use it: commands in this folder find it by themselves"
-			return err
+			return p.heldByOther()
 		}
 		n, err = openNode(ctx, p, opts.Now, opts.Logger)
 		return err
@@ -68,6 +67,30 @@ func Serve(ctx context.Context, p *Project, opts ServeOptions) (err error) {
 	defer s.forget()
 	return s.run(ctx)
 }
+
+// heldByOther tells who has the embedded store: a server, which stays, or a command, which may be done soon.
+func (p *Project) heldByOther() error {
+	if at, running := p.addresses(); running {
+		err := problem.New(problem.Conflict, "another process serves project %s: process %d, gRPC on %s, HTTP on %s",
+			p.Config.Project, at.PID, at.GRPC, at.HTTP)
+		err.Suggestion = "stop it, or use it: commands in this folder find it by themselves"
+		return err
+	}
+	err := problem.New(problem.Unavailable, "a command holds the online store of project %s", p.Config.Project)
+	err.Suggestion = "start the server when it is done"
+	return err
+}
+
+// addresses returns where the project's server listens, false where none runs.
+func (p *Project) addresses() (at Addresses, running bool) {
+	raw, err := os.ReadFile(p.addressFile())
+	if err != nil || json.Unmarshal(raw, &at) != nil || at.PID <= 0 {
+		return Addresses{}, false
+	}
+	return at, !errors.Is(syscall.Kill(at.PID, 0), syscall.ESRCH)
+}
+
+func (p *Project) addressFile() string { return filepath.Join(p.Dir, stateFolder, "serve.json") }
 
 // server is a node with everything that runs beside it.
 type server struct {
@@ -126,18 +149,13 @@ func (s *server) listen(ctx context.Context) (err error) {
 	return nil
 }
 
-// addressFile is in the state folder.
-const addressFile = "serve.json"
-
-func (s *server) addressFile() string { return filepath.Join(s.project.Dir, stateFolder, addressFile) }
-
 // remember writes the addresses where scripts find them.
 func (s *server) remember() error {
 	raw, err := json.Marshal(s.addresses)
 	if err != nil {
 		return fmt.Errorf("write addresses: %w", err)
 	}
-	path := s.addressFile()
+	path := s.project.addressFile()
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("write addresses: %w", err)
 	}
@@ -152,10 +170,10 @@ func (s *server) remember() error {
 
 // forget removes the addresses, unless another server has written its own since.
 func (s *server) forget() {
-	raw, err := os.ReadFile(s.addressFile())
+	raw, err := os.ReadFile(s.project.addressFile())
 	var written Addresses
 	if err == nil && json.Unmarshal(raw, &written) == nil && written == s.addresses {
-		_ = os.Remove(s.addressFile())
+		_ = os.Remove(s.project.addressFile())
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/embedded"
 	"github.com/provender-dev/provender/online/redis"
+	"github.com/provender-dev/provender/registry/definition"
 )
 
 const embeddedScheme = "embedded://"
@@ -19,7 +20,7 @@ func (p *Project) isEmbedded() bool { return strings.HasPrefix(p.Config.Online, 
 // storeName is the address of the project's online store, without user, password and parameters.
 func (p *Project) storeName() string {
 	if p.isEmbedded() {
-		return p.Config.Online
+		return embeddedScheme + p.embeddedURL().Path
 	}
 	u, problems := redisurl.Parse(p.Config.Online)
 	if len(problems) > 0 {
@@ -29,9 +30,15 @@ func (p *Project) storeName() string {
 	return u.Name()
 }
 
+// embeddedURL is what the project says of its embedded store.
+func (p *Project) embeddedURL() definition.Embedded {
+	store, _ := definition.ParseEmbedded(p.Config.Online) // LoadConfig has told its problems
+	return store
+}
+
 // embeddedDir is the folder of the project's embedded store.
 func (p *Project) embeddedDir() string {
-	path := filepath.FromSlash(strings.TrimPrefix(p.Config.Online, embeddedScheme))
+	path := filepath.FromSlash(p.embeddedURL().Path)
 	if !filepath.IsAbs(path) {
 		path = filepath.Join(p.Dir, path)
 	}
@@ -53,7 +60,8 @@ func (p *Project) batchRows() int {
 // process holds it.
 func (p *Project) openOnline(logger *slog.Logger) (online.Store, error) {
 	if p.isEmbedded() {
-		return embedded.Open(p.embeddedDir(), embedded.Options{Logger: logger})
+		store := p.embeddedURL()
+		return embedded.Open(p.embeddedDir(), embedded.Options{CacheBytes: store.Cache, MaxBytes: store.MaxSize, Logger: logger})
 	}
 	return redis.Open(p.Config.Online, redis.Options{Dir: p.Dir, Logger: logger})
 }

@@ -4,6 +4,7 @@ package embedded
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
@@ -25,17 +26,25 @@ import (
 
 // Options are settings of a store. The zero value means the defaults.
 type Options struct {
-	CacheBytes int64        // memory for blocks of rows; default 128 MiB, of which some holds what is not yet in files
+	CacheBytes int64        // memory, half of it for rows as they were asked for, half for blocks of files; default 256 MiB
+	MaxBytes   int64        // on disk, above which rows are refused; 0: none
 	DropRate   int          // rows per second that DropGeneration removes; default 200,000
 	Logger     *slog.Logger // default slog.Default
-	fs         vfs.FS       // tests inject faults
+
+	// Of tests alone: faults, what they wait for, and a small table in memory, so that little data makes many files.
+	fs       vfs.FS
+	events   pebble.EventListener
+	memTable uint64
 }
 
 const (
-	defaultCacheBytes = 128 << 20
+	defaultCacheBytes = 256 << 20
 	defaultDropRate   = 200_000
 	memTableBytes     = 16 << 20 // Pebble takes memtables out of the cache
 	bloomBits         = 10
+	// Small blocks hold little beside what a lookup wants, and are searched sooner; a large index is one search, not two.
+	blockBytes      = 2 << 10
+	indexBlockBytes = 256 << 10
 )
 
 // Store implements online.Store. Safe for concurrent use.
@@ -43,8 +52,10 @@ type Store struct {
 	db   *pebble.DB
 	lock *pebble.Lock
 	opts Options
+	rows *rowCache
+	room room
 
-	shards [shardCount]sync.Mutex // by key: a row is compared and replaced under its shard
+	shards [shardCount]sync.Mutex // by entity: a row is compared and replaced under its shard
 	marks  sync.RWMutex           // held exclusively while a generation's marker goes
 	failed atomic.Pointer[error]  // the first failed commit: nothing is written after it
 
@@ -63,9 +74,8 @@ func Open(dir string, opts Options) (*Store, error) {
 	if opts.DropRate <= 0 {
 		opts.DropRate = defaultDropRate
 	}
-	if opts.Logger == nil {
-		opts.Logger = slog.Default()
-	}
+	opts.Logger = cmp.Or(opts.Logger, slog.Default())
+	opts.memTable = cmp.Or(opts.memTable, memTableBytes)
 	if opts.fs == nil {
 		opts.fs = vfs.Default
 	}
@@ -84,7 +94,7 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &Store{db: db, lock: lock, opts: opts}, nil
+	return &Store{db: db, lock: lock, opts: opts, rows: newRowCache(opts.CacheBytes / 2), room: room{most: opts.MaxBytes}}, nil
 }
 
 func lockFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
@@ -104,21 +114,33 @@ func lockFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
 	}
 }
 
-func openDB(dir string, lock *pebble.Lock, opts Options) (*pebble.DB, error) {
-	cache := pebble.NewCache(opts.CacheBytes)
+func openDB(dir string, lock *pebble.Lock, opts Options) (_ *pebble.DB, err error) {
+	defer func() {
+		if f := recovered(recover()); f != nil {
+			err = fmt.Errorf("open online store %s: %w", dir, f)
+		}
+	}()
+	cache := pebble.NewCache(opts.CacheBytes - opts.CacheBytes/2)
 	defer cache.Unref() // the database keeps its own reference
 	o := &pebble.Options{
 		Cache:              cache,
 		FS:                 opts.fs,
 		Lock:               lock,
-		MemTableSize:       memTableBytes,
+		MemTableSize:       opts.memTable,
 		FormatMajorVersion: pebble.FormatNewest,
 		Logger:             logger{opts.Logger},
+		EventListener:      &opts.events,
+	}
+	// A damaged file fails the reads that meet it; Pebble would end the process.
+	o.EventListener.DataCorruption = func(info pebble.DataCorruptionInfo) {
+		opts.Logger.Error("online store: damaged file", "details", info.String())
 	}
 	o.EnsureDefaults()
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
 		o.Levels[i].FilterType = pebble.TableFilter
+		o.Levels[i].BlockSize = blockBytes
+		o.Levels[i].IndexBlockSize = indexBlockBytes
 	}
 	db, err := pebble.Open(dir, o)
 	if err != nil {

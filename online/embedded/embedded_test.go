@@ -31,11 +31,24 @@ func TestConformance(t *testing.T) {
 			},
 			LoseAll: func(t *testing.T) {
 				must(t, s.db.DeleteRange([]byte{0}, []byte{255}, pebble.Sync))
+				s.rows.clear()
 			},
 			Overwrite: func(t *testing.T, gen online.Generation, key, stored []byte) {
 				k := appendOrdered(appendEntity(appendKeyspace(nil, gen.Keyspace), key), uint64(gen.ID))
 				must(t, s.db.Set(k, stored, pebble.Sync))
+				s.rows.clear()
 			},
 		}
 	})
+}
+
+// clear forgets everything.
+func (c *rowCache) clear() {
+	for i := range c.shards {
+		s := &c.shards[i]
+		s.mu.Lock()
+		s.version++
+		clear(s.slots)
+		s.mu.Unlock()
+	}
 }

@@ -13,7 +13,8 @@ import (
 	"github.com/provender-dev/provender/online"
 )
 
-// Read fills out from one iterator: one seek per key, its generations side by side.
+// Read answers from the row cache. What is not there comes from one iterator: one seek per key, its generations side by
+// side.
 func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Rows) error {
 	if err := s.begin(ctx); err != nil {
 		return err
@@ -26,27 +27,15 @@ func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Row
 	if out.Scratch == nil {
 		out.Scratch = make([]byte, 0, 1024) // so that no cell cut from it is nil
 	}
-	it, err := s.db.NewIter(nil)
-	if err != nil {
-		return fmt.Errorf("read the online store: %w", err)
-	}
 	r := readers.Get().(*reader)
-	defer readers.Put(r)
-	r.it, r.out = it, out
-	for g := range groups {
-		if err = r.group(ctx, g, &groups[g]); err != nil {
-			break
-		}
-	}
-	r.it, r.out = nil, nil
-	if closeErr := it.Close(); err == nil {
-		err = closeErr
-	}
-	if err != nil {
+	defer r.release()
+	r.rows, r.groups, r.out = s.rows, groups, out
+	r.cached()
+	if err := r.stored(ctx, s.db); err != nil {
 		return fmt.Errorf("read the online store: %w", err)
 	}
-	// Rows go after their marker, so a marker seen now was there when the iterator looked.
-	for _, id := range r.absent {
+	// Rows go after their marker, so a marker seen now was there when its rows were looked for.
+	for _, id := range r.absent() {
 		if err := s.checkMarker(id); err != nil {
 			return err
 		}
@@ -57,55 +46,119 @@ func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Row
 // readers keeps the memory of calls to Read.
 var readers = sync.Pool{New: func() any { return new(reader) }}
 
+// pooledMisses bounds the memory that a reader keeps.
+const pooledMisses = 16 << 10
+
 type reader struct {
-	it  *pebble.Iterator
-	out *online.Rows
+	rows   *rowCache
+	groups []online.Group
+	out    *online.Rows
+	it     *pebble.Iterator
 
 	key    []byte
-	order  []int                 // positions of a group's generations, by id
-	absent []online.GenerationID // generations of which a row is absent
+	order  []int // per group, the positions of its generations, by id
+	misses []miss
+	gone   []online.GenerationID
 }
 
-func (r *reader) group(ctx context.Context, g int, group *online.Group) error {
-	if g == 0 {
-		r.absent = r.absent[:0]
+// miss is an entity that the cache does not have.
+type miss struct {
+	group, key int
+	order      int // where the group's part of reader.order begins
+	hash       uint64
+	version    uint64
+}
+
+func (r *reader) release() {
+	r.rows, r.groups, r.out = nil, nil, nil
+	r.order, r.misses, r.gone = r.order[:0], r.misses[:0], r.gone[:0]
+	if cap(r.misses) <= pooledMisses {
+		readers.Put(r)
 	}
-	width := len(group.Generations)
-	if width == 0 {
+}
+
+// cached fills the cells that the cache has, and collects the misses.
+func (r *reader) cached() {
+	for g := range r.groups {
+		group, order := &r.groups[g], len(r.order)
+		for f := range group.Generations {
+			r.order = append(r.order, f)
+		}
+		slices.SortFunc(r.order[order:], func(a, b int) int {
+			return cmp.Compare(group.Generations[a], group.Generations[b])
+		})
+		r.key = appendKeyspace(r.key[:0], group.Keyspace)
+		keyspace := len(r.key)
+		for k, key := range group.Keys {
+			if key == nil {
+				continue
+			}
+			r.key = appendEntity(r.key[:keyspace], key)
+			m := miss{group: g, key: k, order: order, hash: hashOf(group.Keyspace, key)}
+			var found bool
+			if r.out.Scratch, m.version, found = r.rows.shard(m.hash).get(m.hash, r.want(m), r.out.Scratch); !found {
+				r.misses = append(r.misses, m)
+			}
+		}
+	}
+}
+
+// want is what is asked of an entity; r.key is its prefix.
+func (r *reader) want(m miss) rowsOf {
+	ids := r.groups[m.group].Generations
+	return rowsOf{
+		prefix: r.key,
+		ids:    ids,
+		order:  r.order[m.order:][:len(ids)],
+		cells:  r.out.Cells[r.out.Starts[m.group]+m.key*len(ids):][:len(ids)],
+	}
+}
+
+// stored reads the misses, near ones one after the other, and puts them into the cache.
+func (r *reader) stored(ctx context.Context, db *pebble.DB) (err error) {
+	if len(r.misses) == 0 {
 		return nil
 	}
-	r.order = r.order[:0]
-	for f := range group.Generations {
-		r.order = append(r.order, f)
-	}
-	slices.SortFunc(r.order, func(a, b int) int {
-		return cmp.Compare(group.Generations[a], group.Generations[b])
+	slices.SortFunc(r.misses, func(a, b miss) int {
+		x, y := &r.groups[a.group], &r.groups[b.group]
+		return cmp.Or(
+			cmp.Compare(x.Keyspace, y.Keyspace),
+			cmp.Compare(len(x.Keys[a.key]), len(y.Keys[b.key])),
+			bytes.Compare(x.Keys[a.key], y.Keys[b.key]),
+		)
 	})
-	r.key = appendKeyspace(r.key[:0], group.Keyspace)
-	keyspace := len(r.key)
-	for k, key := range group.Keys {
-		if key == nil {
-			continue
+	if r.it, err = db.NewIter(nil); err != nil {
+		return err
+	}
+	defer func() {
+		if closeErr := r.it.Close(); err == nil {
+			err = closeErr
 		}
-		if k&255 == 255 {
+		r.it = nil
+	}()
+	for i, m := range r.misses {
+		if i&255 == 255 {
 			if err := ctx.Err(); err != nil {
 				return err
 			}
 		}
-		r.key = appendEntity(r.key[:keyspace], key)
-		if err := r.entity(group.Generations, r.out.Cells[r.out.Starts[g]+k*width:][:width]); err != nil {
+		group := &r.groups[m.group]
+		r.key = appendEntity(appendKeyspace(r.key[:0], group.Keyspace), group.Keys[m.key])
+		want := r.want(m)
+		if err := r.entity(want); err != nil {
 			return err
 		}
+		r.rows.shard(m.hash).put(m.hash, want, m.version)
 	}
 	return nil
 }
 
-// entity fills the cells of one key; r.key is what its rows begin with.
-func (r *reader) entity(ids []online.GenerationID, cells [][]byte) error {
+// entity fills the cells of one entity; r.key is its prefix.
+func (r *reader) entity(want rowsOf) error {
 	prefix := len(r.key)
 	positioned := false
-	for _, f := range r.order {
-		r.key = appendOrdered(r.key[:prefix], uint64(ids[f]))
+	for _, f := range want.order {
+		r.key = appendOrdered(r.key[:prefix], uint64(want.ids[f]))
 		// The next row is where the iterator stands or one further, unless rows of other views lie between.
 		c := -1
 		if positioned {
@@ -121,10 +174,8 @@ func (r *reader) entity(ids []online.GenerationID, cells [][]byte) error {
 		if err := r.it.Error(); err != nil {
 			return err
 		}
+		want.cells[f] = nil // the cache may have filled it before it came to one that it lacks
 		if c != 0 {
-			if !slices.Contains(r.absent, ids[f]) {
-				r.absent = append(r.absent, ids[f])
-			}
 			continue
 		}
 		value, err := r.it.ValueAndErr()
@@ -133,9 +184,28 @@ func (r *reader) entity(ids []online.GenerationID, cells [][]byte) error {
 		}
 		start := len(r.out.Scratch)
 		r.out.Scratch = append(r.out.Scratch, value...)
-		cells[f] = r.out.Scratch[start:len(r.out.Scratch):len(r.out.Scratch)]
+		want.cells[f] = r.out.Scratch[start:len(r.out.Scratch):len(r.out.Scratch)]
 	}
 	return nil
+}
+
+// absent returns the generations of which a row is absent.
+func (r *reader) absent() []online.GenerationID {
+	for g := range r.groups {
+		group := &r.groups[g]
+		cells := r.out.Cells[r.out.Starts[g]:]
+		for k, key := range group.Keys {
+			if key == nil {
+				continue
+			}
+			for f, id := range group.Generations {
+				if cells[k*len(group.Generations)+f] == nil && !slices.Contains(r.gone, id) {
+					r.gone = append(r.gone, id)
+				}
+			}
+		}
+	}
+	return r.gone
 }
 
 // compare tells where the iterator stands against r.key: past the end is above.

@@ -13,7 +13,7 @@ import (
 // dropBatch is how many rows DropGeneration removes at a time.
 const dropBatch = 2048
 
-// DropGeneration removes marker first, then rows, at Options.DropRate.
+// DropGeneration removes marker first, then rows, at Options.DropRate, and gives their place on disk back.
 func (s *Store) DropGeneration(ctx context.Context, gen online.Generation) error {
 	if err := s.begin(ctx); err != nil {
 		return err
@@ -22,27 +22,35 @@ func (s *Store) DropGeneration(ctx context.Context, gen online.Generation) error
 	if err := s.deleteMarker(gen.ID); err != nil {
 		return fmt.Errorf("drop generation %d: %w", gen.ID, err)
 	}
-	batch, n := s.db.NewBatch(), 0
+	batch := s.db.NewBatch()
+	var changed []uint64
+	dropped := false
 	next := time.Now()
 	flush := func() error {
-		if err := s.commit(batch); err != nil {
+		if err := s.commitRows(batch, changed); err != nil {
 			return err
 		}
-		next = next.Add(time.Duration(n) * time.Second / time.Duration(s.opts.DropRate))
-		batch, n = s.db.NewBatch(), 0
+		next = next.Add(time.Duration(len(changed)) * time.Second / time.Duration(s.opts.DropRate))
+		batch, changed = s.db.NewBatch(), changed[:0]
 		return waitUntil(ctx, next)
 	}
-	err := s.eachRow(ctx, gen, func(key, _, _ []byte) error {
+	err := s.eachRow(ctx, gen, func(key, entity, _ []byte) error {
+		dropped = true
 		if err := batch.Delete(key, nil); err != nil {
 			return err
 		}
-		if n++; n < dropBatch {
+		if changed = append(changed, hashOf(gen.Keyspace, entity)); len(changed) < dropBatch {
 			return nil
 		}
 		return flush()
 	})
-	if err == nil && n > 0 {
-		err = s.commit(batch)
+	if err == nil && len(changed) > 0 {
+		err = s.commitRows(batch, changed)
+	}
+	if err == nil && dropped {
+		// By itself Pebble does it once so much more was written.
+		keyspace := appendKeyspace(nil, gen.Keyspace)
+		err = s.db.Compact(ctx, keyspace, successor(keyspace), false)
 	}
 	if err != nil {
 		return fmt.Errorf("drop generation %d: %w", gen.ID, err)

@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/zeebo/xxh3"
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/row"
@@ -39,7 +38,7 @@ func (s *Store) Write(ctx context.Context, gen online.Generation, entries []onli
 	var touched [shardCount]bool
 	for i := range entries {
 		order[i] = i
-		touched[shardOf(entries[i].Key)] = true
+		touched[shardOf(hashOf(gen.Keyspace, entries[i].Key))] = true
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return bytes.Compare(entries[a].Key, entries[b].Key) })
 	for i := range touched { // always upwards, or two writers could wait for each other
@@ -70,9 +69,6 @@ func (s *Store) Write(ctx context.Context, gen online.Generation, entries []onli
 	return w.done, nil
 }
 
-// shardOf returns which lock guards a key.
-func shardOf(key []byte) int { return int(xxh3.Hash(key) % shardCount) }
-
 type writer struct {
 	s        *Store
 	gen      online.Generation
@@ -81,6 +77,7 @@ type writer struct {
 
 	key     []byte
 	batch   *pebble.Batch
+	changed []uint64           // hashes of the batch's entities
 	pending online.WriteResult // what the batch will have done
 	done    online.WriteResult // what commits have done
 }
@@ -117,6 +114,7 @@ func (w *writer) put(entries []online.Entry, same []int) error {
 	if w.batch == nil {
 		w.batch = w.s.db.NewBatchWithSize(min(commitBytes, 256*len(entries)))
 	}
+	w.changed = append(w.changed, hashOf(w.gen.Keyspace, entries[same[0]].Key))
 	return w.batch.Set(w.key, current, nil)
 }
 
@@ -131,9 +129,13 @@ func wins(win online.Win, next, current []byte) bool {
 
 func (w *writer) commit() error {
 	if w.batch != nil {
-		if err := w.s.commit(w.batch); err != nil {
+		if err := w.s.room.take(w.s.db, w.batch.Len()); err != nil {
 			return err
 		}
+		if err := w.s.commitRows(w.batch, w.changed); err != nil {
+			return err
+		}
+		w.changed = w.changed[:0]
 		w.close()
 	}
 	w.done.Add(w.pending)
@@ -160,8 +162,10 @@ func (s *Store) Delete(ctx context.Context, gen online.Generation, keys [][]byte
 		return err
 	}
 	var touched [shardCount]bool
-	for _, key := range keys {
-		touched[shardOf(key)] = true
+	changed := make([]uint64, len(keys))
+	for i, key := range keys {
+		changed[i] = hashOf(gen.Keyspace, key)
+		touched[shardOf(changed[i])] = true
 	}
 	for i := range touched {
 		if touched[i] {
@@ -177,6 +181,13 @@ func (s *Store) Delete(ctx context.Context, gen online.Generation, keys [][]byte
 			return err
 		}
 	}
+	return s.commitRows(batch, changed)
+}
+
+// commitRows commits a batch that changes rows of the entities with these hashes.
+func (s *Store) commitRows(batch *pebble.Batch, changed []uint64) error {
+	s.rows.begin(changed)
+	defer s.rows.end(changed)
 	return s.commit(batch)
 }
 
@@ -195,12 +206,8 @@ func (s *Store) commit(batch *pebble.Batch) (err error) {
 		return *failed
 	}
 	defer func() {
-		if r := recover(); r != nil {
-			f, ours := r.(fatal)
-			if !ours {
-				panic(r)
-			}
-			err = errors.New(f.message)
+		if f := recovered(recover()); f != nil {
+			err = f
 		}
 		if err != nil {
 			var p error = problem.New(problem.Unavailable,

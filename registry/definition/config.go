@@ -281,6 +281,11 @@ func (e *expander) url(s setting, what string, schemes []string) string {
 		p.Hint = diag.Suggest(scheme, schemes)
 	case rest == "":
 		e.add(s.node, codeBadURL, "%s: nothing stands behind %s://", what, scheme)
+	case scheme == "embedded":
+		_, problems := ParseEmbedded(text)
+		for _, p := range problems {
+			e.add(s.node, codeBadURL, "%s: %s", what, p.Message).Hint = p.Hint
+		}
 	}
 	return text
 }

@@ -178,12 +178,21 @@ func (e *expander) limits(s map[string]setting) Limits {
 
 // parse reads a limit as it is written; one too large for an int64 comes out as the greatest.
 func (l *limit) parse(text string) (int64, bool) {
+	if l.count {
+		n, err := strconv.ParseInt(strings.TrimSpace(text), 10, 64)
+		return n, err == nil
+	}
+	return parseSize(text)
+}
+
+// parseSize reads a number of bytes, with or without a unit; one too large for an int64 comes out as the greatest.
+func parseSize(text string) (int64, bool) {
 	text = strings.TrimSpace(text)
 	if n, err := strconv.ParseInt(text, 10, 64); err == nil {
 		return n, true
 	}
 	// Without a unit a fraction is no number of bytes.
-	if l.count || strings.Contains(text, ",") || strings.Trim(text, "0123456789.") == "" {
+	if strings.Contains(text, ",") || strings.Trim(text, "0123456789.") == "" {
 		return 0, false
 	}
 	n, err := humanize.ParseBytes(text)
