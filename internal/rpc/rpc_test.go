@@ -11,14 +11,9 @@ import (
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/status"
 
-	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
-	"github.com/provender-dev/provender/online/serving"
-	pb "github.com/provender-dev/provender/proto/provender/v1"
-	"github.com/provender-dev/provender/registry"
 )
 
 func TestStatusOf(t *testing.T) {
@@ -83,49 +78,5 @@ func TestStatusText(t *testing.T) {
 	s := statusOf(&problem.Error{Code: problem.Invalid, Message: long, Field: long, Suggestion: long, RetryAfter: time.Hour}, nil)
 	if len(s.Message()) > maxMessage+4 || !utf8.ValidString(s.Message()) || s.Code() != codes.InvalidArgument || len(s.Details()) != 2 {
 		t.Errorf("%d bytes, %d details", len(s.Message()), len(s.Details()))
-	}
-}
-
-// answering returns one answer again and again.
-type answering struct{ *serving.Answer }
-
-func (a answering) Lookup(context.Context, *serving.Request) (*serving.Answer, error) {
-	return a.Answer, nil
-}
-
-// TestAllocations: what a reply allocates does not depend on the number of features.
-func TestAllocations(t *testing.T) {
-	if raceEnabled {
-		return // the race detector empties pools at random
-	}
-	var allocations []float64
-	for _, features := range []int{1, 200} {
-		a := &serving.Answer{Rows: 1, Views: []serving.ViewAnswer{{View: "v"}}}
-		for range features {
-			v := columnar.NewVector(columnar.Type{Kind: columnar.Int64, List: true}, 1)
-			v.Elem.AppendInt64(7)
-			v.EndList()
-			a.Names = append(a.Names, "f")
-			a.Columns = append(a.Columns, v)
-			a.Status = append(a.Status, []columnar.Status{columnar.Present})
-			a.Outputs = append(a.Outputs, registry.Output{})
-		}
-		service := &onlineService{lookups: answering{a}}
-		codec := releasing{encoding.GetCodecV2("proto")}
-		req := &pb.GetFeaturesRequest{Service: "s"}
-		allocations = append(allocations, testing.AllocsPerRun(200, func() {
-			r, err := service.getFeatures(t.Context(), req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			encoded, err := codec.Marshal(r)
-			if err != nil {
-				t.Fatal(err)
-			}
-			encoded.Free()
-		}))
-	}
-	if allocations[1] > allocations[0]+1 {
-		t.Errorf("%v allocations for 1 and 200 features", allocations)
 	}
 }

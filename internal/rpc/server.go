@@ -4,20 +4,31 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"runtime/debug"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/encoding"
-	_ "google.golang.org/grpc/encoding/proto" // the codec below wraps it
-	"google.golang.org/grpc/mem"
+
+	"github.com/provender-dev/provender/internal/rpc/wire"
+)
+
+const (
+	// streamWorkers, per CPU, take calls: a goroutine made for one call grows its stack anew in each.
+	streamWorkers = 32
+	// window is what a client may send ahead, per call and per connection. A fixed one saves the pings by which gRPC
+	// would measure it.
+	window = 1 << 20
 )
 
 // ServerOptions returns what a server of these services needs: errors become statuses, panics become INTERNAL and are
-// logged, and answers give their memory back once they are encoded. logger gets what callers are not shown.
+// logged. logger gets what callers are not shown.
 func ServerOptions(logger *slog.Logger) []grpc.ServerOption {
 	g := guard{logger}
 	return []grpc.ServerOption{
-		grpc.ForceServerCodecV2(releasing{encoding.GetCodecV2("proto")}),
+		grpc.ForceServerCodecV2(wire.Codec()),
+		grpc.NumStreamWorkers(uint32(streamWorkers * runtime.GOMAXPROCS(0))),
+		grpc.InitialWindowSize(window),
+		grpc.InitialConnWindowSize(window),
 		grpc.ChainUnaryInterceptor(g.unary),
 		grpc.ChainStreamInterceptor(g.stream),
 	}
@@ -39,13 +50,8 @@ func (g guard) unary(
 }
 
 func (g guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = &panicError{v, debug.Stack()}
-		}
-		err = g.convert(stream.Context(), info.FullMethod, err)
-	}()
-	return handler(srv, stream)
+	err = caught(func() error { return handler(srv, stream) })
+	return g.convert(stream.Context(), info.FullMethod, err)
 }
 
 func (g guard) convert(ctx context.Context, method string, err error) error {
@@ -61,6 +67,16 @@ func (g guard) convert(ctx context.Context, method string, err error) error {
 	}).Err()
 }
 
+// caught runs f. A panic is its error.
+func caught(f func() error) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{v, debug.Stack()}
+		}
+	}()
+	return f()
+}
+
 // panicError is a recovered panic.
 type panicError struct {
 	value any
@@ -68,14 +84,3 @@ type panicError struct {
 }
 
 func (e *panicError) Error() string { return fmt.Sprintf("panic: %v", e.value) }
-
-// releasing is gRPC's codec for messages, which also encodes replies and releases them after.
-type releasing struct{ encoding.CodecV2 }
-
-func (c releasing) Marshal(v any) (mem.BufferSlice, error) {
-	if r, ok := v.(*reply); ok {
-		defer r.release()
-		v = &r.message
-	}
-	return c.CodecV2.Marshal(v)
-}

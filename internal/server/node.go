@@ -64,6 +64,7 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 	limits := &p.Config.Limits
 	opts := serving.Options{
 		MaxEntities: int(limits.RequestEntities), MaxFeatures: int(limits.RequestFeatures), MaxStoredBytes: int(limits.RequestStored),
+		Logger: logger,
 	}
 	if !now.IsZero() {
 		opts.Now, opts.Fixed = func() time.Time { return now }, true

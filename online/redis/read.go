@@ -7,7 +7,6 @@ import (
 	"io"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
@@ -15,7 +14,8 @@ import (
 	"github.com/provender-dev/provender/online"
 )
 
-// Read fills out by one HMGET per key in one pipeline, and looks for markers only where a row is absent.
+// Read fills out by one HMGET per key in one pipeline, which reads that come at the same time share, and looks for
+// markers only where a row is absent.
 func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Rows) error {
 	o, err := s.begin(ctx)
 	if err != nil {
@@ -25,16 +25,23 @@ func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Row
 	if len(out.Cells) == 0 {
 		return nil
 	}
-	for try := 0; ; try++ {
-		err := s.readPipe(ctx, o, groups, out)
-		if err == nil {
-			break
+	c, _ := s.calls.Get().(*call)
+	if c == nil {
+		c = &call{seat: newSeat()}
+	}
+	if c.ask(o, groups, out.Scratch); c.commands > 0 {
+		left, err := s.reads.do(ctx, c)
+		if left {
+			out.Scratch = nil // what is still under way may yet write there
+			return s.failure(ctx, "read rows", err)
 		}
-		// A connection from the pool may have died unnoticed, with its server.
-		if try > 0 || !isBroken(err) {
+		if err != nil {
+			s.release(c)
 			return s.failure(ctx, "read rows", err)
 		}
 	}
+	out.Scratch = c.replies.b
+	s.release(c)
 	absent, err := parseReplies(groups, out)
 	if err != nil {
 		return s.failure(ctx, "read rows", err)
@@ -42,58 +49,114 @@ func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Row
 	return s.mustExist(ctx, o, absent...)
 }
 
-func isBroken(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+// call is one Read on its way: its commands, and the replies as they come.
+type call struct {
+	seat
+	commands int // of asked, in use
+	asked    []*command
+	keys     []byte
+	replies  replies
 }
 
-// readPipe asks for all groups and leaves the replies, as they came, in out.Scratch.
-func (s *Store) readPipe(ctx context.Context, o *owner, groups []online.Group, out *online.Rows) error {
-	var text strings.Builder
-	count, size, nargs := 0, 0, 0
+// command is one HMGET. Its arguments are kept from call to call; what changes are the key and, now and then, a field.
+type command struct {
+	key    string
+	fields []online.GenerationID // of args
+	args   []any
+	cmd    *redis.RawWriteToCmd
+}
+
+// A released call that holds more than this is not kept for the next.
+const maxPooledCommands = 4096
+
+// release keeps c for another Read.
+func (s *Store) release(c *call) {
+	c.replies.b = nil
+	if len(c.asked) <= maxPooledCommands {
+		s.calls.Put(c)
+	}
+}
+
+// ask makes the commands of a read whose replies go to buf.
+func (c *call) ask(o *owner, groups []online.Group, buf []byte) {
+	c.commands, c.keys, c.replies.b, c.err = 0, c.keys[:0], buf[:0], nil
 	for g := range groups {
+		space := o.keyspace(groups[g].Keyspace)
 		for _, key := range groups[g].Keys {
-			if key != nil && len(groups[g].Generations) > 0 {
-				count++
-				size += len(o.prefix) + 12 + len(key)
-				nargs += 2 + len(groups[g].Generations)
+			if key != nil {
+				c.keys = append(append(c.keys, space...), key...)
 			}
 		}
 	}
-	if count == 0 {
-		return nil
-	}
-	text.Grow(size) // never moved, so the keys cut from it stay
-	keys := make([]string, 0, count)
-	args := make([]any, 0, nargs)
-	buf := &replies{b: out.Scratch[:0]}
-	pipe := s.client.Pipeline()
+	keys := string(c.keys)
 	for g := range groups {
 		group := &groups[g]
-		if len(group.Generations) == 0 {
-			continue
-		}
-		space := o.keyspace(group.Keyspace)
-		fields := make([]any, len(group.Generations))
-		for f, id := range group.Generations {
-			fields[f] = field(id)
-		}
+		space := len(o.keyspace(group.Keyspace))
 		for _, key := range group.Keys {
 			if key == nil {
 				continue
 			}
-			at := text.Len()
-			text.WriteString(space)
-			text.Write(key)
-			keys = append(keys, text.String()[at:])
-			from := len(args)
-			args = append(args, "hmget", &keys[len(keys)-1])
-			args = append(args, fields...)
-			_ = pipe.Process(ctx, redis.NewRawWriteToCmd(ctx, buf, args[from:len(args):len(args)]...))
+			n := space + len(key)
+			if len(group.Generations) > 0 {
+				c.hmget(keys[:n], group.Generations)
+			}
+			keys = keys[n:]
 		}
 	}
-	_, err := pipe.Exec(ctx)
-	out.Scratch = buf.b
-	return err
+}
+
+// hmget adds a command.
+func (c *call) hmget(key string, fields []online.GenerationID) {
+	if c.commands == len(c.asked) {
+		c.asked = append(c.asked, new(command))
+	}
+	h := c.asked[c.commands]
+	c.commands++
+	h.key = key
+	if len(h.fields) != len(fields) {
+		h.args = append(h.args[:0], "hmget", &h.key)
+		for range fields {
+			h.args = append(h.args, nil)
+		}
+		h.fields = make([]online.GenerationID, len(fields))
+		for i := range h.fields {
+			h.fields[i] = fields[i] + 1 // another
+		}
+		h.cmd = redis.NewRawWriteToCmd(context.Background(), &c.replies, h.args...)
+	}
+	for i, id := range fields {
+		if h.fields[i] != id {
+			h.fields[i], h.args[2+i] = id, field(id)
+		}
+	}
+	h.cmd.SetErr(nil)
+}
+
+// exchange sends the commands of some reads in one pipeline, and takes their replies.
+func (s *Store) exchange(ctx context.Context, calls []*call) error {
+	for try := 0; ; try++ {
+		pipe := s.client.Pipeline()
+		for _, c := range calls {
+			c.replies.b = c.replies.b[:0]
+			for _, h := range c.asked[:c.commands] {
+				_ = pipe.Process(ctx, h.cmd)
+			}
+		}
+		_, err := pipe.Exec(ctx)
+		// A connection from the pool may have died unnoticed, with its server.
+		if err == nil || try > 0 || !isBroken(err) {
+			return err
+		}
+		for _, c := range calls {
+			for _, h := range c.asked[:c.commands] {
+				h.cmd.SetErr(nil)
+			}
+		}
+	}
+}
+
+func isBroken(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // replies collects raw replies.

@@ -61,6 +61,8 @@ type Store struct {
 	name   string // of the server, for messages
 	opts   Options
 
+	reads  sharer
+	calls  sync.Pool             // of *call
 	owner  atomic.Pointer[owner] // nil before Claim
 	closed atomic.Bool
 }
@@ -77,7 +79,9 @@ func Open(url string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{client: client, name: name, opts: opts}, nil
+	s := &Store{client: client, name: name, opts: opts}
+	s.reads.exec, s.reads.wait = s.exchange, opts.PoolTimeout
+	return s, nil
 }
 
 // connect is the one place that knows of the kinds of server.
@@ -337,8 +341,8 @@ func (s *Store) failure(ctx context.Context, op string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case ctx.Err() != nil:
-		return fmt.Errorf("online store: %s: %w", op, ctx.Err())
+	case ended(ctx) != nil:
+		return fmt.Errorf("online store: %s: %w", op, ended(ctx))
 	case errors.Is(err, redis.ErrClosed):
 		return online.ErrClosed
 	}
@@ -358,6 +362,15 @@ func (s *Store) failure(ctx context.Context, op string, err error) error {
 		p.Message = fmt.Sprintf("online store: %s: Redis at %s: %v", op, s.name, err)
 	}
 	return p
+}
+
+// ended returns why ctx has ended, nil where it has not. A connection's deadline may pass a moment before the context's
+// own timer tells.
+func ended(ctx context.Context) error {
+	if at, ok := ctx.Deadline(); ok && !time.Now().Before(at) {
+		return context.DeadlineExceeded
+	}
+	return ctx.Err()
 }
 
 // isReply reports whether err is an answer of the server's.

@@ -1,7 +1,10 @@
 package serving
 
 import (
+	"bytes"
+	"hash/maphash"
 	"math"
+	"math/bits"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/row"
@@ -30,7 +33,10 @@ type scratch struct {
 	events   []int64              // of all reads
 	keyCols  []*columnar.Vector   // of the key being encoded
 	keyData  []byte               // of all keys
-	keyEnds  []int                // per key plan and row; -1 for no key
+	keySpans []span               // per key plan, its distinct keys in keyData
+	keyFirst []int                // per key plan, where its keys begin in keySpans and keys
+	keyRows  []int32              // per key plan and row, which of its plan's keys
+	table    []int32              // of the key plan being encoded: positions of keys by hash, from 1
 	keys     [][]byte
 	groups   []online.Group
 	rows     online.Rows
@@ -68,68 +74,122 @@ func (p *plan) allocate() *Answer {
 	return a
 }
 
-// appendGroups encodes the keys of every row, once per distinct binding, and appends the groups to read.
+// span is where a key lies; null is a row without a key.
+type span struct {
+	start, end int
+	null       bool
+}
+
+// keySeed keeps requests from choosing keys that collide.
+var keySeed = maphash.MakeSeed()
+
+// appendGroups encodes the keys of every row, once per distinct binding, and appends the groups to read: each of a
+// binding's keys once, however many rows have it.
 func (p *plan) appendGroups(dst []online.Group, a *Answer) []online.Group {
-	a.keyData, a.keyEnds = a.keyData[:0], a.keyEnds[:0]
+	a.keyData, a.keySpans, a.keyFirst, a.keyRows = a.keyData[:0], a.keySpans[:0], a.keyFirst[:0], a.keyRows[:0]
 	for _, k := range p.keys {
-		if len(k.columns) == 0 {
-			continue
-		}
-		a.keyCols = a.keyCols[:0]
-		for _, c := range k.columns {
-			a.keyCols = append(a.keyCols, a.inputs[c])
-		}
-		for i := range a.Rows {
-			var ok bool
-			if a.keyData, ok = row.AppendKey(a.keyData, a.keyCols, i); ok {
-				a.keyEnds = append(a.keyEnds, len(a.keyData))
-			} else {
-				a.keyEnds = append(a.keyEnds, -1)
-			}
-		}
+		a.keyFirst = append(a.keyFirst, len(a.keySpans))
+		a.encodeKeys(k)
 	}
 	// The keys are cut from their buffer only when it grows no more.
 	a.keys = a.keys[:0]
-	ends, start := a.keyEnds, 0
-	for _, k := range p.keys {
-		if len(k.columns) == 0 {
+	for _, s := range a.keySpans {
+		switch {
+		case s.null:
+			a.keys = append(a.keys, nil)
+		case s.start == s.end:
 			a.keys = append(a.keys, emptyKey)
-			continue
+		default:
+			a.keys = append(a.keys, a.keyData[s.start:s.end:s.end])
 		}
-		for _, end := range ends[:a.Rows] {
-			if end < 0 {
-				a.keys = append(a.keys, nil)
-				continue
-			}
-			a.keys = append(a.keys, a.keyData[start:end:end])
-			start = end
-		}
-		ends = ends[a.Rows:]
 	}
 	for _, g := range p.groups {
-		dst = append(dst, online.Group{Keyspace: g.keyspace, Generations: g.generations, Keys: p.keysOf(a, g.key)})
+		end := len(a.keys)
+		if g.key+1 < len(p.keys) {
+			end = a.keyFirst[g.key+1]
+		}
+		dst = append(dst, online.Group{Keyspace: g.keyspace, Generations: g.generations, Keys: a.keys[a.keyFirst[g.key]:end]})
 	}
 	return dst
 }
 
-// keysOf returns the keys of one key plan: one per row, or the one key of global views.
-func (p *plan) keysOf(a *Answer, key int) [][]byte {
-	start := 0
-	for _, k := range p.keys[:key] {
-		start += k.count(a.Rows)
-	}
-	return a.keys[start : start+p.keys[key].count(a.Rows)]
-}
-
-func (k keyPlan) count(rows int) int {
+// encodeKeys adds the distinct keys of one key plan, and for every row which of them it has.
+func (a *Answer) encodeKeys(k keyPlan) {
+	first := len(a.keySpans)
 	if len(k.columns) == 0 {
-		return 1
+		a.keySpans = append(a.keySpans, span{start: len(a.keyData), end: len(a.keyData)})
+		for range a.Rows {
+			a.keyRows = append(a.keyRows, 0)
+		}
+		return
 	}
-	return rows
+	a.keyCols = a.keyCols[:0]
+	for _, c := range k.columns {
+		a.keyCols = append(a.keyCols, a.inputs[c])
+	}
+	a.table = resize(a.table, 2<<bits.Len(uint(a.Rows)))
+	clear(a.table)
+	null := int32(-1)
+	for i := range a.Rows {
+		start := len(a.keyData)
+		var ok bool
+		if a.keyData, ok = row.AppendKey(a.keyData, a.keyCols, i); !ok {
+			a.keyData = a.keyData[:start]
+			if null < 0 {
+				null = int32(len(a.keySpans) - first)
+				a.keySpans = append(a.keySpans, span{null: true})
+			}
+			a.keyRows = append(a.keyRows, null)
+			continue
+		}
+		at := a.find(first, a.keyData[start:])
+		if int(at) == len(a.keySpans)-first {
+			a.keySpans = append(a.keySpans, span{start: start, end: len(a.keyData)})
+		} else {
+			a.keyData = a.keyData[:start]
+		}
+		a.keyRows = append(a.keyRows, at)
+	}
 }
 
-// decode turns the stored rows into columns and statuses.
-func (a *Answer) decode(p *plan, events bool) {
+// find returns the position of a key among those from first on, the next position for a new one, which it notes.
+func (a *Answer) find(first int, key []byte) int32 {
+	mask := uint64(len(a.table) - 1)
+	for h := maphash.Bytes(keySeed, key) & mask; ; h = (h + 1) & mask {
+		n := a.table[h]
+		if n == 0 {
+			n = int32(len(a.keySpans) - first)
+			a.table[h] = n + 1
+			return n
+		}
+		if s := a.keySpans[first+int(n)-1]; bytes.Equal(a.keyData[s.start:s.end], key) {
+			return n - 1
+		}
+	}
+}
+
+// keyOf returns which of its group's keys a row of a read has.
+func (a *Answer) keyOf(r *read, i int) int { return int(a.keyRows[r.key*a.Rows+i]) }
+
+// stored returns the bytes of stored rows behind the answer: a row that many rows of the request read counts as often.
+func (a *Answer) stored(p *plan) int {
+	n := 0
+	for i := range p.reads {
+		r := &p.reads[i]
+		for k := range a.Rows {
+			n += len(a.cell(p, r, k))
+		}
+	}
+	return n
+}
+
+// cell returns the stored row of a read for row i of the request, nil for none.
+func (a *Answer) cell(p *plan, r *read, i int) []byte {
+	return a.rows.Row(r.group, a.keyOf(r, i), r.position, len(p.groups[r.group].generations))
+}
+
+// decode turns the stored rows into columns and statuses. damaged is called for every row that can't be decoded.
+func (a *Answer) decode(p *plan, events bool, damaged func(r *read, key []byte)) {
 	a.statuses = resize(a.statuses, len(a.Columns)*a.Rows)
 	for o := range a.Status {
 		a.Status[o] = a.statuses[o*a.Rows : (o+1)*a.Rows : (o+1)*a.Rows]
@@ -144,14 +204,11 @@ func (a *Answer) decode(p *plan, events bool) {
 		if events {
 			view.Events = a.events[i*a.Rows : (i+1)*a.Rows : (i+1)*a.Rows]
 		}
-		group := &p.groups[r.group]
 		for k := range a.Rows {
-			key := k
-			if len(p.keys[group.key].columns) == 0 {
-				key = 0
+			status, event := r.append(a.columns[i], a.cell(p, r, k), a.ReadTime)
+			if status == columnar.Error {
+				damaged(r, a.keys[a.keyFirst[r.key]+a.keyOf(r, k)])
 			}
-			stored := a.rows.Row(r.group, key, r.position, len(group.generations))
-			status, event := r.append(a.columns[i], stored, a.ReadTime)
 			for j, o := range r.outputs {
 				if status == columnar.Present && a.columns[i][j].IsNull(k) {
 					a.Status[o][k] = columnar.Null
@@ -218,7 +275,7 @@ func (a *Answer) Release() {
 	if invariants {
 		a.poison()
 	}
-	cells, held := len(a.Columns)*a.Rows, cap(a.keyData)+cap(a.rows.Scratch)
+	cells, held := len(a.Columns)*a.Rows, cap(a.keyData)+cap(a.rows.Scratch)+4*cap(a.table)
 	for _, v := range a.Columns {
 		held += footprint(v)
 		v.Reset()

@@ -35,11 +35,19 @@ func benchServer(b testing.TB, views, features int) *Server {
 	return s
 }
 
+func distinct(n int) []int64 {
+	ids := make([]int64, n)
+	for i := range ids {
+		ids[i] = int64(i)
+	}
+	return ids
+}
+
 // BenchmarkLookup measures a lookup less its store.
 func BenchmarkLookup(b *testing.B) {
 	for _, w := range []struct{ entities, views, features int }{{1, 1, 10}, {1, 5, 10}, {100, 5, 10}, {100, 5, 100}} {
 		b.Run(fmt.Sprintf("entities=%d/features=%d", w.entities, w.views*w.features), func(b *testing.B) {
-			s, req := benchServer(b, w.views, w.features), drivers(make([]int64, w.entities)...)
+			s, req := benchServer(b, w.views, w.features), drivers(distinct(w.entities)...)
 			b.ReportAllocs()
 			for b.Loop() {
 				a, err := s.Lookup(context.Background(), req)
@@ -58,7 +66,7 @@ func TestAllocations(t *testing.T) {
 		return // the race detector empties pools at random
 	}
 	for _, features := range []int{1, 100} {
-		s, req := benchServer(t, 2, features), drivers(make([]int64, 50)...)
+		s, req := benchServer(t, 2, features), drivers(distinct(50)...)
 		got := testing.AllocsPerRun(100, func() {
 			a, err := s.Lookup(context.Background(), req)
 			if err != nil {

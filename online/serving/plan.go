@@ -110,6 +110,7 @@ type plan struct {
 type read struct {
 	generation *generation
 	ttl        int64
+	key        int // index into plan.keys
 	group      int // index into plan.groups
 	position   int // of the generation in its group
 	projection *row.Projection
@@ -155,7 +156,7 @@ func (s *planSet) compile(service *registry.Service) (*plan, error) {
 			rd.defaults = append(rd.defaults, r.View.Defaults[o.Feature])
 		}
 		rd.projection = g.layout.Project(fields)
-		rd.group, rd.position = p.place(g, r.Binding)
+		rd.key, rd.group, rd.position = p.place(g, r.Binding)
 		p.reads = append(p.reads, rd)
 		if g.T > p.maxT {
 			p.maxT, p.maxView = g.T, g.View
@@ -165,8 +166,8 @@ func (s *planSet) compile(service *registry.Service) (*plan, error) {
 }
 
 // place finds the group that reads a generation under a binding, and adds the generation to it.
-func (p *plan) place(g *generation, binding []int) (group, position int) {
-	key := slices.IndexFunc(p.keys, func(k keyPlan) bool { return slices.Equal(k.columns, binding) })
+func (p *plan) place(g *generation, binding []int) (key, group, position int) {
+	key = slices.IndexFunc(p.keys, func(k keyPlan) bool { return slices.Equal(k.columns, binding) })
 	if key < 0 {
 		key = len(p.keys)
 		p.keys = append(p.keys, keyPlan{binding})
@@ -178,7 +179,7 @@ func (p *plan) place(g *generation, binding []int) (group, position int) {
 	}
 	gp := &p.groups[group]
 	gp.generations = append(gp.generations, g.ID)
-	return group, len(gp.generations) - 1
+	return key, group, len(gp.generations) - 1
 }
 
 // generation returns the generation that serves a view, if it can.

@@ -5,8 +5,12 @@ package serving
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strconv"
 	"sync/atomic"
 	"time"
+
+	"github.com/zeebo/xxh3"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
@@ -31,6 +35,7 @@ type Options struct {
 	MaxStoredBytes int              // of stored rows behind one answer; default 64 MiB
 	Now            func() time.Time // default time.Now
 	Fixed          bool             // Now is fixed (--now): a read before a view's T is refused, not moved to T
+	Logger         *slog.Logger     // of damaged rows; default slog.Default
 }
 
 // Server answers lookups for one project. Safe for concurrent use; Update swaps what it knows atomically.
@@ -38,6 +43,8 @@ type Server struct {
 	store online.Reader
 	opts  Options
 	plans atomic.Pointer[planSet]
+
+	damaged struct{ logged, since atomic.Int64 } // when a damaged row was last told, in Unix seconds; how many were not, since
 }
 
 // New returns a server that knows nothing yet: every lookup is Unavailable until Update.
@@ -53,6 +60,9 @@ func New(store online.Reader, opts Options) *Server {
 	}
 	if opts.Now == nil {
 		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
 	}
 	return &Server{store: store, opts: opts}
 }
@@ -164,15 +174,25 @@ func (s *Server) answer(ctx context.Context, p *plan, req *Request, a *Answer) e
 	} else if err := s.store.Read(ctx, a.groups, &a.rows); err != nil {
 		return storeError(ctx, err)
 	}
-	stored := 0
-	for _, cell := range a.rows.Cells {
-		stored += len(cell)
-	}
-	if stored > s.opts.MaxStoredBytes {
+	if stored := a.stored(p); stored > s.opts.MaxStoredBytes {
 		return limitError("bytes of stored rows", "limits.request_stored", stored, s.opts.MaxStoredBytes, "keys")
 	}
-	a.decode(p, req.Events)
+	a.decode(p, req.Events, s.logDamaged)
 	return nil
+}
+
+// logDamaged tells of a row that can't be decoded, at most once a second. Keys are people: a hash of the key's encoding
+// tells them apart.
+func (s *Server) logDamaged(r *read, key []byte) {
+	now := time.Now().Unix()
+	last := s.damaged.logged.Load()
+	if last == now || !s.damaged.logged.CompareAndSwap(last, now) {
+		s.damaged.since.Add(1)
+		return
+	}
+	s.opts.Logger.Error("a stored row is damaged: its cells are answered as ERROR; `provender materialize --full` writes them anew",
+		"view", r.generation.View, "generation", uint64(r.generation.ID), "key_hash", strconv.FormatUint(xxh3.Hash(key), 16),
+		"not_told", s.damaged.since.Swap(0))
 }
 
 // storeError tells a store's failure as the caller's problem.
@@ -180,6 +200,8 @@ func storeError(ctx context.Context, err error) error {
 	switch {
 	case ctx.Err() != nil:
 		return &problem.Error{Code: problem.Canceled, Message: "the lookup ended early: " + ctx.Err().Error(), Err: ctx.Err()}
+	case errors.Is(err, context.DeadlineExceeded) && pastDeadline(ctx): // of a connection, a moment before ctx's timer
+		return &problem.Error{Code: problem.Canceled, Message: "the lookup ended early: the deadline has passed", Err: err}
 	case errors.Is(err, online.ErrGenerationLost):
 		return &problem.Error{
 			Code:       problem.Unavailable,
@@ -196,6 +218,11 @@ func storeError(ctx context.Context, err error) error {
 			Err:        err,
 		}
 	}
+}
+
+func pastDeadline(ctx context.Context) bool {
+	at, ok := ctx.Deadline()
+	return ok && !time.Now().Before(at)
 }
 
 // limitError tells that a request exceeds a limit.

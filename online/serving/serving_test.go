@@ -1,21 +1,25 @@
 package serving
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/zeebo/xxh3"
 	"go.uber.org/goleak"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/embedded"
 	"github.com/provender-dev/provender/registry"
@@ -237,6 +241,80 @@ func TestRelease(t *testing.T) {
 	}
 }
 
+// counting notes the keys that a store was asked for.
+type counting struct {
+	online.Reader
+	keys []string
+}
+
+func (c *counting) Read(ctx context.Context, groups []online.Group, out *online.Rows) error {
+	for _, g := range groups {
+		for _, k := range g.Keys {
+			c.keys = append(c.keys, string(k))
+		}
+	}
+	return c.Reader.Read(ctx, groups, out)
+}
+
+// TestRepeatedEntities: each key is looked up once, however often the request has it, and every row gets its own values.
+func TestRepeatedEntities(t *testing.T) {
+	snapshot := compileViews(t, 1, 2, 3)
+	generations := live(snapshot, 10)
+	store := openStore(t, generations)
+	for id := range int64(50) {
+		write(t, store, snapshot, generations[0], id, id+100)
+	}
+	spy := &counting{Reader: store}
+	s := New(spy, Options{Now: fixed})
+	s.Update(snapshot, generations)
+	rnd := testenv.Rand(t)
+	for _, n := range []int{0, 1, 2, 3, 4, 7, 8, 9, 63, 64, 65, 1000} {
+		ids, want := make([]int64, n), make([]int64, n)
+		distinct := map[string]bool{}
+		keys := columnar.NewVector(columnar.Type{Kind: columnar.Int64}, n)
+		for i := range ids {
+			ids[i] = rnd.Int64N(60)
+			switch want[i] = ids[i] + 100; {
+			case rnd.IntN(10) == 0:
+				keys.AppendNull()
+				want[i] = -1
+				distinct[""] = true
+				continue
+			case ids[i] >= 50:
+				want[i] = -1
+			}
+			keys.AppendInt64(ids[i])
+			distinct[string(row.AppendInt64Key(nil, ids[i]))] = true
+		}
+		spy.keys = spy.keys[:0]
+		a, err := s.Lookup(t.Context(), &Request{Service: "all", KeyNames: []string{"driver"}, Keys: []*columnar.Vector{keys}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(a.Columns[0].Int64s, want) {
+			t.Errorf("%d rows: got %v, want %v", n, a.Columns[0].Int64s, want)
+		}
+		if len(spy.keys) != len(distinct) {
+			t.Errorf("%d rows with %d keys: asked for %d", n, len(distinct), len(spy.keys))
+		}
+		a.Release()
+	}
+}
+
+// TestRepeatedEntitiesCount: what is stored once and answered many times counts as often as it is answered.
+func TestRepeatedEntitiesCount(t *testing.T) {
+	snapshot := compileViews(t, 1, 1, 1)
+	generations := live(snapshot, 10)
+	store := openStore(t, generations)
+	write(t, store, snapshot, generations[0], 1, 1)
+	s := New(store, Options{Now: fixed, MaxStoredBytes: 500})
+	s.Update(snapshot, generations)
+	ids := slices.Repeat([]int64{1}, 1000)
+	if _, err := s.Lookup(t.Context(), drivers(ids...)); problem.CodeOf(err) != problem.Exhausted {
+		t.Errorf("got %v", err)
+	}
+}
+
 // TestLimits: each breach is Exhausted and names its limit.
 func TestLimits(t *testing.T) {
 	snapshot := compileViews(t, 1, 2, 3)
@@ -253,6 +331,38 @@ func TestLimits(t *testing.T) {
 		if problem.CodeOf(err) != problem.Exhausted || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestDamagedRowsAreLogged: the cells of a damaged row are ERROR, the rest answers, and the log has its key's hash, not its key.
+func TestDamagedRowsAreLogged(t *testing.T) {
+	snapshot := compileViews(t, 1, 2, 3)
+	generations := live(snapshot, 10)
+	store := openStore(t, generations)
+	write(t, store, snapshot, generations[0], 1, 1)
+	for _, key := range []int64{2, 3} {
+		e := online.Entry{Key: row.AppendInt64Key(nil, key), Row: []byte("no row")}
+		if _, err := store.Write(t.Context(), generations[0].Generation, []online.Entry{e}, online.WinAlways); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var log bytes.Buffer
+	s := New(store, Options{Now: fixed, Logger: slog.New(slog.NewJSONHandler(&log, nil))})
+	s.Update(snapshot, generations)
+	for range 3 {
+		a, err := s.Lookup(t.Context(), drivers(1, 2, 3))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []columnar.Status{columnar.Present, columnar.Error, columnar.Error}
+		if !slices.Equal(a.Status[0], want) || !slices.Equal(a.Columns[0].Int64s, []int64{1, 0, 0}) {
+			t.Errorf("got %v %v", a.Columns[0].Int64s, a.Status[0])
+		}
+		a.Release()
+	}
+	hash := fmt.Sprintf(`"key_hash":"%x"`, xxh3.Hash(row.AppendInt64Key(nil, 2)))
+	if n := strings.Count(log.String(), "key_hash"); n < 1 || n > 5 || !strings.Contains(log.String(), hash) {
+		t.Errorf("log: %s", log.String())
 	}
 }
 

@@ -2,6 +2,9 @@ package client
 
 import (
 	"context"
+	"errors"
+	"io"
+	"iter"
 	"math"
 	"slices"
 	"time"
@@ -111,6 +114,70 @@ func (r *Response) Column(name string) *Column {
 
 // GetFeatures looks features up. The error is an *Error.
 func (c *Client) GetFeatures(ctx context.Context, req Request) (*Response, error) {
+	in, err := req.message()
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.online.GetFeatures(ctx, in, callOptions()...)
+	if err != nil {
+		return nil, errorOf(err)
+	}
+	return responseOf(out)
+}
+
+// StreamFeatures looks many entities up, request by request, each of some hundreds or thousands of them: the responses
+// come in the requests' order, while later requests are on their way. Memory is bounded on both sides by a few requests
+// and responses. An error, which is an *Error, ends the sequence; so does the caller's loop.
+//
+// requests is iterated in another goroutine, which may ask for one more after the sequence has ended.
+func (c *Client) StreamFeatures(ctx context.Context, requests iter.Seq[Request]) iter.Seq2[*Response, error] {
+	return func(yield func(*Response, error) bool) {
+		ctx, cancel := context.WithCancel(ctx)
+		defer cancel()
+		stream, err := c.online.StreamFeatures(ctx, callOptions()...)
+		if err != nil {
+			yield(nil, errorOf(err))
+			return
+		}
+		refused := make(chan error, 1) // of a request that can't be sent
+		go func() {
+			for req := range requests {
+				in, err := req.message()
+				if err != nil {
+					refused <- err
+					cancel()
+					return
+				}
+				if stream.Send(&pb.StreamFeaturesRequest{Request: in}) != nil {
+					return // Recv tells why
+				}
+			}
+			_ = stream.CloseSend() // never fails
+		}()
+		for {
+			out, err := stream.Recv()
+			if errors.Is(err, io.EOF) {
+				return
+			}
+			if err != nil {
+				select {
+				case err = <-refused:
+				default:
+					err = errorOf(err)
+				}
+				yield(nil, err)
+				return
+			}
+			r, err := responseOf(out.GetResponse())
+			if !yield(r, err) || err != nil {
+				return
+			}
+		}
+	}
+}
+
+// message returns the request as it travels.
+func (req *Request) message() (*pb.GetFeaturesRequest, error) {
 	in := &pb.GetFeaturesRequest{Service: req.Service, Features: req.Features, EventTimes: req.EventTimes}
 	if !req.ReadTime.IsZero() {
 		t := req.ReadTime.UnixMicro()
@@ -124,14 +191,13 @@ func (c *Client) GetFeatures(ctx context.Context, req Request) (*Response, error
 		}
 		in.Keys = append(in.Keys, &pb.KeyColumn{Name: k.Name, Int64S: k.Int64s, Strings: k.Strings, Nulls: k.Nulls})
 	}
-	out, err := c.online.GetFeatures(ctx, in, callOptions()...)
-	if err != nil {
-		return nil, errorOf(err)
-	}
-	return responseOf(out)
+	return in, nil
 }
 
 func responseOf(m *pb.GetFeaturesResponse) (*Response, error) {
+	if m == nil {
+		return nil, malformed("the response is missing")
+	}
 	r := &Response{
 		ReadTime: time.UnixMicro(m.ReadTime).UTC(), Fixed: m.FixedReadTime, Revision: m.Revision, Rows: int(m.Rows),
 		Columns: make([]Column, len(m.Columns)), Views: make([]View, len(m.Views)),

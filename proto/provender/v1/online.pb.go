@@ -21,6 +21,96 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// StreamFeaturesRequest is one lookup of a stream.
+type StreamFeaturesRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Request       *GetFeaturesRequest    `protobuf:"bytes,1,opt,name=request,proto3" json:"request,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamFeaturesRequest) Reset() {
+	*x = StreamFeaturesRequest{}
+	mi := &file_provender_v1_online_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamFeaturesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamFeaturesRequest) ProtoMessage() {}
+
+func (x *StreamFeaturesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_online_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamFeaturesRequest.ProtoReflect.Descriptor instead.
+func (*StreamFeaturesRequest) Descriptor() ([]byte, []int) {
+	return file_provender_v1_online_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *StreamFeaturesRequest) GetRequest() *GetFeaturesRequest {
+	if x != nil {
+		return x.Request
+	}
+	return nil
+}
+
+// StreamFeaturesResponse is the answer to one lookup of a stream.
+type StreamFeaturesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Response      *GetFeaturesResponse   `protobuf:"bytes,1,opt,name=response,proto3" json:"response,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StreamFeaturesResponse) Reset() {
+	*x = StreamFeaturesResponse{}
+	mi := &file_provender_v1_online_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StreamFeaturesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StreamFeaturesResponse) ProtoMessage() {}
+
+func (x *StreamFeaturesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_online_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StreamFeaturesResponse.ProtoReflect.Descriptor instead.
+func (*StreamFeaturesResponse) Descriptor() ([]byte, []int) {
+	return file_provender_v1_online_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *StreamFeaturesResponse) GetResponse() *GetFeaturesResponse {
+	if x != nil {
+		return x.Response
+	}
+	return nil
+}
+
 // GetFeaturesRequest names features and the entities to look them up for.
 type GetFeaturesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -42,7 +132,7 @@ type GetFeaturesRequest struct {
 
 func (x *GetFeaturesRequest) Reset() {
 	*x = GetFeaturesRequest{}
-	mi := &file_provender_v1_online_proto_msgTypes[0]
+	mi := &file_provender_v1_online_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -54,7 +144,7 @@ func (x *GetFeaturesRequest) String() string {
 func (*GetFeaturesRequest) ProtoMessage() {}
 
 func (x *GetFeaturesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_online_proto_msgTypes[0]
+	mi := &file_provender_v1_online_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -67,7 +157,7 @@ func (x *GetFeaturesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeaturesRequest.ProtoReflect.Descriptor instead.
 func (*GetFeaturesRequest) Descriptor() ([]byte, []int) {
-	return file_provender_v1_online_proto_rawDescGZIP(), []int{0}
+	return file_provender_v1_online_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *GetFeaturesRequest) GetService() string {
@@ -121,7 +211,7 @@ type KeyColumn struct {
 
 func (x *KeyColumn) Reset() {
 	*x = KeyColumn{}
-	mi := &file_provender_v1_online_proto_msgTypes[1]
+	mi := &file_provender_v1_online_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -133,7 +223,7 @@ func (x *KeyColumn) String() string {
 func (*KeyColumn) ProtoMessage() {}
 
 func (x *KeyColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_online_proto_msgTypes[1]
+	mi := &file_provender_v1_online_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -146,7 +236,7 @@ func (x *KeyColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyColumn.ProtoReflect.Descriptor instead.
 func (*KeyColumn) Descriptor() ([]byte, []int) {
-	return file_provender_v1_online_proto_rawDescGZIP(), []int{1}
+	return file_provender_v1_online_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *KeyColumn) GetName() string {
@@ -196,7 +286,7 @@ type GetFeaturesResponse struct {
 
 func (x *GetFeaturesResponse) Reset() {
 	*x = GetFeaturesResponse{}
-	mi := &file_provender_v1_online_proto_msgTypes[2]
+	mi := &file_provender_v1_online_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -208,7 +298,7 @@ func (x *GetFeaturesResponse) String() string {
 func (*GetFeaturesResponse) ProtoMessage() {}
 
 func (x *GetFeaturesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_online_proto_msgTypes[2]
+	mi := &file_provender_v1_online_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -221,7 +311,7 @@ func (x *GetFeaturesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetFeaturesResponse.ProtoReflect.Descriptor instead.
 func (*GetFeaturesResponse) Descriptor() ([]byte, []int) {
-	return file_provender_v1_online_proto_rawDescGZIP(), []int{2}
+	return file_provender_v1_online_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *GetFeaturesResponse) GetReadTime() int64 {
@@ -282,7 +372,7 @@ type FeatureColumn struct {
 
 func (x *FeatureColumn) Reset() {
 	*x = FeatureColumn{}
-	mi := &file_provender_v1_online_proto_msgTypes[3]
+	mi := &file_provender_v1_online_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -294,7 +384,7 @@ func (x *FeatureColumn) String() string {
 func (*FeatureColumn) ProtoMessage() {}
 
 func (x *FeatureColumn) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_online_proto_msgTypes[3]
+	mi := &file_provender_v1_online_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -307,7 +397,7 @@ func (x *FeatureColumn) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use FeatureColumn.ProtoReflect.Descriptor instead.
 func (*FeatureColumn) Descriptor() ([]byte, []int) {
-	return file_provender_v1_online_proto_rawDescGZIP(), []int{3}
+	return file_provender_v1_online_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *FeatureColumn) GetName() string {
@@ -353,7 +443,7 @@ type ViewRead struct {
 
 func (x *ViewRead) Reset() {
 	*x = ViewRead{}
-	mi := &file_provender_v1_online_proto_msgTypes[4]
+	mi := &file_provender_v1_online_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -365,7 +455,7 @@ func (x *ViewRead) String() string {
 func (*ViewRead) ProtoMessage() {}
 
 func (x *ViewRead) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_online_proto_msgTypes[4]
+	mi := &file_provender_v1_online_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -378,7 +468,7 @@ func (x *ViewRead) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewRead.ProtoReflect.Descriptor instead.
 func (*ViewRead) Descriptor() ([]byte, []int) {
-	return file_provender_v1_online_proto_rawDescGZIP(), []int{4}
+	return file_provender_v1_online_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ViewRead) GetView() string {
@@ -413,7 +503,11 @@ var File_provender_v1_online_proto protoreflect.FileDescriptor
 
 const file_provender_v1_online_proto_rawDesc = "" +
 	"\n" +
-	"\x19provender/v1/online.proto\x12\fprovender.v1\x1a\x19provender/v1/vector.proto\"\xc8\x01\n" +
+	"\x19provender/v1/online.proto\x12\fprovender.v1\x1a\x19provender/v1/vector.proto\"S\n" +
+	"\x15StreamFeaturesRequest\x12:\n" +
+	"\arequest\x18\x01 \x01(\v2 .provender.v1.GetFeaturesRequestR\arequest\"W\n" +
+	"\x16StreamFeaturesResponse\x12=\n" +
+	"\bresponse\x18\x01 \x01(\v2!.provender.v1.GetFeaturesResponseR\bresponse\"\xc8\x01\n" +
 	"\x12GetFeaturesRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\bfeatures\x18\x02 \x03(\tR\bfeatures\x12+\n" +
@@ -447,9 +541,10 @@ const file_provender_v1_online_proto_rawDesc = "" +
 	"generation\x12\f\n" +
 	"\x01t\x18\x03 \x01(\x10R\x01t\x12\x1f\n" +
 	"\vevent_times\x18\x04 \x03(\x10R\n" +
-	"eventTimes2c\n" +
+	"eventTimes2\xc4\x01\n" +
 	"\rOnlineService\x12R\n" +
-	"\vGetFeatures\x12 .provender.v1.GetFeaturesRequest\x1a!.provender.v1.GetFeaturesResponseBCZAgithub.com/provender-dev/provender/proto/provender/v1;provenderv1b\x06proto3"
+	"\vGetFeatures\x12 .provender.v1.GetFeaturesRequest\x1a!.provender.v1.GetFeaturesResponse\x12_\n" +
+	"\x0eStreamFeatures\x12#.provender.v1.StreamFeaturesRequest\x1a$.provender.v1.StreamFeaturesResponse(\x010\x01BCZAgithub.com/provender-dev/provender/proto/provender/v1;provenderv1b\x06proto3"
 
 var (
 	file_provender_v1_online_proto_rawDescOnce sync.Once
@@ -463,27 +558,33 @@ func file_provender_v1_online_proto_rawDescGZIP() []byte {
 	return file_provender_v1_online_proto_rawDescData
 }
 
-var file_provender_v1_online_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_provender_v1_online_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_provender_v1_online_proto_goTypes = []any{
-	(*GetFeaturesRequest)(nil),  // 0: provender.v1.GetFeaturesRequest
-	(*KeyColumn)(nil),           // 1: provender.v1.KeyColumn
-	(*GetFeaturesResponse)(nil), // 2: provender.v1.GetFeaturesResponse
-	(*FeatureColumn)(nil),       // 3: provender.v1.FeatureColumn
-	(*ViewRead)(nil),            // 4: provender.v1.ViewRead
-	(*Vector)(nil),              // 5: provender.v1.Vector
+	(*StreamFeaturesRequest)(nil),  // 0: provender.v1.StreamFeaturesRequest
+	(*StreamFeaturesResponse)(nil), // 1: provender.v1.StreamFeaturesResponse
+	(*GetFeaturesRequest)(nil),     // 2: provender.v1.GetFeaturesRequest
+	(*KeyColumn)(nil),              // 3: provender.v1.KeyColumn
+	(*GetFeaturesResponse)(nil),    // 4: provender.v1.GetFeaturesResponse
+	(*FeatureColumn)(nil),          // 5: provender.v1.FeatureColumn
+	(*ViewRead)(nil),               // 6: provender.v1.ViewRead
+	(*Vector)(nil),                 // 7: provender.v1.Vector
 }
 var file_provender_v1_online_proto_depIdxs = []int32{
-	1, // 0: provender.v1.GetFeaturesRequest.keys:type_name -> provender.v1.KeyColumn
-	3, // 1: provender.v1.GetFeaturesResponse.columns:type_name -> provender.v1.FeatureColumn
-	4, // 2: provender.v1.GetFeaturesResponse.views:type_name -> provender.v1.ViewRead
-	5, // 3: provender.v1.FeatureColumn.values:type_name -> provender.v1.Vector
-	0, // 4: provender.v1.OnlineService.GetFeatures:input_type -> provender.v1.GetFeaturesRequest
-	2, // 5: provender.v1.OnlineService.GetFeatures:output_type -> provender.v1.GetFeaturesResponse
-	5, // [5:6] is the sub-list for method output_type
-	4, // [4:5] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	2, // 0: provender.v1.StreamFeaturesRequest.request:type_name -> provender.v1.GetFeaturesRequest
+	4, // 1: provender.v1.StreamFeaturesResponse.response:type_name -> provender.v1.GetFeaturesResponse
+	3, // 2: provender.v1.GetFeaturesRequest.keys:type_name -> provender.v1.KeyColumn
+	5, // 3: provender.v1.GetFeaturesResponse.columns:type_name -> provender.v1.FeatureColumn
+	6, // 4: provender.v1.GetFeaturesResponse.views:type_name -> provender.v1.ViewRead
+	7, // 5: provender.v1.FeatureColumn.values:type_name -> provender.v1.Vector
+	2, // 6: provender.v1.OnlineService.GetFeatures:input_type -> provender.v1.GetFeaturesRequest
+	0, // 7: provender.v1.OnlineService.StreamFeatures:input_type -> provender.v1.StreamFeaturesRequest
+	4, // 8: provender.v1.OnlineService.GetFeatures:output_type -> provender.v1.GetFeaturesResponse
+	1, // 9: provender.v1.OnlineService.StreamFeatures:output_type -> provender.v1.StreamFeaturesResponse
+	8, // [8:10] is the sub-list for method output_type
+	6, // [6:8] is the sub-list for method input_type
+	6, // [6:6] is the sub-list for extension type_name
+	6, // [6:6] is the sub-list for extension extendee
+	0, // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_provender_v1_online_proto_init() }
@@ -492,14 +593,14 @@ func file_provender_v1_online_proto_init() {
 		return
 	}
 	file_provender_v1_vector_proto_init()
-	file_provender_v1_online_proto_msgTypes[0].OneofWrappers = []any{}
+	file_provender_v1_online_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_provender_v1_online_proto_rawDesc), len(file_provender_v1_online_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,7 +19,8 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	OnlineService_GetFeatures_FullMethodName = "/provender.v1.OnlineService/GetFeatures"
+	OnlineService_GetFeatures_FullMethodName    = "/provender.v1.OnlineService/GetFeatures"
+	OnlineService_StreamFeatures_FullMethodName = "/provender.v1.OnlineService/StreamFeatures"
 )
 
 // OnlineServiceClient is the client API for OnlineService service.
@@ -34,6 +35,11 @@ type OnlineServiceClient interface {
 	// FAILED_PRECONDITION (not materialized, or the definition changed since), UNAVAILABLE with RetryInfo (the online
 	// store does not answer, or lost its data), RESOURCE_EXHAUSTED (a limit), DEADLINE_EXCEEDED.
 	GetFeatures(ctx context.Context, in *GetFeaturesRequest, opts ...grpc.CallOption) (*GetFeaturesResponse, error)
+	// StreamFeatures is GetFeatures for many entities: requests on their way up, answers on their way down, one for each
+	// request, in the requests' order. Several are looked up at a time, and the server takes no more of them than it can
+	// answer: a client that does not read its answers is not read from. Each request is a lookup of its own, with the
+	// limits of one, a read time and a revision. An error ends the stream, as it would the call.
+	StreamFeatures(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamFeaturesRequest, StreamFeaturesResponse], error)
 }
 
 type onlineServiceClient struct {
@@ -54,6 +60,19 @@ func (c *onlineServiceClient) GetFeatures(ctx context.Context, in *GetFeaturesRe
 	return out, nil
 }
 
+func (c *onlineServiceClient) StreamFeatures(ctx context.Context, opts ...grpc.CallOption) (grpc.BidiStreamingClient[StreamFeaturesRequest, StreamFeaturesResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &OnlineService_ServiceDesc.Streams[0], OnlineService_StreamFeatures_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[StreamFeaturesRequest, StreamFeaturesResponse]{ClientStream: stream}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type OnlineService_StreamFeaturesClient = grpc.BidiStreamingClient[StreamFeaturesRequest, StreamFeaturesResponse]
+
 // OnlineServiceServer is the server API for OnlineService service.
 // All implementations must embed UnimplementedOnlineServiceServer
 // for forward compatibility.
@@ -66,6 +85,11 @@ type OnlineServiceServer interface {
 	// FAILED_PRECONDITION (not materialized, or the definition changed since), UNAVAILABLE with RetryInfo (the online
 	// store does not answer, or lost its data), RESOURCE_EXHAUSTED (a limit), DEADLINE_EXCEEDED.
 	GetFeatures(context.Context, *GetFeaturesRequest) (*GetFeaturesResponse, error)
+	// StreamFeatures is GetFeatures for many entities: requests on their way up, answers on their way down, one for each
+	// request, in the requests' order. Several are looked up at a time, and the server takes no more of them than it can
+	// answer: a client that does not read its answers is not read from. Each request is a lookup of its own, with the
+	// limits of one, a read time and a revision. An error ends the stream, as it would the call.
+	StreamFeatures(grpc.BidiStreamingServer[StreamFeaturesRequest, StreamFeaturesResponse]) error
 	mustEmbedUnimplementedOnlineServiceServer()
 }
 
@@ -78,6 +102,9 @@ type UnimplementedOnlineServiceServer struct{}
 
 func (UnimplementedOnlineServiceServer) GetFeatures(context.Context, *GetFeaturesRequest) (*GetFeaturesResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetFeatures not implemented")
+}
+func (UnimplementedOnlineServiceServer) StreamFeatures(grpc.BidiStreamingServer[StreamFeaturesRequest, StreamFeaturesResponse]) error {
+	return status.Error(codes.Unimplemented, "method StreamFeatures not implemented")
 }
 func (UnimplementedOnlineServiceServer) mustEmbedUnimplementedOnlineServiceServer() {}
 func (UnimplementedOnlineServiceServer) testEmbeddedByValue()                       {}
@@ -118,6 +145,13 @@ func _OnlineService_GetFeatures_Handler(srv interface{}, ctx context.Context, de
 	return interceptor(ctx, in, info, handler)
 }
 
+func _OnlineService_StreamFeatures_Handler(srv interface{}, stream grpc.ServerStream) error {
+	return srv.(OnlineServiceServer).StreamFeatures(&grpc.GenericServerStream[StreamFeaturesRequest, StreamFeaturesResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type OnlineService_StreamFeaturesServer = grpc.BidiStreamingServer[StreamFeaturesRequest, StreamFeaturesResponse]
+
 // OnlineService_ServiceDesc is the grpc.ServiceDesc for OnlineService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -130,6 +164,13 @@ var OnlineService_ServiceDesc = grpc.ServiceDesc{
 			Handler:    _OnlineService_GetFeatures_Handler,
 		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "StreamFeatures",
+			Handler:       _OnlineService_StreamFeatures_Handler,
+			ServerStreams: true,
+			ClientStreams: true,
+		},
+	},
 	Metadata: "provender/v1/online.proto",
 }
