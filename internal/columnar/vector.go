@@ -87,6 +87,14 @@ func (v *Vector) NullCount() int {
 
 // grown records one appended value and its validity.
 func (v *Vector) grown(valid bool) {
+	if v.Valid == nil && valid {
+		v.n++
+		return
+	}
+	v.grownNullable(valid)
+}
+
+func (v *Vector) grownNullable(valid bool) {
 	if v.Valid != nil {
 		v.Valid = v.Valid.Append(v.n, valid)
 	} else if !valid {

@@ -38,26 +38,27 @@ func (l *Layout) Project(fields []int) *Projection {
 // Append decodes stored and appends one value to each of dst, in the projection's order. On ErrDamaged nothing was
 // appended. It never panics, whatever the bytes.
 func (p *Projection) Append(dst []*columnar.Vector, stored []byte) (event, created int64, err error) {
-	b, ok := unseal(stored)
-	if !ok {
-		return 0, 0, ErrDamaged
+	r, err := Open(stored)
+	if err != nil {
+		return 0, 0, err
 	}
-	event, created, b, ok = parseTimes(b)
-	if !ok {
-		return 0, 0, ErrDamaged
-	}
-	if done, ok := p.appendBody(dst, b); !ok {
+	return r.Event, r.Created, p.AppendOpened(dst, r)
+}
+
+// AppendOpened is Append for a row that was opened before.
+func (p *Projection) AppendOpened(dst []*columnar.Vector, r Opened) error {
+	if done, ok := p.appendBody(dst, r.body); !ok {
 		for _, column := range p.to[:done] {
 			if column != skip {
 				truncate(dst[column], dst[column].Len()-1)
 			}
 		}
-		return 0, 0, ErrDamaged
+		return ErrDamaged
 	}
 	for _, c := range p.copies {
 		dst[c[1]].AppendFrom(dst[c[0]], dst[c[0]].Len()-1)
 	}
-	return event, created, nil
+	return nil
 }
 
 // appendBody decodes a canonical encoding, all of b, and returns how many fields it has dealt with.
@@ -78,7 +79,13 @@ func (p *Projection) appendBody(dst []*columnar.Vector, b []byte) (done int, ok 
 	if !ok {
 		return 0, false
 	}
-	for j := range l.order {
+	from := 0
+	if nulls == nil {
+		if from, b, ok = p.appendFixed(dst, bools, b); !ok {
+			return from, false
+		}
+	}
+	for j := from; j < len(l.order); j++ {
 		column := p.to[j]
 		if nulls != nil && nulls.Get(j) {
 			if j < l.bools && bools.Get(j) {
@@ -110,6 +117,60 @@ func (p *Projection) appendBody(dst []*columnar.Vector, b []byte) (done int, ok 
 		}
 	}
 	return len(l.order), len(b) == 0
+}
+
+// appendFixed decodes the fields of a row without nulls up to the last integer, as the loop of appendBody would, class by
+// class.
+func (p *Projection) appendFixed(dst []*columnar.Vector, bools columnar.Bitmap, b []byte) (done int, rest []byte, ok bool) {
+	l := p.layout
+	for j, column := range p.to[:l.bools] {
+		if column != skip {
+			dst[column].AppendBool(bools.Get(j))
+		}
+	}
+	eights, fours := l.order[l.bools:l.eights], l.fours-l.eights
+	if len(b) < 8*len(eights)+4*fours {
+		return l.bools, nil, false
+	}
+	for j, column := range p.to[l.bools:l.eights] {
+		if column == skip {
+			continue
+		}
+		x := binary.LittleEndian.Uint64(b[8*j:])
+		if eights[j].typ.Kind == columnar.Float64 {
+			dst[column].AppendFloat64(math.Float64frombits(x))
+		} else {
+			dst[column].AppendInt64(int64(x))
+		}
+	}
+	b = b[8*len(eights):]
+	for j, column := range p.to[l.eights:l.fours] {
+		if column != skip {
+			dst[column].AppendFloat32(math.Float32frombits(binary.LittleEndian.Uint32(b[4*j:])))
+		}
+	}
+	b = b[4*fours:]
+	for j := l.fours; j < l.ints; j++ {
+		var x uint64
+		if x, b, ok = uvarint(b); !ok {
+			return j, nil, false
+		}
+		column := p.to[j]
+		if l.order[j].typ.Kind == columnar.Int64 {
+			if column != skip {
+				dst[column].AppendInt64(unzigzag(x))
+			}
+			continue
+		}
+		small, ok := int32Of(x)
+		if !ok {
+			return j, nil, false
+		}
+		if column != skip {
+			dst[column].AppendInt32(small)
+		}
+	}
+	return l.ints, b, true
 }
 
 // parseValue reads one value of a kind other than bool and appends it to v, unless v is nil.

@@ -101,17 +101,28 @@ func (l *Layout) AppendRow(dst []byte, event, created int64, cols []*columnar.Ve
 	return appendChecksum(dst, dst[start:])
 }
 
-// Times returns the event and created time of a stored row (NoCreated for none), checking the row's checksum.
-func Times(stored []byte) (event, created int64, err error) {
+// Opened is a stored row whose checksum agrees and whose times are known; its values are not decoded yet.
+type Opened struct {
+	Event, Created int64 // NoCreated for none
+	body           []byte
+}
+
+// Open checks a stored row's checksum and reads its times. The result shares stored's memory. ErrDamaged.
+func Open(stored []byte) (r Opened, err error) {
 	b, ok := unseal(stored)
 	if !ok {
-		return 0, 0, ErrDamaged
+		return r, ErrDamaged
 	}
-	event, created, _, ok = parseTimes(b)
-	if !ok {
-		return 0, 0, ErrDamaged
+	if r.Event, r.Created, r.body, ok = parseTimes(b); !ok {
+		return Opened{}, ErrDamaged
 	}
-	return event, created, nil
+	return r, nil
+}
+
+// Times returns the event and created time of a stored row (NoCreated for none), checking the row's checksum.
+func Times(stored []byte) (event, created int64, err error) {
+	r, err := Open(stored)
+	return r.Event, r.Created, err
 }
 
 // Compare orders two stored rows of one layout by R4: event time, created time, canonical encoding. Redis's script and

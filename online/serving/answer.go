@@ -223,17 +223,26 @@ func (a *Answer) decode(p *plan, events bool, damaged func(r *read, key []byte))
 	}
 }
 
-// append adds one row's values to dst, and returns its status and event time.
+// append adds one row's values to dst, and returns its status and event time. A row that counts as NOT_FOUND shows no
+// event time: whether it is still stored must not change an answer (R6).
 func (r *read) append(dst []*columnar.Vector, stored []byte, at int64) (columnar.Status, int64) {
 	status, event := columnar.NotFound, int64(noEvent)
 	if stored != nil {
-		status, event = r.judge(stored, at)
-	}
-	if status == columnar.Present {
-		if _, _, err := r.projection.Append(dst, stored); err == nil {
-			return columnar.Present, event
+		opened, err := row.Open(stored)
+		if err == nil {
+			status, event = columnar.Judge(opened.Event, at, r.ttl), opened.Event
+			if status == columnar.Present {
+				err = r.projection.AppendOpened(dst, opened)
+			}
 		}
-		status, event = columnar.Error, noEvent
+		switch {
+		case err != nil:
+			status, event = columnar.Error, noEvent
+		case status == columnar.Present:
+			return status, event
+		case status == columnar.NotFound:
+			event = noEvent
+		}
 	}
 	for i, v := range dst {
 		if d := r.defaults[i]; d != nil && status != columnar.Error {
@@ -241,20 +250,6 @@ func (r *read) append(dst []*columnar.Vector, stored []byte, at int64) (columnar
 		} else {
 			v.AppendNull()
 		}
-	}
-	return status, event
-}
-
-// judge returns what a stored row's times say. A row that counts as NOT_FOUND shows no event time: whether it is still
-// stored must not change an answer (R6).
-func (r *read) judge(stored []byte, at int64) (columnar.Status, int64) {
-	event, _, err := row.Times(stored)
-	if err != nil {
-		return columnar.Error, noEvent
-	}
-	status := columnar.Judge(event, at, r.ttl)
-	if status == columnar.NotFound {
-		return status, noEvent
 	}
 	return status, event
 }
