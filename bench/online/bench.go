@@ -102,6 +102,12 @@ func (b *bench) start(ctx context.Context) error {
 			method: "/floor.Floor/Echo", encode: encodeEcho, check: checkFloor,
 		})
 	}
+	if b.feastRedis != "" {
+		b.say("writing Feast's layout to %s", b.feastRedis)
+		if err := loadFeast(ctx, b.feastRedis, b.data); err != nil {
+			return err
+		}
+	}
 	if b.feast != "" {
 		b.targets = append(b.targets, &target{
 			name: targetPeer, title: "Feast", addr: b.feast, method: feastMethod, encode: encodeFeast, check: checkFeast,
