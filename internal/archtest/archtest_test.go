@@ -115,7 +115,7 @@ var layers = []layer{
 	},
 	{
 		"leaf",
-		[]string{"internal/columnar", "internal/row", "internal/diag", "internal/problem", "internal/failpoint"},
+		[]string{"internal/columnar", "internal/row", "internal/diag", "internal/problem", "internal/failpoint", "internal/redisurl", "internal/checkup"},
 		nil,
 		"leaf packages serve every layer",
 	},

@@ -123,7 +123,10 @@ func (s *server) listen(ctx context.Context) (err error) {
 	return nil
 }
 
-func (s *server) addressFile() string { return filepath.Join(s.project.Dir, stateFolder, "serve.json") }
+// addressFile is in the state folder.
+const addressFile = "serve.json"
+
+func (s *server) addressFile() string { return filepath.Join(s.project.Dir, stateFolder, addressFile) }
 
 // remember writes the addresses where scripts find them.
 func (s *server) remember() error {
