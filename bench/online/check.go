@@ -66,7 +66,7 @@ func (t *target) answers(ctx context.Context, conn *grpc.ClientConn, bodies [][]
 		if err != nil {
 			return nil, err
 		}
-		defer stream.CloseSend()
+		defer func() { _ = stream.CloseSend() }() // never fails
 		exchange = func(body []byte) ([]byte, error) {
 			var out raw.Message
 			if err := stream.SendMsg(&raw.Message{Body: body}); err != nil && !errors.Is(err, io.EOF) {
