@@ -13,6 +13,7 @@ import (
 const (
 	targetOwn      = "own"
 	targetFeast    = "feast"
+	targetBulk     = "bulk"
 	targetEmbedded = "embedded"
 	targetFloor    = "floor"
 	targetEcho     = "echo"
@@ -21,7 +22,7 @@ const (
 	targetPeer     = "peer"  // by -feast-addr
 )
 
-var targetNames = []string{targetOwn, targetFeast, targetEmbedded, targetFloor, targetEcho}
+var targetNames = []string{targetOwn, targetBulk, targetFeast, targetEmbedded, targetFloor, targetEcho}
 
 // bench is one run: what is running, and what is to be measured.
 type bench struct {
@@ -46,12 +47,17 @@ func (b *bench) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if b.wants(targetOwn) || b.wants(targetFeast) {
+	if b.wants(targetOwn) || b.wants(targetBulk) || b.wants(targetFeast) {
 		server, err := b.serve(ctx, b.provender, project{online: redisURL(cache.addr, 0)})
 		if err != nil {
 			return err
 		}
 		b.add(ownTarget(targetOwn, "Provender", server, cache))
+		b.add(&target{
+			name: targetBulk, title: "Provender, one stream", addr: server.addr, server: server, redis: cache,
+			method: "/provender.v1.OnlineService/StreamFeatures", encode: encodeStreamed, check: checkStreamed,
+			only: "W3", stream: true,
+		})
 		b.add(&target{
 			name: targetFeast, title: "Provender, Feast's call", addr: server.addr, server: server, redis: cache,
 			method: feastMethod, encode: encodeFeast, check: checkFeast,
@@ -95,6 +101,12 @@ func (b *bench) start(ctx context.Context) error {
 			name: targetEcho, title: "gRPC echo, bare", addr: server.addr, server: server,
 			method: "/floor.Floor/Echo", encode: encodeEcho, check: checkFloor,
 		})
+	}
+	if b.feastRedis != "" {
+		b.say("writing Feast's layout to %s", b.feastRedis)
+		if err := loadFeast(ctx, b.feastRedis, b.data); err != nil {
+			return err
+		}
 	}
 	if b.feast != "" {
 		b.targets = append(b.targets, &target{
@@ -245,13 +257,21 @@ func (b *bench) groups() (groups [][]cell, err error) {
 			if t.only != "" && t.only != w.name || tolerant && t.name != targetOwn && t.name != targetFloor {
 				continue
 			}
+			// One stream takes what the server can give: it stands beside the greatest number of callers.
+			connections := callers
+			if t.stream {
+				if callers != slices.Max(b.callers) {
+					continue
+				}
+				connections = 1
+			}
 			bodies, err := t.bodies(b.data, w)
 			if err != nil {
 				return err
 			}
 			cells = append(cells, cell{
 				&result{Target: t.name, Title: t.title, Workload: w.name, Callers: callers, Overload: tolerant},
-				load{target: t, bodies: bodies, callers: callers, warm: b.warm, measure: b.measure, tolerant: tolerant},
+				load{target: t, bodies: bodies, callers: connections, warm: b.warm, measure: b.measure, tolerant: tolerant},
 			})
 		}
 		groups = append(groups, cells)

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/encoding/protowire"
@@ -30,23 +32,58 @@ func (t *target) checkAnswers(ctx context.Context, d dataset, w workload) error 
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	for _, entities := range w.requests(d)[:checkedEntities/w.entities] {
-		body, err := t.encode(w, entities)
-		if err != nil {
+	requests := w.requests(d)[:checkedEntities/w.entities]
+	bodies := make([][]byte, len(requests))
+	for i, entities := range requests {
+		if bodies[i], err = t.encode(w, entities); err != nil {
 			return err
 		}
-		out := raw.Message{}
-		if err := conn.Invoke(ctx, t.method, &raw.Message{Body: body}, &out); err != nil {
-			if status.Code(err) == codes.Unimplemented {
-				err = errUnimplemented
-			}
-			return fmt.Errorf("%s, %s: %w", t.title, w.name, err)
-		}
-		if err := t.check(d, w, entities, out.Body); err != nil {
-			return fmt.Errorf("%s, %s: %w", t.title, w.name, err)
+	}
+	answers, err := t.answers(ctx, conn, bodies)
+	if status.Code(err) == codes.Unimplemented {
+		err = errUnimplemented
+	}
+	for i := range answers {
+		if err == nil {
+			err = t.check(d, w, requests[i], answers[i])
 		}
 	}
+	if err != nil {
+		return fmt.Errorf("%s, %s: %w", t.title, w.name, err)
+	}
 	return nil
+}
+
+// answers returns the answers to some requests.
+func (t *target) answers(ctx context.Context, conn *grpc.ClientConn, bodies [][]byte) ([][]byte, error) {
+	exchange := func(body []byte) ([]byte, error) {
+		var out raw.Message
+		err := conn.Invoke(ctx, t.method, &raw.Message{Body: body}, &out)
+		return out.Body, err
+	}
+	if t.stream {
+		stream, err := conn.NewStream(ctx, streamDescription(), t.method)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = stream.CloseSend() }() // never fails
+		exchange = func(body []byte) ([]byte, error) {
+			var out raw.Message
+			if err := stream.SendMsg(&raw.Message{Body: body}); err != nil && !errors.Is(err, io.EOF) {
+				return nil, err
+			}
+			err := stream.RecvMsg(&out)
+			return out.Body, err
+		}
+	}
+	answers := make([][]byte, len(bodies))
+	for i, body := range bodies {
+		var err error
+		if answers[i], err = exchange(body); err != nil {
+			return nil, err
+		}
+	}
+	return answers, nil
 }
 
 // column is a feature's values as an answer has them; one of floats and ints is in use.
@@ -89,8 +126,20 @@ func checkOwn(d dataset, w workload, entities []int64, answer []byte) error {
 	if err := proto.Unmarshal(answer, &m); err != nil {
 		return err
 	}
-	columns := make(map[string]column, len(m.Columns))
-	for _, c := range m.Columns {
+	return compareOwn(d, w, entities, &m)
+}
+
+func checkStreamed(d dataset, w workload, entities []int64, answer []byte) error {
+	var m provenderv1.StreamFeaturesResponse
+	if err := proto.Unmarshal(answer, &m); err != nil {
+		return err
+	}
+	return compareOwn(d, w, entities, m.GetResponse())
+}
+
+func compareOwn(d dataset, w workload, entities []int64, m *provenderv1.GetFeaturesResponse) error {
+	columns := make(map[string]column, len(m.GetColumns()))
+	for _, c := range m.GetColumns() {
 		got := column{floats: c.Values.GetFloat64S(), ints: c.Values.GetInt64S()}
 		for _, s := range c.Statuses {
 			got.present = append(got.present, provenderv1.CellStatus(s) == provenderv1.CellStatus_CELL_STATUS_PRESENT)

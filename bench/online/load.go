@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"sync"
@@ -78,7 +79,13 @@ func (l load) run(ctx context.Context) (m measurement, err error) {
 	callers := make([]caller, l.callers)
 	var running sync.WaitGroup
 	for i := range callers {
-		running.Go(func() { callers[i] = l.call(ctx, conns[i], i, &phase) })
+		running.Go(func() {
+			if l.target.stream {
+				callers[i] = l.stream(ctx, conns[i], &phase)
+			} else {
+				callers[i] = l.call(ctx, conns[i], i, &phase)
+			}
+		})
 	}
 	before, after, err := l.watch(ctx, &phase)
 	phase.Store(ending)
@@ -116,6 +123,44 @@ func (l load) call(ctx context.Context, conn *grpc.ClientConn, number int, phase
 		}
 	}
 	return c
+}
+
+func streamDescription() *grpc.StreamDesc {
+	return &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
+}
+
+// stream sends requests on one stream until the end, and takes the answers. Times are from answer to answer.
+func (l load) stream(ctx context.Context, conn *grpc.ClientConn, phase *atomic.Int32) (c caller) {
+	stream, err := conn.NewStream(ctx, streamDescription(), l.target.method)
+	if err != nil {
+		return caller{err: err}
+	}
+	var sending sync.WaitGroup
+	defer sending.Wait()
+	sending.Go(func() {
+		for i := 0; phase.Load() != ending; i++ {
+			if stream.SendMsg(&raw.Message{Body: l.bodies[i%len(l.bodies)]}) != nil {
+				return // the receiver gets the reason
+			}
+		}
+		_ = stream.CloseSend() // never fails
+	})
+	out := raw.Message{Discard: true}
+	for last := time.Now(); ; {
+		err := stream.RecvMsg(&out)
+		if errors.Is(err, io.EOF) {
+			return c
+		}
+		if err != nil {
+			c.err = err
+			return c
+		}
+		now := time.Now()
+		if phase.Load() == measuring {
+			c.times, c.size = append(c.times, now.Sub(last)), out.Size
+		}
+		last = now
+	}
 }
 
 // usage is a reading of the clock and of CPU times.

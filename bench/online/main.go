@@ -28,7 +28,8 @@ type settings struct {
 	callers          []int
 	targets          []string
 	workloads        []workload
-	feast            string
+	feast            string // address of a Feast server
+	feastRedis       string // address of its Redis
 	listpack         int
 	memory           bool
 	views            int
@@ -98,6 +99,7 @@ func parse(args []string) (settings, error) {
 	only := flags.String("only", strings.Join(targetNames, ","), "targets")
 	names := flags.String("workloads", "W1,W2,W3", "workloads")
 	flags.StringVar(&s.feast, "feast-addr", "", "host:port of a Feast server with this data, to be measured as well")
+	flags.StringVar(&s.feastRedis, "feast-redis", "", "host:port of the Feast server's Redis, to write the data there first as Feast does, for project bench")
 	flags.IntVar(&s.listpack, "listpack", recommendedListpack, "hash-max-listpack-value of Redis, 64 by its own default")
 	flags.BoolVar(&s.memory, "memory", true, "measure memory too")
 	flags.IntVar(&s.views, "views", 0, "measure W1 also with so many more views in the registry")

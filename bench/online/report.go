@@ -78,6 +78,7 @@ func (r *report) judge() {
 		{"Feast's call ÷ Feast", targetFeast, "W1", targetPeer, 2},
 		{"Feast's call ÷ Feast", targetFeast, "W2", targetPeer, 3.5},
 		{"Feast's call ÷ Feast", targetFeast, "W3", targetPeer, 10},
+		{"one stream ÷ calls", targetBulk, "W3", targetOwn, 0.8},
 		{"embedded ÷ Redis", targetEmbedded, "W3", targetOwn, 1.5},
 		{"with more views ÷ without", targetViews, "W1", targetOwn, 0.98},
 	} {

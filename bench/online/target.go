@@ -50,6 +50,8 @@ type target struct {
 	check func(d dataset, w workload, entities []int64, answer []byte) error
 	// only is the one workload to run, "" for all.
 	only string
+	// stream: one bidirectional stream in place of callers, its requests sent as fast as the server takes them.
+	stream bool
 }
 
 // bodies returns a workload's requests as this target reads them.
@@ -70,6 +72,12 @@ func encodeOwn(w workload, entities []int64) ([]byte, error) {
 		Service: serviceName(w.views),
 		Keys:    []*provenderv1.KeyColumn{{Name: joinKey, Int64S: entities}},
 	})
+}
+
+// encodeStreamed writes a StreamFeaturesRequest: request = 1.
+func encodeStreamed(w workload, entities []int64) ([]byte, error) {
+	request, err := encodeOwn(w, entities)
+	return appendBytes(nil, 1, request), err
 }
 
 // encodeFeast writes a GetOnlineFeaturesRequest: feature_service = 1, entities = 3 (a map from join key to values, of

@@ -106,7 +106,7 @@ func description() *grpc.ServiceDesc {
 func method(name string, call func(handler, context.Context, []byte) ([]byte, error)) grpc.MethodDesc {
 	return grpc.MethodDesc{
 		MethodName: name,
-		Handler: func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) { //nolint:revive // gRPC's order
+		Handler: func(srv any, ctx context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
 			in := new(raw.Message)
 			if err := decode(in); err != nil {
 				return nil, err
