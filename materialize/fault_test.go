@@ -333,6 +333,27 @@ func TestLostMarker(t *testing.T) {
 	})
 }
 
+// A cluster of which one primary has lost its data is filled again as a whole, and nothing is told to be absent meanwhile.
+func TestLostPrimary(t *testing.T) {
+	cluster := onlinetest.StartCluster(t, 3, false)
+	w := newWorld(t, backend{URL: cluster.URL})
+	w.write("1.parquet", history()...)
+	run := w.run(materialize.Request{})
+	w.clean()
+	w.write("2.parquet", at("late", 10, 1))
+	if next := w.run(materialize.Request{}); next.Generation != run.Generation || next.Files != 1 {
+		t.Errorf("run %+v", next)
+	}
+	check(t, cluster.Primaries[2].Client(t).FlushAll(t.Context()).Err())
+	w.wantState(materialize.ViewLost)
+	again := w.run(materialize.Request{})
+	if again.Reason != "store lost its data" || again.Generation == run.Generation || again.Files != 2 {
+		t.Errorf("run %+v", again)
+	}
+	w.want(w.values("late"), "1 10")
+	w.clean()
+}
+
 // Another store has a ledger of its own, and does not disturb the first one's.
 func TestAnotherStore(t *testing.T) {
 	w := one(t)

@@ -101,12 +101,12 @@ func snapshot(change func(*registry.FeatureView, *registry.Source)) *registry.Sn
 
 // backend opens the data of an online store, in this process or a child's.
 type backend struct {
-	URL   string // redis://…, or a folder
+	URL   string // redis://…, redis-cluster://…, or a folder
 	redis *onlinetest.Redis
 }
 
 func (b backend) open() (online.Store, error) {
-	if strings.HasPrefix(b.URL, "redis://") {
+	if strings.HasPrefix(b.URL, "redis") {
 		return redis.Open(b.URL, redis.Options{})
 	}
 	return embedded.Open(b.URL, embedded.Options{})

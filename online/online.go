@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/provender-dev/provender/internal/checkup"
 	"github.com/provender-dev/provender/internal/row"
 )
 
@@ -159,6 +160,12 @@ type Store interface {
 	// Ping reports whether the store answers.
 	Ping(ctx context.Context) error
 	Close() error
+}
+
+// Advisor is a store that can tell how well its servers are set up; not every store is one.
+type Advisor interface {
+	// Advise looks at the servers and at the keys under prefix, and writes nothing. It needs no Claim.
+	Advise(ctx context.Context, registryID, prefix string) []checkup.Check
 }
 
 // Live is a generation that answers lookups, as the operations state records it: what serving needs to read its rows.

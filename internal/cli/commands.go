@@ -22,6 +22,7 @@ func (a *app) commands() []*cobra.Command {
 		a.explainCommand(),
 		a.exportCommand(),
 		a.serveCommand(),
+		a.doctorCommand(),
 		a.versionCommand(),
 	}
 }

@@ -110,7 +110,7 @@ func TestReference(t *testing.T) {
 	for _, r := range []report{
 		&versionReport{}, &initReport{}, &validateReport{}, &planReport{}, &applyReport{}, &listReport{}, &showReport{},
 		&historyReport{}, &runsReport{}, &oneRunReport{}, &statusReport{}, &verifyReport{}, &getReport{}, &exportReport{},
-		&serveReport{}, &demoReport{}, &explainReport{},
+		&serveReport{}, &demoReport{}, &explainReport{}, &doctorReport{},
 	} {
 		for _, name := range jsonFields(reflect.TypeOf(r)) {
 			if !strings.Contains(fields, "`"+name+"`") {

@@ -282,7 +282,7 @@ func AppendJSON(dst []byte, v *Vector, i int) []byte {
 	case Float64:
 		return appendFloat(dst, v.Float64s[i], 64, true)
 	case String:
-		return appendQuoted(dst, v.BytesAt(i))
+		return AppendQuoted(dst, v.BytesAt(i))
 	case Bytes:
 		return append(base64.StdEncoding.AppendEncode(append(dst, '"'), v.BytesAt(i)), '"')
 	case Timestamp:
@@ -345,8 +345,8 @@ func appendFloat(dst []byte, f float64, size int, quoted bool) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-// appendQuoted appends a JSON string. U+2028 and U+2029 are escaped, as JavaScript wants them.
-func appendQuoted(dst, s []byte) []byte {
+// AppendQuoted appends s as a JSON string; bytes that are not UTF-8 become U+FFFD. U+2028 and U+2029 are escaped, as JavaScript wants them.
+func AppendQuoted(dst, s []byte) []byte {
 	dst = append(dst, '"')
 	for len(s) > 0 {
 		if c := s[0]; c < utf8.RuneSelf {

@@ -62,9 +62,9 @@ func quote(line []byte, number, col int) string {
 	return out + strings.Repeat(" ", len(gutter)-2) + "| " + pad + "^\n"
 }
 
-var secrets = regexp.MustCompile(`(://)[^/\s"']*@|([?&](?i:password|sslpassword|secret|token|key)=)[^&\s"']*`)
+var secrets = regexp.MustCompile(`(://).*@|([?&](?i:[a-z_]*password|secret|token|key)=)[^&\s"']*`)
 
-// maskSecrets hides the user part of URLs and secret parameters.
+// maskSecrets hides the user part of URLs, whatever characters a password has, and secret parameters.
 func maskSecrets(s string) string {
 	return secrets.ReplaceAllStringFunc(s, func(m string) string {
 		if strings.HasPrefix(m, "://") {

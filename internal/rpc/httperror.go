@@ -1,9 +1,11 @@
 package rpc
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 	"strconv"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
@@ -24,20 +26,29 @@ var httpStatus = map[codes.Code]int{
 }
 
 // WriteError answers an HTTP request with an error: its status by the same table as on gRPC, as google.rpc.Status in JSON
-// (code, message, details), with Retry-After where the error says when to try again. logger gets what callers are not
-// shown.
+// (code, message, details), with Retry-After where the error says when to try again. A request that exceeds a limit by
+// itself is 413, not 429. logger gets what callers are not shown.
 func WriteError(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error) {
-	s := statusOf(err, func(reference string, err error) {
-		logger.ErrorContext(r.Context(), "internal error", "reference", reference, "path", r.URL.Path, "error", err.Error())
-	})
+	s := statusOf(err, func(reference string, err error) { logHidden(r.Context(), logger, reference, r.URL.Path, err) })
 	code, ok := httpStatus[s.Code()]
 	if !ok {
 		code = http.StatusInternalServerError
 	}
 	for _, d := range s.Details() {
-		if retry, ok := d.(*errdetails.RetryInfo); ok {
-			w.Header().Set("Retry-After", strconv.FormatInt(max(1, int64(retry.RetryDelay.AsDuration().Seconds())), 10))
+		switch d := d.(type) {
+		case *errdetails.RetryInfo:
+			// Whole seconds, rounded up: the header has no others.
+			seconds := (d.RetryDelay.AsDuration() + time.Second - 1) / time.Second
+			w.Header().Set("Retry-After", strconv.FormatInt(int64(seconds), 10))
+		case *errdetails.BadRequest:
+			if s.Code() == codes.ResourceExhausted { // the request is at fault: it will not do later either
+				code = http.StatusRequestEntityTooLarge
+			}
 		}
+	}
+	var other *httpError
+	if errors.As(err, &other) {
+		code = other.status
 	}
 	body, err := protojson.Marshal(s.Proto())
 	if err != nil {

@@ -18,7 +18,6 @@ import (
 	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/serving"
 	pb "github.com/provender-dev/provender/proto/provender/v1"
-	"github.com/provender-dev/provender/registry"
 )
 
 // plain is the answer as generated code has it: what the encoding by hand must mean.
@@ -47,64 +46,6 @@ func plainVector(v *columnar.Vector) *pb.Vector {
 		m.Elements = plainVector(v.Elem)
 	}
 	return m
-}
-
-// randomAnswer returns an answer with a column of every type.
-func randomAnswer(rnd *rand.Rand, rows int) *serving.Answer {
-	a := &serving.Answer{
-		ReadTime: rnd.Int64() - rnd.Int64(), Fixed: rnd.IntN(2) == 0, Revision: rnd.Int64N(300), Rows: rows,
-		Views: []serving.ViewAnswer{{View: "v", Generation: 1 << 40, T: -1}, {View: "", T: 0}},
-	}
-	for range rows {
-		a.Views[0].Events = append(a.Views[0].Events, rnd.Int64())
-	}
-	for i, name := range columnar.TypeNames() {
-		typ, err := columnar.ParseType(name)
-		if err != nil {
-			panic(err)
-		}
-		v := columnar.NewVector(typ, 0)
-		var status []columnar.Status
-		for range rows {
-			status = append(status, columnar.Status(1+rnd.IntN(5)))
-			if i%3 > 0 && rnd.IntN(4) == 0 {
-				v.AppendNull()
-				continue
-			}
-			if !typ.List {
-				appendRandom(rnd, v)
-				continue
-			}
-			for range rnd.IntN(3) {
-				appendRandom(rnd, v.Elem)
-			}
-			v.EndList()
-		}
-		a.Names, a.Columns, a.Status = append(a.Names, name), append(a.Columns, v), append(a.Status, status)
-		a.Outputs = append(a.Outputs, registry.Output{Read: i % 2})
-	}
-	return a
-}
-
-func appendRandom(rnd *rand.Rand, v *columnar.Vector) {
-	if rnd.IntN(8) == 0 {
-		v.AppendNull()
-		return
-	}
-	switch v.Type.Kind {
-	case columnar.Bool:
-		v.AppendBool(rnd.IntN(2) == 0)
-	case columnar.Int32:
-		v.AppendInt32(int32(rnd.Uint32()))
-	case columnar.Int64, columnar.Timestamp:
-		v.AppendInt64(int64(rnd.Uint64()))
-	case columnar.Float32:
-		v.AppendFloat32(math.Float32frombits(rnd.Uint32()))
-	case columnar.Float64:
-		v.AppendFloat64(math.Float64frombits(rnd.Uint64()))
-	default:
-		v.AppendBytes(make([]byte, rnd.IntN(4)))
-	}
 }
 
 // TestAnswerEncoding: what is encoded by hand is, byte for byte, what generated code makes of it.
@@ -197,6 +138,10 @@ type answering struct{ *serving.Answer }
 
 func (a answering) Lookup(context.Context, *serving.Request) (*serving.Answer, error) {
 	return a.Answer, nil
+}
+
+func (a answering) KeyKinds(context.Context, *serving.Request) ([]columnar.Kind, error) {
+	return nil, nil
 }
 
 // TestAllocations: what a call allocates depends neither on the number of features nor on that of entities.

@@ -1,5 +1,5 @@
-// Package rpc puts the domain on gRPC: messages to domain values and back, and the one table from domain errors to gRPC
-// codes. Generated types and codes stop here.
+// Package rpc puts the domain on gRPC and on HTTP: messages and JSON to domain values and back, and the one table from
+// domain errors to codes. Generated types and codes stop here.
 package rpc
 
 import (
@@ -7,6 +7,8 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/rpc/feast"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/online/serving"
 	pb "github.com/provender-dev/provender/proto/provender/v1"
@@ -16,6 +18,8 @@ import (
 // Lookups answers GetFeatures; *serving.Server does.
 type Lookups interface {
 	Lookup(ctx context.Context, req *serving.Request) (*serving.Answer, error)
+	// KeyKinds returns the kinds of the keys that a request names, for JSON, whose values have none.
+	KeyKinds(ctx context.Context, req *serving.Request) ([]columnar.Kind, error)
 }
 
 // Operations runs and checks materializations; *materialize.Service does.
@@ -48,6 +52,7 @@ type Services struct {
 // Register adds services to a server that was made with ServerOptions.
 func Register(server grpc.ServiceRegistrar, s Services) {
 	if s.Lookups != nil {
+		feast.Register(server, s.Lookups)
 		server.RegisterService(&onlineServiceDesc, &onlineService{lookups: s.Lookups})
 	}
 	if s.Operations != nil {

@@ -58,13 +58,16 @@ func (g guard) convert(ctx context.Context, method string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return statusOf(err, func(reference string, err error) {
-		attrs := []any{"reference", reference, "method", method, "error", err.Error()}
-		if p, ok := err.(*panicError); ok { //nolint:errorlint // made above, never wrapped
-			attrs = append(attrs, "stack", string(p.stack))
-		}
-		g.logger.ErrorContext(ctx, "internal error", attrs...)
-	}).Err()
+	return statusOf(err, func(reference string, err error) { logHidden(ctx, g.logger, reference, method, err) }).Err()
+}
+
+// logHidden logs an error that callers are shown a reference of.
+func logHidden(ctx context.Context, logger *slog.Logger, reference, method string, err error) {
+	attrs := []any{"reference", reference, "method", method, "error", err.Error()}
+	if p, ok := err.(*panicError); ok { //nolint:errorlint // made above, never wrapped
+		attrs = append(attrs, "stack", string(p.stack))
+	}
+	logger.ErrorContext(ctx, "internal error", attrs...)
 }
 
 // caught runs f. A panic is its error.

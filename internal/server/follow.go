@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/online"
@@ -205,11 +206,26 @@ type freshLookups struct {
 // Lookup implements rpc.Lookups.
 func (l freshLookups) Lookup(ctx context.Context, req *serving.Request) (*serving.Answer, error) {
 	answer, err := l.Server.Lookup(ctx, req)
-	switch problem.CodeOf(err) {
-	case problem.NotFound, problem.Invalid, problem.Precondition:
-		if refreshed := l.follow.refresh(ctx); refreshed == nil {
-			return l.Server.Lookup(ctx, req)
-		}
+	if l.refreshed(ctx, err) {
+		return l.Server.Lookup(ctx, req)
 	}
 	return answer, err
+}
+
+// KeyKinds implements rpc.Lookups.
+func (l freshLookups) KeyKinds(ctx context.Context, req *serving.Request) ([]columnar.Kind, error) {
+	kinds, err := l.Server.KeyKinds(ctx, req)
+	if l.refreshed(ctx, err) {
+		return l.Server.KeyKinds(ctx, req)
+	}
+	return kinds, err
+}
+
+// refreshed reports whether a failure may be another after the registry was looked at again, which it has been.
+func (l freshLookups) refreshed(ctx context.Context, err error) bool {
+	switch problem.CodeOf(err) {
+	case problem.NotFound, problem.Invalid, problem.Precondition:
+		return l.follow.refresh(ctx) == nil
+	}
+	return false
 }

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/provender-dev/provender/internal/rpc"
-	"github.com/provender-dev/provender/internal/rpc/feast"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/materialize/schedule"
 	"github.com/provender-dev/provender/materialize/state"
@@ -24,13 +23,14 @@ import (
 // node is a project with its online store open in this process, and the API on top. Its follower keeps it up with the
 // registry from start until close.
 type node struct {
-	project *Project
-	online  online.Store
-	serving *serving.Server
-	ops     *materialize.Service
-	follow  *follower
-	grpc    *grpc.Server
-	logger  *slog.Logger
+	project  *Project
+	online   online.Store
+	serving  *serving.Server
+	ops      *materialize.Service
+	follow   *follower
+	services rpc.Services
+	grpc     *grpc.Server
+	logger   *slog.Logger
 	// scheduler is there while schedules run.
 	scheduler atomic.Pointer[schedule.Scheduler]
 
@@ -83,13 +83,13 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
 	n.grpc = grpc.NewServer(append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(int(limits.RequestMessage)))...)
-	rpc.Register(n.grpc, rpc.Services{
+	n.services = rpc.Services{
 		Lookups:    freshLookups{n.serving, n.follow},
 		Operations: n.ops,
 		Revisions:  reg,
 		Snapshot:   n.follow.snapshot.Load,
-	})
-	feast.Register(n.grpc, freshLookups{n.serving, n.follow})
+	}
+	rpc.Register(n.grpc, n.services)
 	return n, nil
 }
 

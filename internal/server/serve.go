@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -21,7 +22,6 @@ import (
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/rpc"
-	"github.com/provender-dev/provender/internal/rpc/feast"
 )
 
 // drainTime is how long calls under way may take after the server was told to stop.
@@ -125,7 +125,10 @@ func (s *server) listen(ctx context.Context) (err error) {
 	return nil
 }
 
-func (s *server) addressFile() string { return filepath.Join(s.project.Dir, stateFolder, "serve.json") }
+// addressFile is in the state folder.
+const addressFile = "serve.json"
+
+func (s *server) addressFile() string { return filepath.Join(s.project.Dir, stateFolder, addressFile) }
 
 // remember writes the addresses where scripts find them.
 func (s *server) remember() error {
@@ -158,7 +161,10 @@ func (s *server) forget() {
 func (s *server) run(ctx context.Context) error {
 	healthpb.RegisterHealthServer(s.grpc, s.health)
 	reflection.Register(s.grpc)
-	web := &http.Server{Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second}
+	web := &http.Server{
+		Handler: s.routes(), ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+	}
 
 	s.follow.look(ctx) // so that readiness is known from the first answer on
 	group, ctx := errgroup.WithContext(ctx)
@@ -190,7 +196,9 @@ func (s *server) run(ctx context.Context) error {
 		s.health.Shutdown()
 		grace, cancel := context.WithTimeout(context.Background(), drainTime)
 		defer cancel()
-		s.drain(grace)
+		var drained sync.WaitGroup
+		drained.Go(func() { s.drain(grace) })
+		defer drained.Wait()
 		return web.Shutdown(grace)
 	})
 	s.publishHealth()
@@ -219,7 +227,7 @@ func (s *server) publishHealth() {
 	s.health.SetServingStatus("", status)
 }
 
-// routes answers whether the process lives, and whether it can be sent requests.
+// routes answers whether the process lives, whether it can be sent requests, and the API in JSON.
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -232,9 +240,6 @@ func (s *server) routes() http.Handler {
 	}
 	mux.HandleFunc("GET /readyz", ready)
 	mux.HandleFunc("GET /health", ready) // as Feast's servers call it
-	mux.Handle("POST /get-online-features", feast.Handler(
-		freshLookups{s.serving, s.follow}, int64(s.project.Config.Limits.RequestMessage),
-		func(w http.ResponseWriter, r *http.Request, err error) { rpc.WriteError(w, r, s.logger, err) },
-	))
+	mux.Handle("/", rpc.Handler(s.services, rpc.HTTPOptions{MaxBody: s.project.Config.Limits.RequestMessage, Logger: s.logger}))
 	return mux
 }

@@ -5,7 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/redisurl"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/embedded"
 	"github.com/provender-dev/provender/online/redis"
@@ -16,32 +16,33 @@ const embeddedScheme = "embedded://"
 // isEmbedded reports whether the project's online store belongs to one process at a time.
 func (p *Project) isEmbedded() bool { return strings.HasPrefix(p.Config.Online, embeddedScheme) }
 
-// storeName is the address of the project's online store: scheme, host and path, without user, password and options.
+// storeName is the address of the project's online store, without user, password and parameters.
 func (p *Project) storeName() string {
-	scheme, rest, _ := strings.Cut(p.Config.Online, "://")
-	if scheme == "embedded" {
+	if p.isEmbedded() {
 		return p.Config.Online
 	}
-	rest, _, _ = strings.Cut(rest, "?")
-	return scheme + "://" + rest[strings.LastIndexByte(rest, '@')+1:]
+	u, problems := redisurl.Parse(p.Config.Online)
+	if len(problems) > 0 {
+		scheme, _, _ := strings.Cut(p.Config.Online, "://") // the configuration was checked
+		return scheme + "://"
+	}
+	return u.Name()
+}
+
+// embeddedDir is the folder of the project's embedded store.
+func (p *Project) embeddedDir() string {
+	path := filepath.FromSlash(strings.TrimPrefix(p.Config.Online, embeddedScheme))
+	if !filepath.IsAbs(path) {
+		path = filepath.Join(p.Dir, path)
+	}
+	return path
 }
 
 // openOnline opens the project's online store. Unavailable where it does not answer, or, embedded, where another
 // process holds it.
 func (p *Project) openOnline(logger *slog.Logger) (online.Store, error) {
-	scheme, rest, _ := strings.Cut(p.Config.Online, "://")
-	switch scheme {
-	case "embedded":
-		path := filepath.FromSlash(rest)
-		if !filepath.IsAbs(path) {
-			path = filepath.Join(p.Dir, path)
-		}
-		return embedded.Open(path, embedded.Options{Logger: logger})
-	case "redis", "rediss":
-		return redis.Open(p.Config.Online, redis.Options{Logger: logger})
-	default:
-		err := problem.New(problem.Invalid, "this version of Provender has no online store for %s:// URLs", scheme)
-		err.Suggestion = "write online: embedded://PATH, redis://HOST:PORT or rediss://HOST:PORT in provender.yaml"
-		return nil, err
+	if p.isEmbedded() {
+		return embedded.Open(p.embeddedDir(), embedded.Options{Logger: logger})
 	}
+	return redis.Open(p.Config.Online, redis.Options{Dir: p.Dir, Logger: logger})
 }

@@ -4,6 +4,8 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
+	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -18,12 +20,17 @@ import (
 // Redis is a redis-server of a test's own, on a free port of this machine, that keeps nothing on disk.
 type Redis struct {
 	URL     string // redis://127.0.0.1:port
+	Addr    string // 127.0.0.1:port
 	Process *os.Process
+	// Database is the one that Client looks at.
+	Database int
 
-	addr string
-	args []string
-	env  []string
-	cmd  *exec.Cmd
+	binary   string
+	sentinel string // its configuration, where the server is a sentinel
+	args     []string
+	env      []string
+	cmd      *exec.Cmd
+	dial     redis.Options // how Client connects
 }
 
 // StartRedis starts a server that ends with the test, and returns its URL.
@@ -35,7 +42,20 @@ func StartRedis(t testing.TB) string {
 // StartRedisServer starts a server that ends with the test; args are further arguments of redis-server.
 func StartRedisServer(t testing.TB, args ...string) *Redis {
 	t.Helper()
-	return startRedis(t, nil, args)
+	return startRedis(t, Redis{args: args})
+}
+
+// Versions are the other servers that scripts/test installs, by their names there.
+var Versions = []string{"redis-6.2", "valkey-9.1"}
+
+// StartRedisVersion starts one of Versions; root is the repository's folder.
+func StartRedisVersion(t testing.TB, root, version string) *Redis {
+	t.Helper()
+	path := filepath.Join(root, ".cache", "redis-versions", version)
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("no %s: run ./scripts/test once, which installs it in .cache/redis-versions (%v)", version, err)
+	}
+	return startRedis(t, Redis{binary: path})
 }
 
 // StartRedisInLocale starts a server whose Lua orders strings as en_US does, not as bytes.
@@ -50,18 +70,22 @@ func StartRedisInLocale(t testing.TB) *Redis {
 			t.Fatalf("compile the locale %s: %v (./scripts/test installs what is missing)\n%s", locale, err, out)
 		}
 	}
-	return startRedis(t, []string{"LOCPATH=" + path, "LC_ALL=" + locale}, nil)
+	return startRedis(t, Redis{env: []string{"LOCPATH=" + path, "LC_ALL=" + locale}})
 }
 
-func startRedis(t testing.TB, env, args []string) *Redis {
+// startRedis starts a server as like describes it, on a free port.
+func startRedis(t testing.TB, like Redis) *Redis {
 	t.Helper()
-	r := &Redis{env: env, args: args}
+	r := &like
+	if r.binary == "" {
+		r.binary = "redis-server"
+	}
 	var err error
 	for range 10 { // another process may take the port before the server does
-		if r.addr, err = freeAddr(); err != nil {
+		if r.Addr, err = freeAddr(); err != nil {
 			break
 		}
-		r.URL = "redis://" + r.addr
+		r.URL = "redis://" + r.Addr
 		if err = r.start(); err == nil {
 			t.Cleanup(r.Kill)
 			return r
@@ -71,23 +95,41 @@ func startRedis(t testing.TB, env, args []string) *Redis {
 	return nil
 }
 
+// busPort is how far above its port a node of a cluster has another one.
+const busPort = 10_000
+
+// freeAddr returns an address that is free at the moment, with room for busPort.
 func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
+	for {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return "", err
+		}
+		addr := l.Addr().(*net.TCPAddr)
+		if err := l.Close(); err != nil {
+			return "", err
+		}
+		if addr.Port+busPort <= math.MaxUint16 {
+			return addr.String(), nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().String(), nil
 }
 
 func (r *Redis) start() error {
-	host, port, err := net.SplitHostPort(r.addr)
+	host, port, err := net.SplitHostPort(r.Addr)
 	if err != nil {
 		return err
 	}
-	cmd := exec.Command("redis-server", append([]string{
-		"--bind", host, "--port", port, "--save", "", "--appendonly", "no", "--daemonize", "no",
-	}, r.args...)...)
+	args, ready := []string{"--bind", host, "--port", port, "--daemonize", "no"}, "Ready to accept connections"
+	if r.sentinel != "" {
+		args, ready = append([]string{r.sentinel, "--sentinel"}, args...), "+monitor"
+	} else {
+		args = append(args, "--save", "", "--appendonly", "no")
+	}
+	if r.dial.TLSConfig != nil {
+		args[2], args = "--tls-port", append(args, "--port", "0")
+	}
+	cmd := exec.Command(r.binary, append(args, r.args...)...)
 	cmd.Env = append(os.Environ(), r.env...)
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {
@@ -100,8 +142,9 @@ func (r *Redis) start() error {
 	lines := bufio.NewScanner(stdout)
 	for lines.Scan() {
 		fmt.Fprintln(&said, lines.Text())
-		if strings.Contains(lines.Text(), "Ready to accept connections") {
+		if strings.Contains(lines.Text(), ready) {
 			r.cmd, r.Process = cmd, cmd.Process
+			go func() { _, _ = io.Copy(io.Discard, stdout) }() // or it stands still when the pipe is full
 			return nil
 		}
 	}
@@ -128,7 +171,9 @@ func (r *Redis) Restart(t testing.TB) {
 // Client returns a plain client, for looking behind the store's back.
 func (r *Redis) Client(t testing.TB) *redis.Client {
 	t.Helper()
-	c := redis.NewClient(&redis.Options{Addr: r.addr, Protocol: 2, DisableIdentity: true})
+	opts := r.dial
+	opts.Addr, opts.DB, opts.Protocol, opts.DisableIdentity = r.Addr, r.Database, 2, true
+	c := redis.NewClient(&opts)
 	t.Cleanup(func() { _ = c.Close() })
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -136,4 +181,22 @@ func (r *Redis) Client(t testing.TB) *redis.Client {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// patience is how long Until waits.
+const patience = 30 * time.Second
+
+// Until waits for something that other processes do, looking again and again.
+func Until(t testing.TB, what string, met func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	deadline := time.After(patience)
+	for !met() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
 }

@@ -1,6 +1,8 @@
 package redis
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"strconv"
 	"strings"
 
@@ -27,6 +29,17 @@ func validPrefix(prefix string) bool {
 	return true
 }
 
+// owner is whose keys the store reads and writes.
+type owner struct {
+	registryID, prefix string
+	slotLead           string // of the keys of slots' markers
+}
+
+func newOwner(registryID, prefix string) *owner {
+	sum := sha256.Sum256([]byte(registryID))
+	return &owner{registryID: registryID, prefix: prefix, slotLead: prefix + ":s:" + hex.EncodeToString(sum[:4]) + ":"}
+}
+
 // claimKey holds who owns the prefix.
 func (o *owner) claimKey() string { return claimLead + ":" + o.prefix }
 
@@ -44,6 +57,10 @@ func (o *owner) parseMarker(value string) (run int64, ok bool) {
 
 // markerKey holds the owner of a generation that exists, and the last run whose writes it has in full. Keyspaces are digits, so it is no entity's key.
 func (o *owner) markerKey(id online.GenerationID) string { return o.prefix + ":g:" + field(id) }
+
+// slotKey holds, in a cluster, the generations that exist in one slot and the last runs whose writes they have in full.
+// It lies in that slot. The registry is part of its name.
+func (o *owner) slotKey(slot uint16) string { return o.slotLead + "{" + tagOf(slot) + "}" }
 
 // keyspace is what the keys of a keyspace's entities begin with; the entity key follows.
 func (o *owner) keyspace(space online.KeyspaceID) string {

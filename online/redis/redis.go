@@ -1,13 +1,11 @@
-// Package redis is the online store in a Redis server: one hash per entity, one field per generation.
+// Package redis is the online store in Redis, one server or a cluster: one hash per entity, one field per generation.
 // docs/format/redis.md has the keys and the bytes.
 package redis
 
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -15,9 +13,9 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
-	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/redisurl"
 	"github.com/provender-dev/provender/online"
 )
 
@@ -27,8 +25,9 @@ type Options struct {
 	ReadTimeout  time.Duration // of one answer; default 2 s
 	WriteTimeout time.Duration // of one request; default 2 s
 	PoolTimeout  time.Duration // waiting for a connection; default 1 s
-	PoolSize     int           // connections; default 10 per CPU
+	PoolSize     int           // connections, per node of a cluster; default go-redis's: 10 per CPU, 5 in a cluster
 	DropRate     int           // keys per second that DropGeneration looks at; default 50,000
+	Dir          string        // where relative paths in the URL begin
 	Logger       *slog.Logger  // default slog.Default
 }
 
@@ -57,86 +56,70 @@ func (o Options) withDefaults() Options {
 
 // Store implements online.Store. Safe for concurrent use.
 type Store struct {
-	client redis.UniversalClient
-	name   string // of the server, for messages
-	opts   Options
+	client  redis.UniversalClient
+	cluster *redis.ClusterClient // the same client, nil where it is none of a cluster
+	url     *redisurl.URL
+	name    string // of the servers, for messages
+	opts    Options
+	markers markers
 
+	lanes  lanes // of reads
 	reads  sharer
 	calls  sync.Pool             // of *call
 	owner  atomic.Pointer[owner] // nil before Claim
+	asked  atomic.Pointer[owner] // what Claim was last asked for
 	closed atomic.Bool
 }
 
-// owner is whose keys the store reads and writes.
-type owner struct{ registryID, prefix string }
-
 var _ online.Store = (*Store)(nil)
 
-// Open returns a store for redis://[user:password@]host[:port][/db] or, over TLS, rediss://…. It does not connect yet.
+// masterAge is how long a connection to a sentinel's master is used before the sentinels are asked again who that is.
+const masterAge = time.Second
+
+// Open returns a store for a URL of internal/redisurl. It does not connect yet.
 func Open(url string, opts Options) (*Store, error) {
 	opts = opts.withDefaults()
-	client, name, err := connect(url, opts)
+	u, problems := redisurl.Parse(url)
+	if len(problems) > 0 {
+		return nil, badURL(problems)
+	}
+	client, err := connect(u, opts)
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{client: client, name: name, opts: opts}
-	s.reads.exec, s.reads.wait = s.exchange, opts.PoolTimeout
+	s := &Store{client: client, url: u, name: u.Servers(), opts: opts}
+	switch client := client.(type) {
+	case *redis.ClusterClient:
+		s.cluster = client
+		s.markers = &slotMarkers{store: s}
+	case *redis.Client:
+		s.markers = &oneMarker{client: client}
+		s.lanes.options = client.Options()
+		s.reads.exec, s.reads.wait = s.lanes.exchange, s.lanes.options.PoolTimeout
+		if u.Kind == redisurl.Sentinel {
+			s.lanes.maxAge = masterAge
+		}
+	}
 	return s, nil
 }
 
-// connect is the one place that knows of the kinds of server.
-func connect(url string, opts Options) (client redis.UniversalClient, name string, err error) {
-	scheme, _, _ := strings.Cut(url, "://")
-	if scheme != "redis" && scheme != "rediss" {
-		return nil, "", problem.New(problem.Invalid, "online store: want redis://host:port/db or rediss://host:port/db")
-	}
-	from, err := redis.ParseURL(url)
-	if err != nil {
-		// What is wrong may be the password: neither the URL nor the parser's message is shown.
-		return nil, "", &problem.Error{
-			Code:       problem.Invalid,
-			Message:    "online store: the URL can't be read; want " + scheme + "://[user:password@]host[:port][/db]",
-			Suggestion: "percent-encode special characters of the password",
+func badURL(problems []redisurl.Problem) error {
+	p := &problem.Error{Code: problem.Invalid, Message: "online store: ", Suggestion: problems[0].Hint}
+	for i, found := range problems {
+		if i > 0 {
+			p.Message += "; "
 		}
+		p.Message += found.Message
 	}
-	if scheme == "rediss" {
-		from.TLSConfig.MinVersion = tls.VersionTLS12
-	}
-	silence()
-	return redis.NewUniversalClient(&redis.UniversalOptions{
-		Addrs:                 []string{from.Addr},
-		DB:                    from.DB,
-		Username:              from.Username,
-		Password:              from.Password,
-		TLSConfig:             from.TLSConfig,
-		Protocol:              2, // replies are parsed here
-		DialTimeout:           opts.DialTimeout,
-		ReadTimeout:           opts.ReadTimeout,
-		WriteTimeout:          opts.WriteTimeout,
-		PoolTimeout:           opts.PoolTimeout,
-		PoolSize:              opts.PoolSize,
-		MaxRetries:            1,
-		DialerRetries:         1,
-		ContextTimeoutEnabled: true,
-		DisableIdentity:       true,
-		MaintNotificationsConfig: &maintnotifications.Config{
-			Mode: maintnotifications.ModeDisabled,
-		},
-	}), from.Addr, nil
+	return p
 }
-
-// silence keeps the client from writing to stderr: what it would say comes back as errors.
-var silence = sync.OnceFunc(func() { redis.SetLogger(quiet{}) })
-
-type quiet struct{}
-
-func (quiet) Printf(context.Context, string, ...any) {}
 
 // Close closes the connections. A second Close does nothing.
 func (s *Store) Close() error {
 	if s.closed.Swap(true) {
 		return nil
 	}
+	s.lanes.close()
 	return s.client.Close()
 }
 
@@ -155,12 +138,14 @@ func (s *Store) begin(ctx context.Context) (*owner, error) {
 	return o, nil
 }
 
-// Ping reports whether the server answers.
+// Ping reports whether the server, or every primary of a cluster, answers.
 func (s *Store) Ping(ctx context.Context) error {
 	if s.closed.Load() {
 		return online.ErrClosed
 	}
-	return s.failure(ctx, "ping", s.client.Ping(ctx).Err())
+	return s.failure(ctx, "ping", s.eachNode(ctx, func(ctx context.Context, node *redis.Client) error {
+		return node.Ping(ctx).Err()
+	}))
 }
 
 // Claim writes or checks the marker of prefix, and warns of a server that may drop keys on its own.
@@ -172,7 +157,8 @@ func (s *Store) Claim(ctx context.Context, registryID, prefix string) (online.Id
 		return online.Identity{}, problem.New(problem.Invalid,
 			"online store: prefix %q: want 1 to 32 letters, digits, - or _", prefix)
 	}
-	o := &owner{registryID: registryID, prefix: prefix}
+	o := newOwner(registryID, prefix)
+	s.asked.Store(o)
 	incarnation := rand.Text()
 	_, err := s.client.SetNX(ctx, o.claimKey(), o.claimValue(incarnation), 0).Result()
 	if err != nil {
@@ -210,171 +196,19 @@ func (s *Store) readClaim(ctx context.Context, o *owner) (online.Identity, error
 	if !ours {
 		return online.Identity{}, online.ErrForeignStore
 	}
-	return online.Identity{Incarnation: incarnation, Session: s.info(ctx, "server", "run_id")}, nil
-}
-
-// info returns one line of what the server tells of itself, "" where it does not.
-func (s *Store) info(ctx context.Context, section, name string) string {
-	text, err := s.client.Info(ctx, section).Result()
-	if err != nil {
-		return ""
-	}
-	for line := range strings.Lines(text) {
-		if value, found := strings.CutPrefix(strings.TrimSpace(line), name+":"); found {
-			return value
-		}
-	}
-	return ""
+	return online.Identity{Incarnation: incarnation, Session: s.session(ctx)}, nil
 }
 
 // checkEviction warns where the server may drop keys to make room: an entity without its key looks like one that never
 // was. A server that does not tell is left alone.
 func (s *Store) checkEviction(ctx context.Context) {
-	if policy := s.info(ctx, "memory", "maxmemory_policy"); policy != "" && policy != "noeviction" {
-		s.opts.Logger.Warn("Redis may drop rows to make room, and lookups would not find them: "+
-			"set maxmemory-policy to noeviction", "server", s.name, "maxmemory-policy", policy)
-	}
-}
-
-// CreateGeneration writes a generation's marker.
-func (s *Store) CreateGeneration(ctx context.Context, gen online.Generation) error {
-	o, err := s.begin(ctx)
-	if err != nil {
-		return err
-	}
-	return s.failure(ctx, "create a generation", s.client.Set(ctx, o.markerKey(gen.ID), o.marker(0), 0).Err())
-}
-
-// raiseScript sets the marker KEYS[1] of owner ARGV[1] to run ARGV[2] unless it has a later one; 0 where there is none.
-var raiseScript = redis.NewScript(`
-local owner, run = string.match(redis.call('GET', KEYS[1]) or '', '^(.*)\n(%d+)$')
-if owner ~= ARGV[1] then return 0 end
-if tonumber(run) < tonumber(ARGV[2]) then redis.call('SET', KEYS[1], owner .. '\n' .. ARGV[2]) end
-return 1`)
-
-// removeScript removes KEYS[1] where it still has the value ARGV[1].
-var removeScript = redis.NewScript(`
-if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end
-return 1`)
-
-// Checkpoint records in a generation's marker that the writes of all runs up to c.Run were acknowledged.
-func (s *Store) Checkpoint(ctx context.Context, c online.Checkpoint) error {
-	o, err := s.begin(ctx)
-	if err != nil {
-		return err
-	}
-	found, err := raiseScript.Run(ctx, s.client, []string{o.markerKey(c.ID)}, o.registryID, c.Run).Int()
-	if err == nil && found == 0 {
-		return online.ErrGenerationLost
-	}
-	return s.failure(ctx, "record a run", err)
-}
-
-// CheckGenerations returns those generations whose marker is gone, another registry's, or from before their checkpoint.
-func (s *Store) CheckGenerations(ctx context.Context, expected []online.Checkpoint) (lost []online.GenerationID, err error) {
-	o, err := s.begin(ctx)
-	if err != nil || len(expected) == 0 {
-		return nil, err
-	}
-	ids := make([]online.GenerationID, len(expected))
-	for i, c := range expected {
-		ids[i] = c.ID
-	}
-	markers, err := s.markers(ctx, o, ids)
-	if err != nil {
-		return nil, err
-	}
-	for i, c := range expected {
-		run, ok := o.parseMarker(markers[i])
-		if ok && run >= c.Run {
-			continue
-		}
-		lost = append(lost, c.ID)
-		if ok {
-			err := removeScript.Run(ctx, s.client, []string{o.markerKey(c.ID)}, markers[i]).Err()
-			if err != nil {
-				return nil, s.failure(ctx, "remove the marker of a generation", err)
-			}
+	nodes, _ := s.about(ctx, "memory")
+	for _, node := range nodes {
+		if policy := node.fields["maxmemory_policy"]; policy != "" && policy != noEviction {
+			s.opts.Logger.Warn("Redis may drop rows to make room, and lookups would not find them: "+
+				"set maxmemory-policy to noeviction", "server", node.addr, "maxmemory-policy", policy)
 		}
 	}
-	return lost, nil
 }
 
-// mustExist returns ErrGenerationLost where a generation has no marker.
-func (s *Store) mustExist(ctx context.Context, o *owner, ids ...online.GenerationID) error {
-	if len(ids) == 0 {
-		return nil
-	}
-	markers, err := s.markers(ctx, o, ids)
-	if err != nil {
-		return err
-	}
-	for _, m := range markers {
-		if _, ok := o.parseMarker(m); !ok {
-			return online.ErrGenerationLost
-		}
-	}
-	return nil
-}
-
-// markers returns what the markers of generations hold, "" where there is none.
-func (s *Store) markers(ctx context.Context, o *owner, ids []online.GenerationID) ([]string, error) {
-	pipe := s.client.Pipeline()
-	markers := make([]*redis.StringCmd, len(ids))
-	for i, id := range ids {
-		markers[i] = pipe.Get(ctx, o.markerKey(id))
-	}
-	_, _ = pipe.Exec(ctx) // each command has its error
-	values := make([]string, len(ids))
-	for i, m := range markers {
-		value, err := m.Result()
-		if err != nil && !errors.Is(err, redis.Nil) {
-			return nil, s.failure(ctx, "read the marker of a generation", err)
-		}
-		values[i] = value
-	}
-	return values, nil
-}
-
-// failure says what an error of the server means to the caller. It is nil for nil.
-func (s *Store) failure(ctx context.Context, op string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case ended(ctx) != nil:
-		return fmt.Errorf("online store: %s: %w", op, ended(ctx))
-	case errors.Is(err, redis.ErrClosed):
-		return online.ErrClosed
-	}
-	p := &problem.Error{Code: problem.Unavailable, RetryAfter: time.Second, Err: err}
-	text := err.Error()
-	switch {
-	case !isReply(err):
-		p.Message = fmt.Sprintf("online store: %s: Redis at %s does not answer: %v", op, s.name, err)
-	case strings.HasPrefix(text, "OOM "):
-		p.Code = problem.Exhausted
-		p.Message = fmt.Sprintf("online store: %s: Redis at %s has no memory left (maxmemory)", op, s.name)
-	case strings.HasPrefix(text, "NOAUTH"), strings.HasPrefix(text, "WRONGPASS"), strings.HasPrefix(text, "NOPERM"):
-		p.Code = problem.Precondition
-		p.Message = fmt.Sprintf("online store: %s: Redis at %s refuses: %v", op, s.name, err)
-		p.Suggestion = "check user and password in the store's URL, and the user's rights"
-	default:
-		p.Message = fmt.Sprintf("online store: %s: Redis at %s: %v", op, s.name, err)
-	}
-	return p
-}
-
-// ended returns why ctx has ended, nil where it has not. A connection's deadline may pass a moment before the context's
-// own timer tells.
-func ended(ctx context.Context) error {
-	if at, ok := ctx.Deadline(); ok && !time.Now().Before(at) {
-		return context.DeadlineExceeded
-	}
-	return ctx.Err()
-}
-
-// isReply reports whether err is an answer of the server's.
-func isReply(err error) bool {
-	var reply redis.Error
-	return errors.As(err, &reply)
-}
+const noEviction = "noeviction"

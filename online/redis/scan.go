@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/online"
 )
 
@@ -24,7 +25,7 @@ func (s *Store) DropGeneration(ctx context.Context, gen online.Generation) error
 	if _, err := s.readClaim(ctx, o); err != nil {
 		return fmt.Errorf("drop generation %d: %w", gen.ID, err)
 	}
-	if err := s.client.Del(ctx, o.markerKey(gen.ID)).Err(); err != nil {
+	if err := s.markers.remove(ctx, o, gen.ID); err != nil {
 		return s.failure(ctx, "drop a generation", err)
 	}
 	name, next := field(gen.ID), time.Now()
@@ -98,11 +99,48 @@ func (s *Store) Scan(ctx context.Context, gen online.Generation, fn func(key, st
 	return s.mustExist(ctx, o, gen.ID)
 }
 
-// eachBatch calls fn with the keys of a keyspace's hashes, batch by batch; a batch may be empty.
+// scanTries bounds how often a walk begins again because slots moved under it.
+const scanTries = 3
+
+// eachBatch calls fn with the keys of a keyspace's hashes, batch by batch; a batch may be empty. In a cluster it walks one
+// primary after the other. A key whose slot moves meanwhile may be passed over: then it begins again.
 func (s *Store) eachBatch(ctx context.Context, o *owner, gen online.Generation, fn func(keys []string) error) error {
+	if s.cluster == nil {
+		return s.eachNode(ctx, func(ctx context.Context, node *redis.Client) error {
+			return s.eachBatchOf(ctx, node, o, gen, fn)
+		})
+	}
+	for range scanTries {
+		before, moving, err := s.moves(ctx)
+		if err != nil {
+			return s.failure(ctx, "scan keys", err)
+		}
+		nodes, err := s.nodes(ctx)
+		if err != nil {
+			return s.failure(ctx, "scan keys", err)
+		}
+		for _, node := range nodes {
+			if err := s.eachBatchOf(ctx, node, o, gen, fn); err != nil {
+				return err
+			}
+		}
+		after, still, err := s.moves(ctx)
+		if err != nil {
+			return s.failure(ctx, "scan keys", err)
+		}
+		if !moving && !still && before == after {
+			return nil
+		}
+	}
+	p := problem.New(problem.Unavailable, "online store: slots of the cluster at %s are on the move: a scan would pass over keys", s.name)
+	p.RetryAfter, p.Suggestion = time.Minute, "try again when redis-cli --cluster check finds no open slots"
+	return p
+}
+
+func (s *Store) eachBatchOf(ctx context.Context, node *redis.Client, o *owner, gen online.Generation, fn func(keys []string) error) error {
 	pattern := o.keyspace(gen.Keyspace) + "*" // a prefix has no characters that mean something in patterns
 	for cursor := uint64(0); ; {
-		keys, next, err := s.client.ScanType(ctx, cursor, pattern, scanCount, "hash").Result()
+		keys, next, err := node.ScanType(ctx, cursor, pattern, scanCount, "hash").Result()
 		if err != nil {
 			return s.failure(ctx, "scan keys", err)
 		}

@@ -1,10 +1,11 @@
 package redis
 
 import (
+	"cmp"
 	"context"
 	_ "embed" // the script
-	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -16,7 +17,7 @@ import (
 //go:embed write.lua
 var writeSource string
 
-var writeScript = redis.NewScript(writeSource)
+var writeScript = newScript(writeSource)
 
 const (
 	rowsPerCall  = 100 // a script holds the server for about 0.2 ms
@@ -55,62 +56,65 @@ func (s *Store) Write(ctx context.Context, gen online.Generation, entries []onli
 // writePipe writes up to one pipeline of entries. Repeating a call is harmless, so all of them may be tried twice.
 func (s *Store) writePipe(ctx context.Context, o *owner, gen online.Generation, entries []online.Entry, win online.Win) (done online.WriteResult, err error) {
 	args := newWriteArgs(o, gen, entries, win)
+	calls := args.calls(s.cluster != nil)
 	var failed error
-	for try := range 2 {
-		var again []int
-		pipe := s.client.Pipeline()
-		calls := make([]*redis.IntSliceCmd, len(args.calls))
-		for i, a := range args.calls {
-			if a == nil {
-				continue
-			}
-			calls[i] = redis.NewIntSliceCmd(ctx, a...)
-			_ = pipe.Process(ctx, calls[i])
-		}
-		_, _ = pipe.Exec(ctx) // each command has its error
+	for try := 0; len(calls) > 0; try++ {
+		sent := make([][]any, len(calls))
 		for i, c := range calls {
-			if c == nil {
-				continue
-			}
-			result, err := c.Result()
-			switch {
-			case err == nil:
+			sent[i] = args.of(c)
+		}
+		var again []writeCall
+		for i, answer := range s.evaluate(ctx, writeScript, sent) {
+			result, err := answer.Result()
+			switch c := calls[i]; {
+			case err == nil && len(result) >= 2:
 				done.Written += result[0]
 				done.Older += result[1]
-				args.calls[i] = nil
 				if len(result) > 2 && failed == nil {
-					bad := i*rowsPerCall + int(result[2]) - 1
 					failed = problem.New(problem.Precondition,
 						"online store: the key %q of Redis at %s is not a hash: something else writes under our prefix %s",
-						args.keys[bad], s.name, o.prefix)
+						args.keys[c.rows[result[2]-1]], s.name, o.prefix)
 				}
-			case try == 0 && redis.HasErrorPrefix(err, "NOSCRIPT"):
-				again = append(again, i)
+			case isRedirect(err) && try < moveTries:
+				// The slot is moving, and the keys of the call are on both sides: one by one they are found. What shared the
+				// pipeline with such a call may come back half redirected.
+				for row := range c.rows {
+					again = append(again, writeCall{c.rows[row : row+1]})
+				}
+			case err == nil:
+				return done, s.failure(ctx, "write rows", errProtocol)
 			default:
 				return done, s.failure(ctx, "write rows", err)
 			}
 		}
-		if len(again) == 0 {
-			return done, failed
-		}
-		if err := writeScript.Load(ctx, s.client).Err(); err != nil {
-			return done, s.failure(ctx, "load the script", err)
-		}
+		calls = again
 	}
-	return done, errors.New("online store: the server forgets scripts")
+	return done, failed
 }
 
-// writeArgs are the arguments of one pipeline of script calls. Pointers into a few slices keep it from one allocation
-// per row.
-type writeArgs struct {
-	calls  [][]any
-	keys   []string
-	rows   []string
-	expire []int64
+// moveTries is how often calls are tried again, one by one, because slots move.
+const moveTries = 5
+
+// isRedirect reports whether a node refused keys because their slot is elsewhere, or on its way.
+func isRedirect(err error) bool {
+	return redis.HasErrorPrefix(err, "TRYAGAIN") || redis.HasErrorPrefix(err, "ASK") || redis.HasErrorPrefix(err, "MOVED")
 }
+
+// writeArgs are the entries of one pipeline as arguments of script calls. Pointers into a few slices keep it from one
+// allocation per row.
+type writeArgs struct {
+	win, field any
+	keys       []string
+	rows       []string
+	expire     []int64
+}
+
+// writeCall is one call of the script: which entries it writes.
+type writeCall struct{ rows []int }
 
 func newWriteArgs(o *owner, gen online.Generation, entries []online.Entry, win online.Win) *writeArgs {
 	w := &writeArgs{
+		win: winNames[win], field: field(gen.ID),
 		keys:   make([]string, len(entries)),
 		rows:   make([]string, len(entries)),
 		expire: make([]int64, len(entries)),
@@ -135,21 +139,45 @@ func newWriteArgs(o *owner, gen online.Generation, entries []online.Entry, win o
 			w.expire[i] = (e + 999) / 1000
 		}
 	}
-	var hash, name, id any = writeScript.Hash(), winNames[win], field(gen.ID)
-	for from := 0; from < len(entries); from += rowsPerCall {
-		n := min(rowsPerCall, len(entries)-from)
-		args := make([]any, 0, 5+3*n)
-		args = append(args, "evalsha", hash, n)
-		for i := from; i < from+n; i++ {
-			args = append(args, &w.keys[i])
-		}
-		args = append(args, name, id)
-		for i := from; i < from+n; i++ {
-			args = append(args, &w.rows[i], &w.expire[i])
-		}
-		w.calls = append(w.calls, args)
-	}
 	return w
+}
+
+// calls cuts the entries into calls of up to rowsPerCall, in their order; in a cluster the keys of a call are of one slot.
+func (w *writeArgs) calls(bySlot bool) []writeCall {
+	order := make([]int, len(w.keys))
+	for i := range order {
+		order[i] = i
+	}
+	var slot []uint16
+	if bySlot {
+		slot = make([]uint16, len(w.keys))
+		for i, key := range w.keys {
+			slot[i] = slotOf(key)
+		}
+		slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(slot[a], slot[b]) })
+	}
+	calls := make([]writeCall, 0, len(order)/rowsPerCall+1)
+	for from, i := 0, 1; i <= len(order); i++ {
+		if i == len(order) || i-from == rowsPerCall || bySlot && slot[order[i]] != slot[order[from]] {
+			calls = append(calls, writeCall{order[from:i]})
+			from = i
+		}
+	}
+	return calls
+}
+
+// of returns the arguments of a call, with room for the script's name.
+func (w *writeArgs) of(c writeCall) []any {
+	args := make([]any, 0, 5+3*len(c.rows))
+	args = append(args, nil, nil, len(c.rows))
+	for _, i := range c.rows {
+		args = append(args, &w.keys[i])
+	}
+	args = append(args, w.win, w.field)
+	for _, i := range c.rows {
+		args = append(args, &w.rows[i], &w.expire[i])
+	}
+	return args
 }
 
 // Delete removes rows of one generation by key.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/redisurl"
 )
 
 // EnvironmentVariable chooses the environment where the caller does not.
@@ -43,7 +44,7 @@ var (
 	serverKeys      = []string{"grpc", "http"}
 	registrySchemes = []string{"sqlite", "postgres", "postgresql"}
 	rootSchemes     = []string{"s3", "gs", "az", "azblob"}
-	onlineSchemes   = []string{"embedded", "redis", "rediss", "redis-cluster", "redis-sentinel"}
+	onlineSchemes   = append([]string{"embedded"}, redisurl.Schemes()...)
 )
 
 // setting is one value as written, with its place. It is never part of a message: it may hold a secret.
@@ -136,7 +137,7 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 		Version: 1, Environment: env,
 		Project:  e.project(s.project),
 		Registry: e.url(s.registry, "registry", registrySchemes),
-		Online:   e.url(s.online, "online", onlineSchemes),
+		Online:   e.online(s.online),
 		Server:   Server{GRPC: e.address(s.grpc, "server.grpc"), HTTP: e.address(s.http, "server.http")},
 		Roots:    make(map[string]string, len(s.roots)),
 		Limits:   e.limits(s.limits),
@@ -280,6 +281,20 @@ func (e *expander) url(s setting, what string, schemes []string) string {
 		p.Hint = diag.Suggest(scheme, schemes)
 	case rest == "":
 		e.add(s.node, codeBadURL, "%s: nothing stands behind %s://", what, scheme)
+	}
+	return text
+}
+
+// online checks the URL of the online store, every parameter included.
+func (e *expander) online(s setting) string {
+	text := e.url(s, "online", onlineSchemes)
+	scheme, rest, _ := strings.Cut(text, "://")
+	if rest == "" || !redisurl.IsScheme(scheme) {
+		return text
+	}
+	_, problems := redisurl.Parse(text)
+	for _, p := range problems {
+		e.add(s.node, codeBadURL, "online: %s", p.Message).Hint = p.Hint
 	}
 	return text
 }

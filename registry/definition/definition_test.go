@@ -255,6 +255,37 @@ func TestConfigMissingOrEmpty(t *testing.T) {
 	}
 }
 
+// What a garbled URL of the online store holds is not shown, neither by the message nor by the line that it quotes.
+func TestOnlineURLs(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, ConfigName)
+	for url, said := range map[string]string{
+		"redis://:pa/CANARY@h": "can't be read", "redis://:12/CANARY@h": "can't be read", "redis://u:12?CANARY@h": "can't be read",
+		"redis://h?sentinel_password=CANARY": "scheme is not redis-sentinel", "redis://:CAN'ARY@h/x": "not a number", "redis://:CAN ARY@h?poolsize=1": "pool_size",
+		"redis-cluster://:CANARY@h/0": "no numbered databases",
+	} {
+		put(t, path, fmt.Appendf(nil, "version: 1\nproject: a\nonline: %q\n", url))
+		_, err := LoadConfig(dir, "", none)
+		var set diag.Set
+		if !errors.As(err, &set) || set[0].Code != codeBadURL || !strings.Contains(set[0].Message+set[0].Hint, said) {
+			t.Errorf("%s: %v", url, err)
+		}
+		var b strings.Builder
+		if err := diag.Render(&b, set, os.ReadFile); err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(b.String(), "CAN") || strings.Contains(b.String(), "ARY") {
+			t.Errorf("%s: %s", url, b.String())
+		}
+	}
+	put(t, path, []byte("version: 1\nproject: a\nonline: rediss-cluster://u:p@a,b?pool_size=x&client_name=&nosuch=1\n"))
+	_, err := LoadConfig(dir, "", none)
+	var set diag.Set
+	if !errors.As(err, &set) || len(set) != 3 {
+		t.Errorf("want three problems at once: %v", err)
+	}
+}
+
 // What Load accepts, Compile does; FuzzDefinitions holds it to that.
 func TestDefaultsFitTheirTypes(t *testing.T) {
 	p, err := LoadProject("testdata/good", "", none)

@@ -315,8 +315,13 @@ func asError(t *testing.T, err error) *client.Error {
 	return e
 }
 
+// noKinds is the part of a test's lookups that JSON alone needs.
+type noKinds struct{}
+
+func (noKinds) KeyKinds(context.Context, *serving.Request) ([]columnar.Kind, error) { return nil, nil }
+
 // panicking panics where a lookup would be.
-type panicking struct{}
+type panicking struct{ noKinds }
 
 func (panicking) Lookup(context.Context, *serving.Request) (*serving.Answer, error) {
 	var none []int
@@ -324,7 +329,10 @@ func (panicking) Lookup(context.Context, *serving.Request) (*serving.Answer, err
 }
 
 // failing returns an error without a class.
-type failing struct{ err error }
+type failing struct {
+	noKinds
+	err error
+}
 
 func (f failing) Lookup(context.Context, *serving.Request) (*serving.Answer, error) {
 	return nil, f.err
@@ -332,7 +340,7 @@ func (f failing) Lookup(context.Context, *serving.Request) (*serving.Answer, err
 
 // TestHidden: a panic or an unknown error is INTERNAL, told without detail, logged in full, and stops nothing.
 func TestHidden(t *testing.T) {
-	for name, l := range map[string]rpc.Lookups{"index out of range": panicking{}, "hunter2": failing{errors.New("hunter2")}} {
+	for name, l := range map[string]rpc.Lookups{"index out of range": panicking{}, "hunter2": failing{err: errors.New("hunter2")}} {
 		var log bytes.Buffer
 		c := dial(t, rpc.Services{Lookups: l}, &log)
 		for range 2 {
@@ -363,7 +371,7 @@ func TestCanceled(t *testing.T) {
 	if _, err := c.GetFeatures(ctx, req); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	c = dial(t, rpc.Services{Lookups: failing{fmt.Errorf("read: %w", context.DeadlineExceeded)}}, io.Discard)
+	c = dial(t, rpc.Services{Lookups: failing{err: fmt.Errorf("read: %w", context.DeadlineExceeded)}}, io.Discard)
 	if _, err := c.GetFeatures(t.Context(), req); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}

@@ -238,3 +238,7 @@ type lookups func() *serving.Server
 func (l lookups) Lookup(ctx context.Context, req *serving.Request) (*serving.Answer, error) {
 	return l().Lookup(ctx, req)
 }
+
+func (l lookups) KeyKinds(ctx context.Context, req *serving.Request) ([]columnar.Kind, error) {
+	return l().KeyKinds(ctx, req)
+}

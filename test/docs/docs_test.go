@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -128,9 +129,12 @@ func (x *tools) run(t *testing.T, page string, blocks []block) {
 	if err := os.CopyFS(s.folder, x.example); err != nil {
 		t.Fatal(err)
 	}
+	s.listenAt(t)
+	defer s.end(t)
 	var printed string
 	notRun := 0
 	for _, b := range blocks {
+		b.text = s.addresses.Replace(b.text)
 		switch {
 		case b.notRun != "":
 			notRun++
@@ -142,6 +146,10 @@ func (x *tools) run(t *testing.T, page string, blocks []block) {
 		case b.output:
 			if !b.matches(printed) {
 				t.Errorf("%s:%d: the page says\n%s\nand the block before printed\n%s", page, b.line, b.text, printed)
+			}
+		case b.background:
+			if err := s.begin(&b); err != nil {
+				t.Fatalf("%s:%d: %v", page, b.line, err)
 			}
 		case b.program():
 			var err error
@@ -161,8 +169,78 @@ func (x *tools) run(t *testing.T, page string, blocks []block) {
 // session is the shell of one page.
 type session struct {
 	*tools
-	folder string // where it is
-	home   string
+	folder    string // where it is
+	home      string
+	addresses *strings.Replacer // from those of the page
+	behind    []*behind
+}
+
+// behind is a block that runs in the background.
+type behind struct {
+	text    string
+	process *exec.Cmd
+	output  bytes.Buffer
+}
+
+// listenAt has the example's server listen on free ports.
+func (s *session) listenAt(t *testing.T) {
+	t.Helper()
+	var pairs []string
+	for _, written := range []string{"127.0.0.1:6565", "127.0.0.1:6566"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pairs = append(pairs, written, l.Addr().String())
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.addresses = strings.NewReplacer(pairs...)
+	path := filepath.Join(s.folder, "provender.yaml")
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(s.addresses.Replace(string(raw))), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// begin starts a block that runs until end.
+func (s *session) begin(b *block) error {
+	x := &behind{text: b.text, process: exec.Command("bash", "-euo", "pipefail", "-c", b.text)}
+	x.process.Dir, x.process.Stdout, x.process.Stderr, x.process.Env = s.folder, &x.output, &x.output, s.env()
+	x.process.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	x.process.WaitDelay = time.Second
+	if err := x.process.Start(); err != nil {
+		return err
+	}
+	s.behind = append(s.behind, x)
+	return nil
+}
+
+// end stops what begin has started.
+func (s *session) end(t *testing.T) {
+	t.Helper()
+	for _, x := range s.behind {
+		if err := syscall.Kill(-x.process.Process.Pid, syscall.SIGTERM); err != nil {
+			t.Errorf("%s: had ended: %v", x.text, err)
+		}
+		kill := time.AfterFunc(patience, func() { _ = syscall.Kill(-x.process.Process.Pid, syscall.SIGKILL) })
+		_ = x.process.Wait() // a shell that was told to stop does so with a failure
+		kill.Stop()
+		if t.Failed() {
+			t.Logf("%s\n%s", x.text, &x.output)
+		}
+	}
+}
+
+// env is the environment of blocks.
+func (s *session) env() []string {
+	return []string{
+		"PATH=" + s.bin + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + s.home, "NO_COLOR=1", "TZ=UTC", "LANG=C.UTF-8",
+	}
 }
 
 // printSQL prints what a statement returns as DuckDB does.
@@ -186,13 +264,19 @@ func (s *session) do(ctx context.Context, b *block) (string, error) {
 	case "sql":
 		c = exec.CommandContext(ctx, s.python, "-c", printSQL)
 		c.Stdin = strings.NewReader(b.text)
+	case "go":
+		program := filepath.Join(s.home, "main.go")
+		if err := os.WriteFile(program, []byte(b.text), 0o644); err != nil {
+			return "", err
+		}
+		c = exec.CommandContext(ctx, "go", "run", program)
 	default:
 		return "", errors.New("blocks of " + b.language + " can't run: mark it")
 	}
 	var stdout, stderr bytes.Buffer
-	c.Dir, c.Stdout, c.Stderr = s.folder, &stdout, &stderr
-	c.Env = []string{
-		"PATH=" + s.bin + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + s.home, "NO_COLOR=1", "TZ=UTC", "LANG=C.UTF-8",
+	c.Dir, c.Stdout, c.Stderr, c.Env = s.folder, &stdout, &stderr, s.env()
+	if b.language == "go" {
+		c.Dir, c.Env = root, os.Environ() // the module and its caches
 	}
 	// What a block leaves running ends with it.
 	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

@@ -6,9 +6,11 @@
 //	<!-- output -->          it is what the block before printed on stdout; … stands for anything, alone for any lines
 //	<!-- exit 3 -->          it ends with this code
 //	<!-- file: spine.csv --> it is written into a file
+//	<!-- background -->      it runs until the page ends
 //	<!-- not run: reason --> it can't run here
 //
-// Blocks of other languages are forms, and are passed over.
+// Blocks of go are programs of this module. 127.0.0.1:6565 and :6566, where the example's server listens, are free ports
+// of each page. Blocks of other languages are forms, and are passed over.
 package docs
 
 import (
@@ -20,18 +22,19 @@ import (
 
 // block is a fenced block of a page.
 type block struct {
-	line     int // of its first line
-	language string
-	text     string
-	notRun   string // why it does not run, "" if it does
-	output   bool   // it is what the block before prints
-	file     string // where it is written to
-	exit     int
+	line       int // of its first line
+	language   string
+	text       string
+	notRun     string // why it does not run, "" if it does
+	output     bool   // it is what the block before prints
+	background bool   // it is left running
+	file       string // where it is written to
+	exit       int
 }
 
 var (
 	fence  = regexp.MustCompile("^( *)```(\\w*)$")
-	marker = regexp.MustCompile(`^ *<!-- (output|exit|file|not run)(?::? ([^ ].*))? -->$`)
+	marker = regexp.MustCompile(`^ *<!-- (output|background|exit|file|not run)(?::? ([^ ].*))? -->$`)
 )
 
 // parse returns the blocks of a page in order.
@@ -80,6 +83,8 @@ func (b *block) mark(what, value string) (err error) {
 	switch {
 	case what == "output" && value == "":
 		b.output = true
+	case what == "background" && value == "":
+		b.background = true
 	case what == "exit":
 		b.exit, err = strconv.Atoi(value)
 	case what == "file" && value != "":

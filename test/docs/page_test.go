@@ -8,13 +8,14 @@ import (
 
 func TestParse(t *testing.T) {
 	page := "# A\n\n```sh\necho a\n```\n\n<!-- output -->\n```\na\n```\n\n1. x\n\n   <!-- exit 3 -->\n   ```python\n   if x:\n       y\n   ```\n" +
-		"<!-- not run: it serves -->\n```go\nx\n```\n<!-- file: a.csv -->\n```\n1\n```\n"
+		"<!-- background -->\n```sh\nserve\n```\n<!-- not run: it serves -->\n```go\nx\n```\n<!-- file: a.csv -->\n```\n1\n```\n"
 	want := []block{
 		{line: 4, language: "sh", text: "echo a\n"},
 		{line: 9, text: "a\n", output: true},
 		{line: 16, language: "python", text: "if x:\n    y\n", exit: 3},
-		{line: 21, language: "go", text: "x\n", notRun: "it serves"},
-		{line: 25, text: "1\n", file: "a.csv"},
+		{line: 21, language: "sh", text: "serve\n", background: true},
+		{line: 25, language: "go", text: "x\n", notRun: "it serves"},
+		{line: 29, text: "1\n", file: "a.csv"},
 	}
 	got, err := parse(page)
 	if err != nil {

@@ -1,0 +1,172 @@
+package onlinetest
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// slots is how many a cluster has.
+const slots = 16384
+
+// Cluster is a Redis Cluster of a test's own.
+type Cluster struct {
+	URL       string   // redis-cluster://…, all primaries
+	Primaries []*Redis // each has the same share of slots, in this order
+	Replicas  []*Redis // the i-th is of the i-th primary; none where the cluster has none
+	IDs       []string // of Primaries
+}
+
+// StartCluster starts a cluster that ends with the test: a number of primaries, and with replicas one for each.
+func StartCluster(t testing.TB, primaries int, replicas bool) *Cluster {
+	t.Helper()
+	c := &Cluster{}
+	for range primaries {
+		c.Primaries = append(c.Primaries, StartNode(t))
+		if replicas {
+			c.Replicas = append(c.Replicas, StartNode(t))
+		}
+	}
+	clients := make([]*redis.Client, primaries)
+	for i, node := range c.Primaries {
+		clients[i] = node.Client(t)
+		defer clients[i].Close()
+		must(t, clients[i].Do(t.Context(), "cluster", "set-config-epoch", i+1).Err())
+		from, to := i*slots/primaries, (i+1)*slots/primaries-1
+		must(t, clients[i].ClusterAddSlotsRange(t.Context(), from, to).Err())
+		c.IDs = append(c.IDs, nodeID(t, clients[i]))
+	}
+	all := append(append([]*Redis{}, c.Primaries...), c.Replicas...)
+	for _, node := range all[1:] {
+		Meet(t, c.Primaries[0], node)
+	}
+	for i, node := range c.Replicas {
+		client := node.Client(t)
+		defer client.Close()
+		Until(t, "a replica knows its primary", func() bool {
+			return client.Do(t.Context(), "cluster", "replicate", c.IDs[i]).Err() == nil
+		})
+	}
+	for _, node := range all {
+		client := node.Client(t)
+		defer client.Close()
+		Until(t, "the cluster is whole", func() bool {
+			return strings.Contains(client.ClusterInfo(t.Context()).Val(), "cluster_state:ok") &&
+				strings.Count(client.ClusterNodes(t.Context()).Val(), " connected") == len(all)
+		})
+	}
+	for i := range c.Replicas {
+		Until(t, "a replica follows its primary", func() bool {
+			return strings.Contains(clients[i].Info(t.Context(), "replication").Val(), "state=online")
+		})
+	}
+	var addrs []string
+	for _, node := range c.Primaries {
+		addrs = append(addrs, node.Addr)
+	}
+	c.URL = "redis-cluster://" + strings.Join(addrs, ",")
+	return c
+}
+
+// StartNode starts a node that is in no cluster yet.
+func StartNode(t testing.TB) *Redis {
+	t.Helper()
+	return StartRedisServer(t, "--cluster-enabled", "yes", "--cluster-node-timeout", "500", "--dir", t.TempDir(),
+		"--cluster-allow-replica-migration", "no", "--cluster-replica-validity-factor", "0", "--repl-diskless-sync-delay", "0")
+}
+
+// Meet introduces a node to another one's cluster.
+func Meet(t testing.TB, known, node *Redis) {
+	t.Helper()
+	host, port, _ := strings.Cut(node.Addr, ":")
+	client := known.Client(t)
+	defer client.Close()
+	must(t, client.ClusterMeet(t.Context(), host, port).Err())
+}
+
+// NodeID returns the id of a node in its cluster.
+func NodeID(t testing.TB, node *Redis) string {
+	t.Helper()
+	client := node.Client(t)
+	defer client.Close()
+	return nodeID(t, client)
+}
+
+func nodeID(t testing.TB, client *redis.Client) string {
+	t.Helper()
+	id, err := client.ClusterMyID(t.Context()).Result()
+	must(t, err)
+	return id
+}
+
+// Client returns a plain client, for looking behind the store's back.
+func (c *Cluster) Client(t testing.TB) *redis.ClusterClient {
+	t.Helper()
+	var addrs []string
+	for _, node := range c.Primaries {
+		addrs = append(addrs, node.Addr)
+	}
+	client := redis.NewClusterClient(&redis.ClusterOptions{Addrs: addrs, Protocol: 2, DisableIdentity: true})
+	t.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Flush empties every primary.
+func (c *Cluster) Flush(t testing.TB) {
+	t.Helper()
+	client := c.Client(t)
+	defer client.Close()
+	must(t, client.ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error {
+		return node.FlushAll(ctx).Err()
+	}))
+}
+
+// BeginMove begins to move a slot from one node to another: keys are on both until EndMove.
+func BeginMove(t testing.TB, slot int, from, to *Redis) {
+	t.Helper()
+	source, target := from.Client(t), to.Client(t)
+	defer source.Close()
+	defer target.Close()
+	must(t, target.Do(t.Context(), "cluster", "setslot", slot, "importing", nodeID(t, source)).Err())
+	must(t, source.Do(t.Context(), "cluster", "setslot", slot, "migrating", nodeID(t, target)).Err())
+}
+
+// MoveKeys moves up to n keys of a slot that BeginMove has opened, and returns how many.
+func MoveKeys(t testing.TB, slot, n int, from, to *Redis) int {
+	t.Helper()
+	source := from.Client(t)
+	defer source.Close()
+	keys, err := source.ClusterGetKeysInSlot(t.Context(), slot, n).Result()
+	must(t, err)
+	if len(keys) == 0 {
+		return 0
+	}
+	host, port, _ := strings.Cut(to.Addr, ":")
+	args := []any{"migrate", host, port, "", 0, 5000, "keys"}
+	for _, key := range keys {
+		args = append(args, key)
+	}
+	must(t, source.Do(t.Context(), args...).Err())
+	return len(keys)
+}
+
+// EndMove gives a slot to the node that has its keys now, and tells the others.
+func EndMove(t testing.TB, slot int, from, to *Redis, others ...*Redis) {
+	t.Helper()
+	id := NodeID(t, to)
+	for _, node := range append([]*Redis{to, from}, others...) {
+		client := node.Client(t)
+		must(t, client.Do(t.Context(), "cluster", "setslot", slot, "node", id).Err())
+		_ = client.Close()
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(fmt.Errorf("redis of the test: %w", err))
+	}
+}

@@ -1,0 +1,7 @@
+package redis
+
+// For tests alone.
+var (
+	SlotOf = slotOf
+	TagOf  = tagOf
+)
