@@ -38,13 +38,13 @@ var layers = []layer{
 	{
 		"server",
 		[]string{"internal/server"},
-		[]string{"rpc", "feast", "client", "materialize", "serving", "online", "offline", "implementations", "registry", "definitions", "leaf"},
+		[]string{"rpc", "client", "materialize", "serving", "online", "offline", "implementations", "registry", "definitions", "leaf"},
 		"wiring is the one place that knows every concrete store",
 	},
 	{
 		"rpc",
 		[]string{"internal/rpc"},
-		[]string{"wire", "generated", "materialize", "serving", "online", "registry", "leaf"},
+		[]string{"feast", "wire", "generated", "materialize", "serving", "online", "registry", "leaf"},
 		"rpc turns messages into domain calls; it opens nothing and reads no file",
 	},
 	{

@@ -21,6 +21,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/rpc/feast"
 )
 
 // httpTime bounds one call over HTTP, whose clients have no way to tell their deadline but to go away.
@@ -82,7 +83,9 @@ func Handler(s Services, opts HTTPOptions) http.Handler {
 func (h *web) endpoints() []endpoint {
 	all := []endpoint{{http.MethodGet, openAPIPath, nil, openAPI}}
 	if h.Lookups != nil {
-		all = append(all, endpoint{http.MethodPost, "/v1/features:get", nil, h.getFeatures})
+		all = append(all,
+			endpoint{http.MethodPost, "/v1/features:get", nil, h.getFeatures},
+			endpoint{http.MethodPost, "/get-online-features", []string{"status"}, feast.Handler(h.Lookups, h.MaxBody)})
 	}
 	if h.Snapshot != nil {
 		all = append(all,

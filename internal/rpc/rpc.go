@@ -8,6 +8,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/rpc/feast"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/online/serving"
 	pb "github.com/provender-dev/provender/proto/provender/v1"
@@ -51,6 +52,7 @@ type Services struct {
 // Register adds services to a server that was made with ServerOptions.
 func Register(server grpc.ServiceRegistrar, s Services) {
 	if s.Lookups != nil {
+		feast.Register(server, s.Lookups)
 		server.RegisterService(&onlineServiceDesc, &onlineService{lookups: s.Lookups})
 	}
 	if s.Operations != nil {

@@ -13,7 +13,6 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/provender-dev/provender/internal/rpc"
-	"github.com/provender-dev/provender/internal/rpc/feast"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/materialize/schedule"
 	"github.com/provender-dev/provender/materialize/state"
@@ -91,7 +90,6 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 		Snapshot:   n.follow.snapshot.Load,
 	}
 	rpc.Register(n.grpc, n.services)
-	feast.Register(n.grpc, n.services.Lookups)
 	return n, nil
 }
 

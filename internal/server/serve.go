@@ -23,7 +23,6 @@ import (
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/rpc"
-	"github.com/provender-dev/provender/internal/rpc/feast"
 )
 
 // drainTime is how long calls under way may take after the server was told to stop.
@@ -259,10 +258,6 @@ func (s *server) routes() http.Handler {
 	}
 	mux.HandleFunc("GET /readyz", ready)
 	mux.HandleFunc("GET /health", ready) // as Feast's servers call it
-	mux.Handle("/get-online-features", feast.Handler(
-		s.services.Lookups, int64(s.project.Config.Limits.RequestMessage),
-		func(w http.ResponseWriter, r *http.Request, err error) { rpc.WriteError(w, r, s.logger, err) },
-	))
 	mux.Handle("/", rpc.Handler(s.services, rpc.HTTPOptions{MaxBody: s.project.Config.Limits.RequestMessage, Logger: s.logger}))
 	return mux
 }

@@ -139,25 +139,16 @@ func inFeastsWords(err error) error {
 	return &renamed
 }
 
-// Handler answers POST /get-online-features as Feast's Python server does. Bodies of more than maxBody bytes are refused.
-// fail answers with an error.
-func Handler(lookups Lookups, maxBody int64, fail func(http.ResponseWriter, *http.Request, error)) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.Method != http.MethodPost {
-			w.Header().Set("Allow", http.MethodPost)
-			http.Error(w, "the method of "+r.URL.Path+" is POST", http.StatusMethodNotAllowed)
-			return
-		}
+// Handler returns what answers POST /get-online-features as Feast's Python server does, or returns the error to answer,
+// having written nothing. Bodies of more than maxBody bytes are refused.
+func Handler(lookups Lookups, maxBody int64) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
 		req := requests.Get().(*request)
 		defer req.release()
-		if req.readJSON(w, r, maxBody); req.err != nil {
-			fail(w, r, req.err)
-			return
-		}
+		req.readJSON(w, r, maxBody)
 		answer, err := lookUp(r.Context(), lookups, req)
 		if err != nil {
-			fail(w, r, err)
-			return
+			return err
 		}
 		e := encoders.Get().(*encoder)
 		defer e.release()
@@ -165,5 +156,6 @@ func Handler(lookups Lookups, maxBody int64, fail func(http.ResponseWriter, *htt
 		answer.Release()
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(e.body) // the client may have gone
-	})
+		return nil
+	}
 }

@@ -322,8 +322,10 @@ func TestReadJSON(t *testing.T) {
 				got += " " + name + "=" + vectorText(r.Keys[i])
 			}
 		}}
-		h := Handler(lookups, 1000, func(_ http.ResponseWriter, _ *http.Request, err error) { got = "error: " + err.Error() })
-		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/", strings.NewReader(c.body)))
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(c.body))
+		if err := Handler(lookups, 1000)(httptest.NewRecorder(), r); err != nil {
+			got = "error: " + err.Error()
+		}
 		if got != c.want {
 			t.Errorf("%s\n got %s\nwant %s", c.body, got, c.want)
 		}

@@ -29,10 +29,13 @@ func (r *request) readJSON(w http.ResponseWriter, req *http.Request, maxBody int
 		r.err = &problem.Error{
 			Code:       problem.Exhausted,
 			Message:    "the request has more than " + strconv.FormatInt(maxBody, 10) + " bytes (limits.request_message)",
+			Field:      "body",
 			Suggestion: "send several requests, or raise the limit in provender.yaml",
 		}
+	case err != nil && req.Context().Err() != nil:
+		r.err = req.Context().Err()
 	case err != nil:
-		r.err = &problem.Error{Code: problem.Canceled, Message: "the request's body ended early: " + err.Error(), Err: err}
+		r.err = problem.New(problem.Invalid, "the request did not come whole: %w", err)
 	default:
 		r.err = r.decodeJSON()
 	}
