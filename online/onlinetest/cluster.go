@@ -68,10 +68,7 @@ func startCluster(t testing.TB, like Redis, primaries int, replicas bool) *Clust
 	for _, node := range all {
 		client := node.Client(t)
 		defer client.Close()
-		Until(t, "the cluster is whole", func() bool {
-			return strings.Contains(client.ClusterInfo(t.Context()).Val(), "cluster_state:ok") &&
-				strings.Count(client.ClusterNodes(t.Context()).Val(), " connected") == len(all)
-		})
+		whole(t, client, len(all))
 	}
 	for i := range c.Replicas {
 		Until(t, "a replica follows its primary", func() bool {
@@ -114,10 +111,17 @@ func (c *Cluster) Join(t testing.TB, node *Redis) {
 	for _, one := range all {
 		client := one.Client(t)
 		defer client.Close()
-		Until(t, "all nodes know each other", func() bool {
-			return strings.Count(client.ClusterNodes(t.Context()).Val(), " connected") == len(all)
-		})
+		whole(t, client, len(all))
 	}
+}
+
+// whole waits until a node knows so many nodes, itself included, and takes the cluster for whole.
+func whole(t testing.TB, client *redis.Client, nodes int) {
+	t.Helper()
+	Until(t, "the cluster is whole", func() bool {
+		return strings.Contains(client.ClusterInfo(t.Context()).Val(), "cluster_state:ok") &&
+			strings.Count(client.ClusterNodes(t.Context()).Val(), " connected") == nodes
+	})
 }
 
 // meet introduces a node to another one's cluster.

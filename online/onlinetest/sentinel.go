@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -21,8 +22,9 @@ type Sentinel struct {
 // WatcherPassword is what the sentinels want to hear.
 const WatcherPassword = "canary"
 
-// StartSentinel starts a primary, a replica and three sentinels that end with the test.
-func StartSentinel(t testing.TB) *Sentinel {
+// StartSentinel starts a primary, a replica and three sentinels that end with the test. A primary that is silent for so
+// long is taken for dead.
+func StartSentinel(t testing.TB, downAfter time.Duration) *Sentinel {
 	t.Helper()
 	s := &Sentinel{Primary: StartRedisServer(t)}
 	host, port, err := net.SplitHostPort(s.Primary.Addr)
@@ -37,11 +39,11 @@ func StartSentinel(t testing.TB) *Sentinel {
 	for range 3 {
 		config := filepath.Join(t.TempDir(), "sentinel.conf")
 		must(t, os.WriteFile(config, fmt.Appendf(nil, `sentinel monitor primary %s %s 2
-sentinel down-after-milliseconds primary 500
+sentinel down-after-milliseconds primary %[4]d
 sentinel failover-timeout primary 3000
 requirepass %[3]s
 sentinel sentinel-pass %[3]s
-`, host, port, WatcherPassword), 0o600))
+`, host, port, WatcherPassword, downAfter.Milliseconds()), 0o600))
 		w := startRedis(t, Redis{sentinel: config})
 		s.Watchers, addrs = append(s.Watchers, w), append(addrs, w.Addr)
 	}

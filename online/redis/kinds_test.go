@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/online"
@@ -19,7 +20,7 @@ import (
 func TestSentinelFailover(t *testing.T) {
 	for _, lagging := range []bool{false, true} {
 		t.Run(fmt.Sprintf("lagging=%t", lagging), func(t *testing.T) {
-			sentinel := onlinetest.StartSentinel(t)
+			sentinel := onlinetest.StartSentinel(t, time.Second)
 			s := claimedURL(t, sentinel.URL)
 			create(t, s, gen)
 			e := online.Entry{Key: onlinetest.Key(1), Row: onlinetest.At(1, 1).Row()}

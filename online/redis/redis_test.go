@@ -3,6 +3,7 @@ package redis_test
 import (
 	"path/filepath"
 	"testing"
+	"time"
 
 	goredis "github.com/redis/go-redis/v9"
 
@@ -76,7 +77,7 @@ func addUser(t testing.TB, client *goredis.Client) {
 
 // TestConformanceSentinel runs the suite on the primary that sentinels name.
 func TestConformanceSentinel(t *testing.T) {
-	sentinel := onlinetest.StartSentinel(t)
+	sentinel := onlinetest.StartSentinel(t, time.Minute)
 	conformance(t, sentinel.Primary, sentinel.URL, redis.Options{})
 }
 
