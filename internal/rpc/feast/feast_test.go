@@ -308,6 +308,7 @@ func TestReadJSON(t *testing.T) {
 		{`{"entities": {"k": [1, "1"]}}`, `error: the request has at entities.k[1] integers and strings in one column; a join key has one type`},
 		{`{"entities": {"k": ["\ud800"]}}`, `error: the request has at entities.k[0] half a surrogate pair in "\ud800"`},
 		{`{"entities": {"k": [1], "k": [2]}}`, `error: entities has "k" twice`},
+		{"{" + strings.Repeat(`"x":0,`, 160) + `"x":0}`, `error: the request has "x" twice`},
 		{`{"features": "v:a"}`, `error: features is not an array of strings`},
 		{`{"features": [1]}`, `error: features is not an array of strings`},
 		{`{"feature_service": 1}`, `error: feature_service is not a string`},
@@ -328,6 +329,22 @@ func TestReadJSON(t *testing.T) {
 		}
 		if got != c.want {
 			t.Errorf("%s\n got %s\nwant %s", c.body, got, c.want)
+		}
+	}
+}
+
+// TestManyMembers: JSON with a great number of members is refused, and soon.
+func TestManyMembers(t *testing.T) {
+	var body strings.Builder
+	for i := range 500_000 {
+		fmt.Fprintf(&body, `,"m%d":0`, i)
+	}
+	for _, form := range []string{`{%s}`, `{"entities":{%s}}`} {
+		text := fmt.Sprintf(form, body.String()[1:])
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(text))
+		err := Handler(answering{}, 1<<30)(httptest.NewRecorder(), r)
+		if problem.CodeOf(err) != problem.Invalid {
+			t.Errorf("%s: %v", form, err)
 		}
 	}
 }

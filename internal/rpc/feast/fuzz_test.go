@@ -1,6 +1,7 @@
 package feast
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
@@ -140,6 +141,7 @@ func TestStrict(t *testing.T) {
 		{[]byte{0x1a, 4, 0x12, 0, 0x12, 0}, "the request has at entities bytes that are no GetOnlineFeaturesRequest"},
 		{[]byte{0x0a, 1, 0xff}, "the request has at feature_service a name that is not UTF-8"},
 		{[]byte{0x12, 3, 0x0a, 1, 0xff}, "the request has at features a name that is not UTF-8"},
+		{bytes.Repeat([]byte{0x1a, 0}, maxColumns+1), "the request has at entities more than 1000 members"},
 		{[]byte{0x0a}, "the request has bytes that are no GetOnlineFeaturesRequest"},
 	} {
 		in := new(request)

@@ -70,7 +70,8 @@ func (r *request) decodeJSON() error {
 	})
 }
 
-// members calls each with the members of a valid JSON object, in order; a name that comes twice is an error.
+// members calls each with the members of a valid JSON object, in order; a name that comes twice is an error, as are more than
+// maxColumns.
 func members(raw []byte, field string, each func(name string, value json.RawMessage) error) error {
 	decoder := json.NewDecoder(bytes.NewReader(raw))
 	if start, err := decoder.Token(); err != nil || start != json.Delim('{') {
@@ -87,8 +88,11 @@ func members(raw []byte, field string, each func(name string, value json.RawMess
 		if err := decoder.Decode(&value); err != nil {
 			return problem.New(problem.Invalid, "%s: %w", field, err)
 		}
-		if slices.Contains(names, name) {
+		switch {
+		case slices.Contains(names, name):
 			return problem.New(problem.Invalid, "%s has %q twice", field, name)
+		case len(names) == maxColumns:
+			return problem.New(problem.Invalid, "%s has more than %d members", field, maxColumns)
 		}
 		names = append(names, name)
 		if err := each(name, value); err != nil {

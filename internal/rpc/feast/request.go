@@ -62,6 +62,9 @@ type request struct {
 	values                []span // of raw, per entity column: its RepeatedValue
 }
 
+// maxColumns bounds the columns of keys, each of which takes memory however small it is: no service has near as many.
+const maxColumns = 1000
+
 // span is a part of names or raw.
 type span struct{ start, end int }
 
@@ -77,7 +80,8 @@ var requests = sync.Pool{New: func() any { return new(request) }}
 
 // release gives the request's memory to the next.
 func (r *request) release() {
-	held := cap(r.raw) + cap(r.names)
+	const header = 16 // of a span, and of a string
+	held := cap(r.raw) + cap(r.names) + header*(cap(r.features)+cap(r.lookup.Features))
 	for i := range r.keys {
 		k := &r.keys[i]
 		k.wire = nil
@@ -218,6 +222,9 @@ func (r *request) featureList(b []byte) error {
 
 // entity reads an entry of the map of columns, which begins at r.raw[start].
 func (r *request) entity(b []byte, start int) error {
+	if len(r.entityNames) == maxColumns {
+		return tooMany("entities")
+	}
 	var name, values span
 	var seen [fieldValue + 1]bool
 	for at := 0; at < len(b); {
@@ -440,6 +447,10 @@ func field(name string, row int) string { return "entities." + name + "[" + strc
 
 func mixed(name string, row int) error {
 	return invalid(field(name, row), "integers and strings in one column; a join key has one type")
+}
+
+func tooMany(field string) error {
+	return invalid(field, "more than "+strconv.Itoa(maxColumns)+" members")
 }
 
 func malformed(field string) error {
