@@ -106,7 +106,8 @@ func TestRefusals(t *testing.T) {
 		{"no certificate", "rediss://:CANARY@" + encrypted.Addr + "?tls_ca=ca.pem", 0, []string{"cert"}},
 		{
 			"another name", "rediss://:CANARY@" + encrypted.Addr + "?tls_ca=ca.pem&tls_cert=cert.pem&tls_key=key.pem&tls_server_name=x.test",
-			problem.Precondition, []string{"redis.test", "tls_server_name"},
+			problem.Precondition,
+			[]string{"redis.test", "tls_server_name"},
 		},
 		{"TLS with a server without", "rediss://:CANARY@" + plain.Addr + "?tls_ca=ca.pem&dial_timeout=50ms", problem.Unavailable, []string{"redis:// for rediss://"}},
 		{"no such file", "rediss://:CANARY@" + plain.Addr + "?tls_ca=nosuch.pem", problem.Invalid, []string{"tls_ca", "nosuch.pem", "project folder"}},
