@@ -213,8 +213,15 @@ func serveHTTP(t testing.TB, s Services, opts HTTPOptions) *httptest.Server {
 	return server
 }
 
+// answer is what a response has beside its body.
+type answer struct {
+	StatusCode int
+	Header     http.Header
+	Request    *http.Request
+}
+
 // send sends a request written as "METHOD path", headers, an empty line and a body.
-func send(t testing.TB, server *httptest.Server, text string) (*http.Response, []byte) {
+func send(t testing.TB, server *httptest.Server, text string) (answer, []byte) {
 	t.Helper()
 	head, body, _ := strings.Cut(text, "\n\n")
 	lines := strings.Split(strings.TrimSpace(head), "\n")
@@ -235,14 +242,14 @@ func send(t testing.TB, server *httptest.Server, text string) (*http.Response, [
 		t.Fatal(err)
 	}
 	defer func() { _ = resp.Body.Close() }()
-	answer, err := io.ReadAll(resp.Body)
+	content, err := io.ReadAll(resp.Body)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return resp, answer
+	return answer{resp.StatusCode, resp.Header, resp.Request}, content
 }
 
-func post(t testing.TB, server *httptest.Server, body string) (*http.Response, []byte) {
+func post(t testing.TB, server *httptest.Server, body string) (answer, []byte) {
 	t.Helper()
 	return send(t, server, "POST /v1/features:get\n\n"+body)
 }

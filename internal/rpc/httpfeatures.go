@@ -173,24 +173,24 @@ func timeIn(value []byte, field string) (time.Time, error) {
 
 // lookup appends an answer.
 func (c *chunks) lookup(a *serving.Answer, int64Strings bool) {
-	b := append(c.text, `{"read_time":"`...)
-	b = columnar.AppendTimestamp(b, a.ReadTime)
-	b = append(b, `","fixed_read_time":`...)
-	b = strconv.AppendBool(b, a.Fixed)
-	b = append(b, `,"revision":`...)
-	b = strconv.AppendInt(b, a.Revision, 10)
-	b = append(b, `,"rows":`...)
-	b = strconv.AppendInt(b, int64(a.Rows), 10)
-	c.text = append(b, `,"columns":[`...)
+	c.text = append(c.text, `{"read_time":"`...)
+	c.text = columnar.AppendTimestamp(c.text, a.ReadTime)
+	c.text = append(c.text, `","fixed_read_time":`...)
+	c.text = strconv.AppendBool(c.text, a.Fixed)
+	c.text = append(c.text, `,"revision":`...)
+	c.text = strconv.AppendInt(c.text, a.Revision, 10)
+	c.text = append(c.text, `,"rows":`...)
+	c.text = strconv.AppendInt(c.text, int64(a.Rows), 10)
+	c.text = append(c.text, `,"columns":[`...)
 	for i, v := range a.Columns {
 		c.separate(i)
-		b := append(c.text, `{"name":`...)
-		b = columnar.AppendQuoted(b, []byte(a.Names[i]))
-		b = append(b, `,"view":`...)
-		b = strconv.AppendInt(b, int64(a.Outputs[i].Read), 10)
-		b = append(b, `,"type":"`...)
-		b = append(b, v.Type.String()...)
-		c.text = append(b, `","values":[`...)
+		c.text = append(c.text, `{"name":`...)
+		c.text = columnar.AppendQuoted(c.text, []byte(a.Names[i]))
+		c.text = append(c.text, `,"view":`...)
+		c.text = strconv.AppendInt(c.text, int64(a.Outputs[i].Read), 10)
+		c.text = append(c.text, `,"type":"`...)
+		c.text = append(c.text, v.Type.String()...)
+		c.text = append(c.text, `","values":[`...)
 		c.values(v, int64Strings)
 		c.text = append(c.text, `],"statuses":[`...)
 		for k, s := range a.Status[i] {
@@ -244,13 +244,13 @@ func appendInt64Strings(dst []byte, v *columnar.Vector, i int) []byte {
 
 // view appends which data answered for a view.
 func (c *chunks) view(v *serving.ViewAnswer) {
-	b := append(c.text, `{"view":`...)
-	b = columnar.AppendQuoted(b, []byte(v.View))
-	b = append(b, `,"generation":`...)
-	b = strconv.AppendUint(b, uint64(v.Generation), 10)
-	b = append(b, `,"t":"`...)
-	b = columnar.AppendTimestamp(b, v.T)
-	c.text = append(b, '"')
+	c.text = append(c.text, `{"view":`...)
+	c.text = columnar.AppendQuoted(c.text, []byte(v.View))
+	c.text = append(c.text, `,"generation":`...)
+	c.text = strconv.AppendUint(c.text, uint64(v.Generation), 10)
+	c.text = append(c.text, `,"t":"`...)
+	c.text = columnar.AppendTimestamp(c.text, v.T)
+	c.text = append(c.text, '"')
 	if v.Events != nil {
 		c.text = append(c.text, `,"event_times":[`...)
 		for i, us := range v.Events {

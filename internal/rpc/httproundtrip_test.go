@@ -244,14 +244,14 @@ func appendRandom(r *rand.Rand, v *columnar.Vector) {
 		v.AppendInt64(int64(pick(r.Uint64(), 0, math.MaxInt64, 1<<63, 1<<53, 1<<53+1)))
 	case columnar.Float32:
 		f := math.Float32frombits(uint32(pick(r.Uint64(), 0, 1<<31, 1, 0x7f800000, 0xff800000, 0x7fc00000, 0x7f7fffff)))
-		if f != f { //nolint:gocritic // NaN; JSON has one
+		if f != f { // NaN: JSON has one
 			f = float32(math.NaN())
 		}
 		v.AppendFloat32(f)
 	case columnar.Float64:
 		f := math.Float64frombits(pick(r.Uint64(), 0, 1<<63, 1, math.Float64bits(math.Inf(1)), math.Float64bits(math.Inf(-1)),
 			math.Float64bits(math.NaN()), math.Float64bits(1e21), math.Float64bits(1e-7)))
-		if f != f { //nolint:gocritic // NaN; JSON has one
+		if f != f { // NaN: JSON has one
 			f = math.NaN()
 		}
 		v.AppendFloat64(f)
@@ -358,8 +358,8 @@ func FuzzLookupRequest(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		resp, text := post(t, server, string(body))
 		switch resp.StatusCode {
-		case 200:
-		case 400, 404, 413:
+		case http.StatusOK:
+		case http.StatusBadRequest, http.StatusNotFound, http.StatusRequestEntityTooLarge:
 			if !json.Valid(text) {
 				t.Errorf("%d %s", resp.StatusCode, text)
 			}
