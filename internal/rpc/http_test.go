@@ -192,8 +192,10 @@ func (runs) Runs(_ context.Context, views []string, limit int) ([]materialize.Ru
 
 func (runs) Status(context.Context, []string) ([]materialize.ViewStatus, error) {
 	return []materialize.ViewStatus{
-		{View: "every", State: "failed", Generation: 7, Written: 3, T: noon, NewestEvent: noon, Lag: 1500 * time.Millisecond,
-			LastRun: &aRun, NextRun: noon, Held: 5, PendingFiles: 1, Error: "e"},
+		{
+			View: "every", State: "failed", Generation: 7, Written: 3, T: noon, NewestEvent: noon, Lag: 1500 * time.Millisecond,
+			LastRun: &aRun, NextRun: noon, Held: 5, PendingFiles: 1, Error: "e",
+		},
 		{View: "never", State: "never"},
 	}, nil
 }
