@@ -254,7 +254,7 @@ func (h *web) answer(w http.ResponseWriter, write func(c *chunks)) {
 	if c == nil {
 		c = new(chunks)
 	}
-	c.w, c.text, c.err = w, c.text[:0], nil
+	c.w, c.err = w, nil
 	w.Header().Set("Content-Type", contentJSON)
 	write(c)
 	c.text = append(c.text, '\n')
