@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
@@ -108,14 +109,14 @@ func (d *dialer) dial(ctx context.Context, _ string) (net.Conn, error) {
 	return conn, err
 }
 
+// idleWait is how long an idle connection may stay so before it is told again to connect: one that was made and lost at
+// once is idle as it was before, and that is no change to wait for.
+const idleWait = 50 * time.Millisecond
+
 // wait returns when the connection is ready, was refused, or ctx ended.
 func (d *dialer) wait(ctx context.Context, conn *grpc.ClientConn) error {
 	for {
 		state := conn.GetState()
-		if state == connectivity.Idle {
-			// At first, and again where a connection was made and lost before it was seen to be ready.
-			conn.Connect()
-		}
 		switch state {
 		case connectivity.Ready:
 			return nil
@@ -127,10 +128,16 @@ func (d *dialer) wait(ctx context.Context, conn *grpc.ClientConn) error {
 				err = errors.New("no Provender server answers there")
 			}
 			return &Error{Code: CodeUnavailable, Message: "connect to " + d.addr + ": " + err.Error(), err: err}
+		case connectivity.Idle:
+			conn.Connect()
+			soon, cancel := context.WithTimeout(ctx, idleWait)
+			conn.WaitForStateChange(soon, state)
+			cancel()
 		default:
-			if !conn.WaitForStateChange(ctx, state) {
-				return &Error{Code: codeOfContext(ctx.Err()), Message: "connect to " + d.addr + ": " + ctx.Err().Error(), err: ctx.Err()}
-			}
+			conn.WaitForStateChange(ctx, state)
+		}
+		if ctx.Err() != nil {
+			return &Error{Code: codeOfContext(ctx.Err()), Message: "connect to " + d.addr + ": " + ctx.Err().Error(), err: ctx.Err()}
 		}
 	}
 }
