@@ -48,20 +48,16 @@ func (r *featuresRequest) Decode(b []byte) error {
 		b = b[n:]
 		switch {
 		case field == 1 && kind == protowire.BytesType:
-			text, n := protowire.ConsumeBytes(b)
-			if n < 0 || !utf8.Valid(text) {
+			if q.Service, n = consumeText(b, service); n < 0 {
 				return errMalformed
-			}
-			if q.Service = service; string(text) != service {
-				q.Service = string(text)
 			}
 			b = b[n:]
 		case field == 2 && kind == protowire.BytesType:
-			text, n := protowire.ConsumeBytes(b)
-			if n < 0 || !utf8.Valid(text) {
+			text, n := consumeText(b, "")
+			if n < 0 {
 				return errMalformed
 			}
-			q.Features = append(q.Features, string(text))
+			q.Features = append(q.Features, text)
 			b = b[n:]
 		case field == 3 && kind == protowire.BytesType:
 			text, n := protowire.ConsumeBytes(b)
@@ -101,6 +97,19 @@ func (r *featuresRequest) Decode(b []byte) error {
 	return nil
 }
 
+// consumeText returns the string that b begins with and how many bytes it takes, negative where there is none. Where it is
+// the same as the last request's, it is that.
+func consumeText(b []byte, last string) (string, int) {
+	text, n := protowire.ConsumeBytes(b)
+	switch {
+	case n < 0 || !utf8.Valid(text):
+		return "", -1
+	case string(text) == last:
+		return last, n
+	}
+	return string(text), n
+}
+
 func (k *keyColumn) decode(b []byte) error {
 	name := k.name
 	k.name, k.int64s, k.offsets, k.data, k.nulls = "", k.int64s[:0], k.offsets[:0], k.data[:0], k.nulls[:0]
@@ -112,12 +121,8 @@ func (k *keyColumn) decode(b []byte) error {
 		b = b[n:]
 		switch {
 		case field == 1 && kind == protowire.BytesType:
-			text, n := protowire.ConsumeBytes(b)
-			if n < 0 || !utf8.Valid(text) {
+			if k.name, n = consumeText(b, name); n < 0 {
 				return errMalformed
-			}
-			if k.name = name; string(text) != name {
-				k.name = string(text)
 			}
 			b = b[n:]
 		case field == 2 && kind == protowire.BytesType:

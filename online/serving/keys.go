@@ -5,22 +5,13 @@ import (
 	"slices"
 
 	"github.com/provender-dev/provender/internal/columnar"
-	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/registry"
 )
 
 // KeyKinds returns the kinds of the keys that a request names, in its order, by the definitions that would answer it:
 // Int64 or String, for callers whose values come without types. req.Keys is not looked at. Errors are those of Lookup.
 func (s *Server) KeyKinds(_ context.Context, req *Request) ([]columnar.Kind, error) {
-	plans := s.plans.Load()
-	if plans == nil {
-		return nil, &problem.Error{
-			Code:       problem.Unavailable,
-			Message:    "the server has not loaded the definitions yet",
-			RetryAfter: retryAfter,
-		}
-	}
-	p, err := plans.find(req, s.opts.MaxFeatures)
+	p, _, err := s.plan(req)
 	if err != nil {
 		return nil, err
 	}

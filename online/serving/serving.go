@@ -116,15 +116,7 @@ type ViewAnswer struct {
 // type), Precondition (never materialized; a generation that lacks what the service needs; a fixed read time before a
 // view's T), Unavailable (store does not answer, or lost its data), Exhausted (a limit), Canceled (ctx).
 func (s *Server) Lookup(ctx context.Context, req *Request) (*Answer, error) {
-	plans := s.plans.Load()
-	if plans == nil {
-		return nil, &problem.Error{
-			Code:       problem.Unavailable,
-			Message:    "the server has not loaded the definitions yet",
-			RetryAfter: retryAfter,
-		}
-	}
-	p, err := plans.find(req, s.opts.MaxFeatures)
+	p, revision, err := s.plan(req)
 	if err != nil {
 		return nil, err
 	}
@@ -136,12 +128,26 @@ func (s *Server) Lookup(ctx context.Context, req *Request) (*Answer, error) {
 	if a.Names = p.names; req.FullNames {
 		a.Names = p.fullNames
 	}
-	a.ReadTime, a.Fixed, a.Revision = at, fixed, plans.snapshot.Revision
+	a.ReadTime, a.Fixed, a.Revision = at, fixed, revision
 	if err := s.answer(ctx, p, req, a); err != nil {
 		a.Release()
 		return nil, err
 	}
 	return a, nil
+}
+
+// plan returns how a request is answered now, and by which revision.
+func (s *Server) plan(req *Request) (p *plan, revision int64, err error) {
+	plans := s.plans.Load()
+	if plans == nil {
+		return nil, 0, &problem.Error{
+			Code:       problem.Unavailable,
+			Message:    "the server has not loaded the definitions yet",
+			RetryAfter: retryAfter,
+		}
+	}
+	p, err = plans.find(req, s.opts.MaxFeatures)
+	return p, plans.snapshot.Revision, err
 }
 
 // readTime returns the instant that ttl is judged at. A clock behind a view's T, set by another machine's, is moved
