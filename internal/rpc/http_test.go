@@ -534,7 +534,7 @@ func TestHTTPParts(t *testing.T) {
 		}
 	}
 	waits := serveHTTP(t, Services{Snapshot: func() *registry.Snapshot { return nil }}, HTTPOptions{})
-	if resp, body := send(t, waits, "GET /v1/services"); resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" {
+	if resp, body := send(t, waits, "GET /v1/services"); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" {
 		t.Errorf("%d %s", resp.StatusCode, body)
 	}
 }
