@@ -170,9 +170,11 @@ func TestReadsFollowWrites(t *testing.T) {
 				for k := range keys {
 					var event int64
 					if stored := rows.Row(0, k, 0, 1); stored != nil {
-						if event, _, err = row.Times(stored); err != nil {
+						opened, err := row.Open(stored)
+						if err != nil {
 							t.Error(err)
 						}
+						event = opened.Event
 					}
 					if event < seen[k] {
 						t.Errorf("key %d: event %d after %d", k, event, seen[k])
