@@ -38,7 +38,8 @@ func TestMaxSize(t *testing.T) {
 	if problem.CodeOf(err) != problem.Exhausted || !strings.Contains(err.Error(), "max_size") || written == 0 {
 		t.Fatalf("%d rows, %v", written, err)
 	}
-	if used := s.db.Metrics().DiskSpaceUsage(); used > most+most/4 {
+	// A compaction under way has written its files, and not yet removed what they replace.
+	if used := s.db.Metrics().DiskSpaceUsage(); used > 2*most {
 		t.Errorf("%d bytes on disk", used)
 	}
 	rows := func() (n int64) {
