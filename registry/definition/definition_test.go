@@ -41,7 +41,7 @@ func TestProjectInFull(t *testing.T) {
 		Version: 1, Project: "flights", Roots: map[string]string{"lake": "./data"},
 		Registry: "sqlite://.provender/registry.db", Online: "embedded://.provender/online",
 		Server: Server{GRPC: "127.0.0.1:6565", HTTP: "127.0.0.1:6566"},
-		Limits: DefaultLimits(),
+		Limits: DefaultLimits(), Materialize: DefaultMaterialize(),
 	}
 	if diff := cmp.Diff(want, p.Config); diff != "" {
 		t.Error(diff)
