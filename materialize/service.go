@@ -44,16 +44,16 @@ type Config struct {
 	// NextRun tells when the schedule runs a view next, zero for never; may be nil.
 	NextRun func(view string) time.Time
 
-	Workers     int     // that decode files; default GOMAXPROCS
-	Memory      int64   // bytes of the entities that a run holds at once; default asof's
-	RoundRows   int64   // rows after which a rebuild records how far it is; default asof's
-	Writers     int     // batches on their way to the store at once; default 3
-	BatchRows   int     // rows of a batch; default 4,096
-	Rate        int64   // rows per second that a run writes; 0: as fast as it can
-	MaxRejected float64 // share of rows that can't be used before the run fails
-	MaxNullKeys float64 // share of rows with a null key before the run fails; default 1, negative: none
-	LeaseTTL  time.Duration // without a heartbeat; default 30 s
-	DropAfter time.Duration // from a generation's retirement until a run drops it; default 1 min, negative: at once
+	Workers     int           // that decode files; default GOMAXPROCS
+	Memory      int64         // bytes of the entities that a run holds at once; default asof's
+	RoundRows   int64         // rows after which a rebuild records how far it is; default asof's
+	Writers     int           // batches on their way to the store at once; default 3
+	BatchRows   int           // rows of a batch; default 4,096
+	Rate        int64         // rows per second that a run writes; 0: as fast as it can
+	MaxRejected float64       // share of rows that can't be used before the run fails
+	MaxNullKeys float64       // share of rows with a null key before the run fails; default 1, negative: none
+	LeaseTTL    time.Duration // without a heartbeat; default 30 s
+	DropAfter   time.Duration // from a generation's retirement until a run drops it; default 1 min, negative: at once
 }
 
 func (c *Config) setDefaults() {
