@@ -7,6 +7,8 @@ import (
 	"math"
 	"slices"
 	"sync"
+
+	"github.com/provender-dev/provender/internal/columnar"
 )
 
 // encodingRoom bounds, by estimate, the bytes of encodings that settle holds at once. A variable for tests.
@@ -115,11 +117,7 @@ func undecided(wants []want, contests []contest) []want {
 func (k *kernel) compareEncodings(ctx context.Context, wants []want, contests []contest) error {
 	var mu sync.Mutex // guards contests
 	buffers := make([][]byte, k.workers)
-	return k.gather(ctx, positions(wants), k.valueColumns(), func(ctx context.Context, worker int, p *part) error {
-		features, err := p.all(ctx)
-		if err != nil {
-			return err
-		}
+	compare := func(worker int, p *part, features []*columnar.Vector) {
 		ends := make([]int, p.hi-p.lo)
 		buf := buffers[worker][:0]
 		for i := range ends {
@@ -139,7 +137,12 @@ func (k *kernel) compareEncodings(ctx context.Context, wants []want, contests []
 				c.pos, c.encoding = w.pos, append(c.encoding[:0], encoding...)
 			}
 		}
-		return nil
+	}
+	return k.gather(ctx, positions(wants), k.valueColumns(), func(ctx context.Context, worker int, p *part) error {
+		return p.allWithin(ctx, batchBytes, func(p *part, features []*columnar.Vector) error {
+			compare(worker, p, features)
+			return nil
+		})
 	})
 }
 
