@@ -3,6 +3,7 @@ package materialize
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,7 +78,20 @@ func (j *job) load(ctx context.Context, files []source.File, win online.Win) (as
 		j.phases.enter(phaseRead)
 		defer j.phases.enter(phaseWrite)
 		stats, err = asof.Latest(ctx, j.input(files), j.since(), asof.Options{
-			Workers: j.cfg.Workers, Limits: j.cfg.Limits, Progress: j.reading(&mu), Held: read.held,
+			Workers: j.cfg.Workers, Limits: j.cfg.Limits, Memory: j.cfg.Memory, RoundRows: j.cfg.RoundRows,
+			Progress: j.reading(&mu), Held: read.held,
+			RoundDone: func(done int) error {
+				more := read.next(done)
+				if !j.plan.full || len(more) == 0 || done == len(files) {
+					return nil // the commit records the last
+				}
+				j.phases.enter(phaseWrite)
+				defer j.phases.enter(phaseRead)
+				if err := e.settle(ctx); err != nil {
+					return err
+				}
+				return j.goOnFrom(ctx, more)
+			},
 		}, func(rows *asof.Batch) error {
 			j.phases.enter(phaseWrite)
 			defer j.phases.enter(phaseRead)
@@ -168,6 +182,29 @@ func (e *encoder) flush(ctx context.Context) error {
 	}
 }
 
+// settle returns when every row that was added is acknowledged.
+func (e *encoder) settle(ctx context.Context) error {
+	if err := e.flush(ctx); err != nil {
+		return err
+	}
+	if e.current != nil {
+		e.free <- e.current
+		e.current = nil
+	}
+	idle := make([]*batch, cap(e.free))
+	for i := range idle {
+		select {
+		case idle[i] = <-e.free:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	for _, b := range idle {
+		e.free <- b
+	}
+	return nil
+}
+
 // beforeWrite is the step between the first row decoded, or none, and the first row written.
 func (j *job) beforeWrite() error {
 	if j.decoded {
@@ -217,6 +254,7 @@ func (j *job) expiry() int64 {
 type ledger struct {
 	mu      sync.Mutex
 	entries []state.LedgerFile
+	told    int // by next
 }
 
 func newLedger(files []source.File) *ledger {
@@ -225,6 +263,15 @@ func newLedger(files []source.File) *ledger {
 		l.entries[i] = state.LedgerFile{Path: f.Path, Size: f.Size, Identity: f.Identity, HeldFrom: state.NoTime}
 	}
 	return l
+}
+
+// next returns the entries of files up to done that it has not returned yet. All their rows must have been read.
+func (l *ledger) next(done int) []state.LedgerFile {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	more := slices.Clone(l.entries[l.told:done])
+	l.told = done
+	return more
 }
 
 // held adds rows of a file that are dated after T, and the least event time of those.

@@ -1,7 +1,10 @@
 package materialize
 
 import (
+	"cmp"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/offline/source"
@@ -11,16 +14,25 @@ import (
 // plan is what a run must do (R12).
 type plan struct {
 	full     bool
-	reason   string        // why full
+	reason   string        // why full; else what is new
+	diff     difference    // of the files there are from those that were consumed
 	read     []source.File // whose newest rows are written
 	replace  []source.File // changed files, whose rows replace stored ones of equal times
 	gone     []string      // paths that leave the ledger
 	diverged bool          // rows of changed or deleted files may remain
+	// left is the generation that a rebuild before this one was filling: the plan is what it lacks; nil: none.
+	left *state.Generation
 }
 
 // refill makes the run fill a new generation from all files.
 func (p *plan) refill(reason string, files []source.File) {
-	*p = plan{full: true, reason: reason, read: files}
+	*p = plan{full: true, reason: reason, diff: p.diff, read: files}
+}
+
+// resume makes a rebuild go on with what another has done, from which the files there are differ by d alone.
+func (p *plan) resume(g *state.Generation, run int64, d difference) {
+	p.left, p.read = g, slices.Concat(d.fresh, d.due)
+	p.reason = fmt.Sprintf("%s; continued run %d", p.reason, run)
 }
 
 // reads lists the files of the plan as the state has them.
@@ -34,6 +46,28 @@ func (p *plan) reads() []state.LedgerFile {
 	return reads
 }
 
+// planned lists the files of the plan, and those that are no more, by path.
+func (p *plan) planned() []PlannedFile {
+	why := map[string]string{}
+	for _, part := range []struct {
+		why   string
+		files []source.File
+	}{{FileNew, p.diff.fresh}, {FileChanged, p.diff.changed}, {FileDue, p.diff.due}} {
+		for _, f := range part.files {
+			why[f.Path] = part.why
+		}
+	}
+	var out []PlannedFile
+	for _, f := range slices.Concat(p.replace, p.read) {
+		out = append(out, PlannedFile{Path: f.Path, Size: f.Size, Why: cmp.Or(why[f.Path], FileAgain)})
+	}
+	for _, path := range p.diff.gone {
+		out = append(out, PlannedFile{Path: path, Why: FileDeleted})
+	}
+	slices.SortFunc(out, func(a, b PlannedFile) int { return cmp.Compare(a.Path, b.Path) })
+	return out
+}
+
 // consumed is what a generation may hold rows of.
 type consumed struct {
 	ledger   []state.LedgerFile
@@ -42,21 +76,22 @@ type consumed struct {
 
 // planRun compares the files there are with what the generation has consumed. A nil generation needs refill.
 func planRun(v *registry.View, g *state.Generation, had consumed, files []source.File, t int64) plan {
+	p := plan{diff: compare(had, files, t)}
 	if g == nil {
-		return plan{}
+		return p
 	}
-	var p plan
 	if why := outdated(v, g); why != "" {
 		p.refill(why, files)
 		return p
 	}
-	d := compare(had, files, t)
+	d := &p.diff
 	if len(d.changed)+len(d.gone) > 0 && v.Source.Rewrites != registry.RewritesReplace {
-		p.refill("source files changed", files)
+		p.refill("source files changed: "+(&difference{changed: d.changed, gone: d.gone}).String(), files)
 		return p
 	}
 	p.read, p.replace, p.gone = slices.Concat(d.fresh, d.due), d.changed, d.gone
 	p.diverged = len(d.changed)+len(d.gone) > 0
+	p.reason = d.String()
 	return p
 }
 
@@ -82,6 +117,20 @@ type difference struct {
 
 // pending is the number of files that the ledger does not have as they are.
 func (d *difference) pending() int64 { return int64(len(d.fresh) + len(d.changed) + len(d.gone)) }
+
+// String counts the files: "2 new, 1 deleted".
+func (d *difference) String() string {
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{{len(d.fresh), FileNew}, {len(d.changed), FileChanged}, {len(d.gone), FileDeleted}, {len(d.due), FileDue}} {
+		if part.n > 0 {
+			parts = append(parts, fmt.Sprint(part.n, " ", part.what))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
 
 // compare tells how files differ, at an instant t, from what was consumed. A file that an unfinished run read, and
 // that is no longer as it was, counts as changed or gone: rows of it may be online.

@@ -113,7 +113,7 @@ func TestQueuedForLong(t *testing.T) {
 	w.snap = twoViews(t)
 	w.write("1.parquet", history()...)
 	s, writing := w.hangs()
-	const leaseTTL = 300 * time.Millisecond
+	const leaseTTL = 1500 * time.Millisecond
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	done := w.inBackground(ctx, w.service(s, func(c *materialize.Config) {

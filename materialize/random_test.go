@@ -48,6 +48,9 @@ type step struct {
 	cut   int           // batches after which the run fails; 0: it does not
 	again bool          // the run is repeated
 	full  bool
+	// of the run that is cut off, and of the one after it
+	memory, rounds int64
+	cancelled      bool // rather than failed
 }
 
 // history of a project: files come, are rewritten and go, runs are cut off, repeated, moved on.
@@ -57,7 +60,14 @@ func steps(rnd *rand.Rand) []step {
 	for i := range 6 + rnd.IntN(6) {
 		s := step{after: time.Duration(rnd.IntN(40)) * time.Minute, again: rnd.IntN(4) == 0, full: rnd.IntN(8) == 0}
 		if rnd.IntN(3) == 0 {
-			s.cut = 1 + rnd.IntN(3)
+			s.cut = 1 + rnd.IntN(8)
+			s.cancelled = rnd.IntN(3) == 0
+		}
+		if rnd.IntN(2) == 0 {
+			s.memory = 1 << rnd.IntN(12)
+		}
+		if rnd.IntN(2) == 0 {
+			s.rounds = 1 + rnd.Int64N(10)
 		}
 		switch {
 		case len(files) > 1 && rnd.IntN(5) == 0:
@@ -88,16 +98,25 @@ func (w *world) play(all []step) {
 			w.write(s.file, s.rows...)
 		}
 		w.now = w.now.Add(s.after)
+		w.svc = w.service(w.store, func(c *materialize.Config) { c.Memory, c.RoundRows = s.memory, s.rounds })
 		if s.cut > 0 {
+			ctx, cancel := context.WithCancelCause(w.t.Context())
 			st := &intercepted{Store: w.store}
 			left := s.cut
 			st.before = func(_ context.Context, call string) error {
 				if left--; left < 0 {
+					cancel(errCut)
+					if s.cancelled {
+						return context.Canceled
+					}
 					return errCut
 				}
 				return nil
 			}
-			_, err := w.service(st, func(c *materialize.Config) { c.Writers = 1 }).Run(w.t.Context(), materialize.Request{Full: s.full}, nil)
+			_, err := w.service(st, func(c *materialize.Config) {
+				c.Writers, c.Memory, c.RoundRows = 1, s.memory, s.rounds
+			}).Run(ctx, materialize.Request{Full: s.full}, nil)
+			cancel(nil)
 			if err != nil && !errors.Is(err, errCut) {
 				w.t.Fatal(err)
 			}
@@ -163,17 +182,20 @@ func TestRandomHistories(t *testing.T) {
 	}
 }
 
-// Rows come out the same whatever the number of workers, writers and rows of a batch.
+// Rows come out the same whatever the number of workers, writers and rows of a batch, the memory, and the rate.
 func TestRandomConfigurations(t *testing.T) {
 	rnd := testenv.Rand(t)
 	rows := facts(rnd, 400)
 	var want map[string][]byte
-	for _, c := range [][3]int{{1, 1, 1}, {4, 1, 4096}, {1, 5, 3}, {3, 3, 2}} {
+	for _, c := range [][5]int64{{1, 1, 1}, {4, 1, 4096}, {1, 5, 3}, {3, 3, 2, 1, 1}, {2, 2, 64, 200, 0}, {3, 2, 7, 0, 150}, {1, 3, 16, 1000, 1}} {
 		w := one(t)
 		for i := 0; i < len(rows); i += 100 {
 			w.write(fmt.Sprintf("%d.parquet", i), rows[i:i+100]...)
 		}
-		svc := w.service(w.store, func(cfg *materialize.Config) { cfg.Workers, cfg.Writers, cfg.BatchRows = c[0], c[1], c[2] })
+		svc := w.service(w.store, func(cfg *materialize.Config) {
+			cfg.Workers, cfg.Writers, cfg.BatchRows = int(c[0]), int(c[1]), int(c[2])
+			cfg.Memory, cfg.RoundRows, cfg.Rate = c[3], c[4], 10_000
+		})
 		runs, err := svc.Run(t.Context(), materialize.Request{To: noon}, nil)
 		check(t, err)
 		w.clean()
@@ -181,7 +203,7 @@ func TestRandomConfigurations(t *testing.T) {
 		if want == nil {
 			want = got
 		}
-		if !maps.EqualFunc(got, want, bytes.Equal) || runs[0].Written != int64(len(got)) || runs[0].Older != 0 {
+		if !maps.EqualFunc(got, want, bytes.Equal) || c[3]+c[4] == 0 && (runs[0].Written != int64(len(got)) || runs[0].Older != 0) {
 			t.Errorf("%v: %d rows, want %d; run %+v", c, len(got), len(want), runs[0])
 		}
 	}

@@ -33,6 +33,7 @@ type job struct {
 	run      Run
 	newest   int64 // event time written
 	decoded  bool  // rows have been decoded
+	dry      bool  // nothing may be written
 	phases   phases
 }
 
@@ -99,19 +100,18 @@ func (s *Service) hold(parent context.Context, lease state.Lease, run int64) (ct
 				return
 			case <-ticker.C:
 			}
+			if time.Since(renewed) > s.cfg.LeaseTTL/4 {
+				err := s.cfg.State.Renew(own, lease, s.cfg.Now(), s.cfg.LeaseTTL)
+				switch {
+				case err == nil:
+					renewed = time.Now()
+				case errors.Is(err, state.ErrLeaseLost), time.Since(renewed) > s.cfg.LeaseTTL:
+					cancel(err)
+					return
+				}
+			}
 			if err := s.cfg.State.CancelAsked(own, run); errors.Is(err, state.ErrCancelled) {
 				cancel(err)
-			}
-			if time.Since(renewed) < s.cfg.LeaseTTL/4 {
-				continue
-			}
-			err := s.cfg.State.Renew(own, lease, s.cfg.Now(), s.cfg.LeaseTTL)
-			switch {
-			case err == nil:
-				renewed = time.Now()
-			case errors.Is(err, state.ErrLeaseLost), time.Since(renewed) > s.cfg.LeaseTTL:
-				cancel(err)
-				return
 			}
 		}
 	}()
@@ -128,8 +128,17 @@ func (s *Service) hold(parent context.Context, lease state.Lease, run int64) (ct
 }
 
 // do runs the steps up to and including the commit.
-func (j *job) do(ctx context.Context) error {
-	if err := j.survey(ctx); err != nil {
+func (j *job) do(ctx context.Context) (err error) {
+	j.report("list", 0, 0)
+	j.phases.enter(phaseList)
+	if j.identity, err = j.claim(ctx); err != nil {
+		return err
+	}
+	gens, err := j.cfg.State.Generations(ctx, j.view.Name)
+	if err != nil {
+		return err
+	}
+	if err := j.survey(ctx, gens); err != nil {
 		return err
 	}
 	if err := j.begin(ctx); err != nil {
@@ -139,7 +148,7 @@ func (j *job) do(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if j.plan.full && j.run.RowsRead == 0 && j.run.Held == 0 {
+	if j.plan.full && j.plan.left == nil && j.run.RowsRead == 0 && j.run.Held == 0 {
 		j.cfg.Logger.Warn("the source has files but no rows", "view", j.view.Name, "files", j.run.Files)
 	}
 	j.phases.enter(phaseCommit)
@@ -150,17 +159,9 @@ func (j *job) do(ctx context.Context) error {
 	return j.commit(ctx, files)
 }
 
-// survey finds out what there is: store, generations, T, files, and what must be read.
-func (j *job) survey(ctx context.Context) (err error) {
-	j.report("list", 0, 0)
-	j.phases.enter(phaseList)
-	if j.identity, err = j.claim(ctx); err != nil {
-		return err
-	}
-	gens, err := j.cfg.State.Generations(ctx, j.view.Name)
-	if err != nil {
-		return err
-	}
+// survey finds out what there is besides the store and its generations, and plans what must be done: T, files, and what
+// must be read. It writes nothing.
+func (j *job) survey(ctx context.Context, gens []state.Generation) error {
 	reason, err := j.findCurrent(ctx, gens)
 	if err != nil {
 		return err
@@ -198,6 +199,11 @@ func (j *job) survey(ctx context.Context) (err error) {
 			Suggestion: "leave --to out, or fill a new generation with --full",
 		}
 	}
+	if j.plan.full {
+		if err := j.resume(ctx, gens, files, t); err != nil {
+			return err
+		}
+	}
 	j.run.T, j.run.Full, j.run.Reason = time.UnixMicro(t).UTC(), j.plan.full, j.plan.reason
 	return nil
 }
@@ -232,7 +238,11 @@ func (j *job) findCurrent(ctx context.Context, gens []state.Generation) (reason 
 	if j.current == nil {
 		return reason, nil
 	}
-	lost, err := j.cfg.Online.CheckGenerations(ctx, []online.Checkpoint{j.current.Checkpoint()})
+	expected := j.current.Checkpoint()
+	if j.dry {
+		expected.Run = 0 // a marker that is behind would be removed
+	}
+	lost, err := j.cfg.Online.CheckGenerations(ctx, []online.Checkpoint{expected})
 	if err != nil {
 		return "", storeFailure("check generations of", err)
 	}
@@ -271,8 +281,11 @@ func (j *job) instant() (int64, error) {
 
 // begin records the run, and what it may write, before it writes.
 func (j *job) begin(ctx context.Context) error {
-	start := state.Start{Run: &j.run}
-	if j.plan.full {
+	start := state.Start{Run: &j.run, Reads: j.plan.reads()}
+	switch {
+	case j.plan.left != nil:
+		j.gen = j.plan.left.Generation
+	case j.plan.full:
 		keyspace, err := j.cfg.State.Keyspace(ctx, j.view.Entities)
 		if err != nil {
 			return err
@@ -283,24 +296,43 @@ func (j *job) begin(ctx context.Context) error {
 			Fields: j.view.Layout.Fields(), Keys: keyFields(j.view), TTL: j.view.TTLMicros,
 			Begun: j.run.Started.UnixMicro(),
 		}
-	} else {
+	default:
 		j.gen = j.current.Generation
-		j.run.Generation = j.gen.ID
-		start.Reads = j.plan.reads()
 	}
+	j.run.Generation = j.gen.ID
 	if err := j.cfg.State.Begin(ctx, j.lease, start); err != nil {
 		return err
 	}
 	j.begun(j.run.ID)
+	j.logPlan()
 	if start.Fresh == nil {
 		return nil
 	}
 	j.gen = start.Fresh.Generation
-	j.cfg.Logger.Info("fill a new generation", "view", j.view.Name, "generation", j.gen.ID, "reason", j.run.Reason)
 	if err := j.cfg.Online.CreateGeneration(ctx, j.gen); err != nil {
 		return storeFailure("create a generation in", err)
 	}
 	return nil
+}
+
+// namesLogged bounds how many files of a kind the log names.
+const namesLogged = 10
+
+// logPlan tells what the run is about to do, and which files are not as they were.
+func (j *job) logPlan() {
+	d := &j.plan.diff
+	paths := func(files []source.File) (paths []string) {
+		for _, f := range files[:min(len(files), namesLogged)] {
+			paths = append(paths, f.Path)
+		}
+		return paths
+	}
+	j.cfg.Logger.Info("run", "view", j.view.Name, "run", j.run.ID, "generation", j.run.Generation, "full", j.plan.full,
+		"reason", j.plan.reason, "new", len(d.fresh), "due", len(d.due), "changed", len(d.changed), "deleted", len(d.gone))
+	if len(d.changed)+len(d.gone) > 0 {
+		j.cfg.Logger.Warn("files that a run had read are not as they were", "view", j.view.Name, "run", j.run.ID,
+			"changed", paths(d.changed), "deleted", d.gone[:min(len(d.gone), namesLogged)])
+	}
 }
 
 func keyFields(v *registry.View) []row.Field {
@@ -343,16 +375,8 @@ func (j *job) consume(ctx context.Context) ([]state.LedgerFile, error) {
 
 // checkStore fails where the store is no longer as the rows were written to it, and marks there that they were.
 func (j *job) checkStore(ctx context.Context) error {
-	id, err := j.cfg.Online.Identity(ctx)
-	if err != nil {
-		return storeFailure("identify", err)
-	}
-	if id.Incarnation != j.identity.Incarnation {
-		return storeFailure("write to", online.ErrGenerationLost)
-	}
-	if id.Session != j.identity.Session {
-		return problem.New(problem.Unavailable,
-			"the online store was restarted, or replaced by a replica, during the run, and may have lost rows: nothing was recorded")
+	if err := j.checkIdentity(ctx); err != nil {
+		return err
 	}
 	expected := online.Checkpoint{ID: j.gen.ID}
 	if !j.plan.full {
@@ -473,7 +497,7 @@ func (j *job) sweep(ctx context.Context) {
 		switch {
 		case g.Phase == state.Retired && g.Retired <= before:
 			err = nil
-		case g.Phase == state.Filling:
+		case g.Phase == state.Filling && (j.plan.full && j.run.State == RunSucceeded || !j.mayGoOn(ctx, &g)):
 			// Left behind: under the lease no other run fills a generation of this view.
 			err = j.cfg.State.Abandon(ctx, j.lease, g.ID, j.cfg.Now())
 		default:

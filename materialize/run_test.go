@@ -206,7 +206,7 @@ func TestRebuild(t *testing.T) {
 			t.Errorf("verify does not tell of the changed file: %+v", r)
 		}
 		second := w.run(materialize.Request{})
-		if !second.Full || second.Reason != "source files changed" || second.Generation <= first.Generation || second.Files != 2 {
+		if !second.Full || second.Reason != "source files changed: 1 changed" || second.Generation <= first.Generation || second.Files != 2 {
 			t.Errorf("run %+v", second)
 		}
 		w.want(w.values("a", "b", "c", "d"), "5 50 | - | 1 10 | 5 50")
@@ -214,7 +214,7 @@ func TestRebuild(t *testing.T) {
 		w.remove("2.parquet")
 		w.now = noon.Add(2 * time.Minute)
 		third := w.run(materialize.Request{})
-		if third.Reason != "source files changed" || third.Files != 1 {
+		if third.Reason != "source files changed: 1 deleted" || third.Files != 1 {
 			t.Errorf("run %+v", third)
 		}
 		w.want(w.values("a", "c"), "5 50 | -")

@@ -227,21 +227,26 @@ func (s *Service) claim(ctx context.Context) (online.Identity, error) {
 
 // identify returns the store's incarnation without writing to a store that lost its marker.
 func (s *Service) identify(ctx context.Context) (string, error) {
+	id, err := s.look(ctx)
+	return id.Incarnation, err
+}
+
+// look is identify with all that the store tells of itself.
+func (s *Service) look(ctx context.Context) (online.Identity, error) {
 	s.mu.Lock()
 	claimed := s.claimed
 	s.mu.Unlock()
 	if !claimed {
-		id, err := s.claim(ctx)
-		return id.Incarnation, err
+		return s.claim(ctx)
 	}
 	id, err := s.cfg.Online.Identity(ctx)
 	switch {
 	case errors.Is(err, online.ErrGenerationLost):
-		return "", nil // no incarnation: nothing that we wrote is there
+		return online.Identity{}, nil // no incarnation: nothing that we wrote is there
 	case err != nil:
-		return "", storeFailure("identify", err)
+		return online.Identity{}, storeFailure("identify", err)
 	}
-	return id.Incarnation, nil
+	return id, nil
 }
 
 // storeFailure gives an error of the online store its class.

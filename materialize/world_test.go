@@ -403,6 +403,8 @@ type childSpec struct {
 	Now     time.Time
 	Full    bool
 	Replace bool
+	// RoundRows of its run; 0: the default.
+	RoundRows int64
 }
 
 // killed runs one run in a process that kills itself at a failpoint, and reports whether it did.
@@ -462,6 +464,7 @@ func (c childSpec) run(ctx context.Context) (err error) {
 	}
 	cfg.Snapshot = func() *registry.Snapshot { return snap }
 	cfg.Now = func() time.Time { return c.Now }
+	cfg.RoundRows = c.RoundRows
 	_, err = materialize.New(cfg).Run(ctx, materialize.Request{Full: c.Full}, nil)
 	return err
 }

@@ -13,7 +13,7 @@ const Env = "PROVENDER_FAILPOINTS"
 
 // Names lists every step that a test may stop at.
 var Names = []string{
-	RunAfterWrite, RunBeforeWrite, RunBeforeCommit, RunAfterCommit, SwapBeforeCommit, SwapAfterCommit,
+	RunAfterWrite, RunBeforeWrite, RunAfterProgress, RunBeforeCommit, RunAfterCommit, SwapBeforeCommit, SwapAfterCommit,
 	ApplyBeforeCommit, ApplyAfterCommit, ExportBeforeRename, ExportBeforeManifest,
 }
 
@@ -21,6 +21,7 @@ var Names = []string{
 const (
 	RunBeforeWrite       = "run-before-write"       // rows decoded, none written
 	RunAfterWrite        = "run-after-write"        // one batch acknowledged
+	RunAfterProgress     = "run-after-progress"     // what a rebuild has done so far is recorded, the rest is not read
 	RunBeforeCommit      = "run-before-commit"      // every batch acknowledged, nothing recorded
 	RunAfterCommit       = "run-after-commit"       // ledger and run recorded
 	SwapBeforeCommit     = "swap-before-commit"     // the new generation is full, the old one serves
