@@ -153,6 +153,9 @@ type Store interface {
 	CheckGenerations(ctx context.Context, expected []Checkpoint) (lost []GenerationID, err error)
 	// DropGeneration removes marker first, then rows, at a bounded rate. Only rows of this generation are touched.
 	DropGeneration(ctx context.Context, gen Generation) error
+	// Generations returns those that have a marker or a row under our own prefix, by id, found at a bounded rate. Keyspace is
+	// 0 where there is a marker alone.
+	Generations(ctx context.Context) ([]Generation, error)
 	// Scan calls fn with every key and row of a generation, in no order, a key perhaps more than once, stopping at fn's
 	// error. The slices are valid during the call only. ErrGenerationLost, after the rows that are left, where the marker
 	// is gone.

@@ -52,15 +52,20 @@ func entityAndGeneration(b []byte) (entity []byte, id online.GenerationID, ok bo
 	if w <= 0 || n > uint64(len(b)-w) {
 		return nil, 0, false
 	}
-	entity, b = b[w:w+int(n)], b[w+int(n):]
-	if len(b) == 0 || int(b[0]) != len(b)-1 || len(b) > 9 {
-		return nil, 0, false
+	x, rest, ok := cutOrdered(b[w+int(n):])
+	return b[w : w+int(n)], online.GenerationID(x), ok && len(rest) == 0
+}
+
+// cutOrdered is the reverse of appendOrdered; rest is what follows.
+func cutOrdered(b []byte) (x uint64, rest []byte, ok bool) {
+	if len(b) == 0 || b[0] > 8 || len(b) <= int(b[0]) {
+		return 0, nil, false
 	}
-	var x uint64
-	for _, c := range b[1:] {
+	n := int(b[0])
+	for _, c := range b[1 : 1+n] {
 		x = x<<8 | uint64(c)
 	}
-	return entity, online.GenerationID(x), true
+	return x, b[1+n:], true
 }
 
 // successor returns the least key above all keys that begin with prefix, which begins with a space.

@@ -118,6 +118,36 @@ func (s *suite) drop() {
 	s.ok(s.store.DropGeneration(s.ctx, genA)) // again, as after a crash
 }
 
+// generations: what has a marker or a row is found, whatever is recorded of it elsewhere, and removed by a drop.
+func (s *suite) generations() {
+	found := func(want ...online.Generation) {
+		s.Helper()
+		got, err := s.store.Generations(s.ctx)
+		s.ok(err)
+		if !slices.Equal(got, want) {
+			s.Errorf("got %v, want %v", got, want)
+		}
+	}
+	found()
+	s.create(genA, genB, genC)
+	bare := func(gen online.Generation) online.Generation { return online.Generation{ID: gen.ID} }
+	found(bare(genA), bare(genC), bare(genB))
+	for k := range int64(100) {
+		s.write(genA, k, At(1, k), online.WinNewest, true)
+		s.write(genC, k, At(1, k), online.WinNewest, true)
+	}
+	s.write(genB, 7, At(1, 0), online.WinNewest, true)
+	found(genA, genC, genB)
+	s.subject.LoseMarker(s.T, genB.ID)
+	s.subject.LoseMarker(s.T, genC.ID)
+	found(genA, genC, genB)
+	s.ok(s.store.DropGeneration(s.ctx, genC))
+	found(genA, genB)
+	s.ok(s.store.DropGeneration(s.ctx, genB))
+	s.ok(s.store.DropGeneration(s.ctx, genA))
+	found()
+}
+
 func (s *suite) scan() {
 	s.create(genA, genB)
 	for k := range int64(100) {

@@ -45,6 +45,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 		{"BinaryKeys", (*suite).binaryKeys},
 		{"Delete", (*suite).delete},
 		{"Drop", (*suite).drop},
+		{"Generations", (*suite).generations},
 		{"Scan", (*suite).scan},
 		{"NeverCreated", (*suite).neverCreated},
 		{"MarkerLost", (*suite).markerLost},

@@ -29,7 +29,7 @@ func (s *Store) DropGeneration(ctx context.Context, gen online.Generation) error
 		return s.failure(ctx, "drop a generation", err)
 	}
 	name, next := field(gen.ID), time.Now()
-	return s.eachBatch(ctx, o, gen, func(keys []string) error {
+	return s.eachBatch(ctx, keyScan{o.keyspace(gen.Keyspace), "hash"}, func(keys []string) error {
 		pipe := s.client.Pipeline()
 		for _, key := range keys {
 			pipe.HDel(ctx, key, name)
@@ -71,7 +71,7 @@ func (s *Store) Scan(ctx context.Context, gen online.Generation, fn func(key, st
 	}
 	name, lead := field(gen.ID), len(o.keyspace(gen.Keyspace))
 	var key []byte
-	err = s.eachBatch(ctx, o, gen, func(keys []string) error {
+	err = s.eachBatch(ctx, keyScan{o.keyspace(gen.Keyspace), "hash"}, func(keys []string) error {
 		pipe := s.client.Pipeline()
 		rows := make([]*redis.StringCmd, len(keys))
 		for i, key := range keys {
@@ -102,12 +102,15 @@ func (s *Store) Scan(ctx context.Context, gen online.Generation, fn func(key, st
 // scanTries bounds how often a walk begins again because slots moved under it.
 const scanTries = 3
 
-// eachBatch calls fn with the keys of a keyspace's hashes, batch by batch; a batch may be empty. In a cluster it walks one
-// primary after the other. A key whose slot moves meanwhile may be passed over: then it begins again.
-func (s *Store) eachBatch(ctx context.Context, o *owner, gen online.Generation, fn func(keys []string) error) error {
+// keyScan is one walk over the keys of a kind that begin with a prefix of ours.
+type keyScan struct{ lead, kind string }
+
+// eachBatch calls fn with the keys of a walk, batch by batch; a batch may be empty. In a cluster it walks one primary after
+// the other. A key whose slot moves meanwhile may be passed over: then it begins again.
+func (s *Store) eachBatch(ctx context.Context, walk keyScan, fn func(keys []string) error) error {
 	if s.cluster == nil {
 		return s.eachNode(ctx, func(ctx context.Context, node *redis.Client) error {
-			return s.eachBatchOf(ctx, node, o, gen, fn)
+			return s.eachBatchOf(ctx, node, walk, fn)
 		})
 	}
 	for range scanTries {
@@ -120,7 +123,7 @@ func (s *Store) eachBatch(ctx context.Context, o *owner, gen online.Generation, 
 			return s.failure(ctx, "scan keys", err)
 		}
 		for _, node := range nodes {
-			if err := s.eachBatchOf(ctx, node, o, gen, fn); err != nil {
+			if err := s.eachBatchOf(ctx, node, walk, fn); err != nil {
 				return err
 			}
 		}
@@ -137,10 +140,10 @@ func (s *Store) eachBatch(ctx context.Context, o *owner, gen online.Generation, 
 	return p
 }
 
-func (s *Store) eachBatchOf(ctx context.Context, node *redis.Client, o *owner, gen online.Generation, fn func(keys []string) error) error {
-	pattern := o.keyspace(gen.Keyspace) + "*" // a prefix has no characters that mean something in patterns
+func (s *Store) eachBatchOf(ctx context.Context, node *redis.Client, walk keyScan, fn func(keys []string) error) error {
+	pattern := walk.lead + "*" // a prefix has no characters that mean something in patterns
 	for cursor := uint64(0); ; {
-		keys, next, err := node.ScanType(ctx, cursor, pattern, scanCount, "hash").Result()
+		keys, next, err := node.ScanType(ctx, cursor, pattern, scanCount, walk.kind).Result()
 		if err != nil {
 			return s.failure(ctx, "scan keys", err)
 		}

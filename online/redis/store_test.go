@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -214,11 +215,27 @@ func TestSharedServer(t *testing.T) {
 	create(t, foreign, gen)
 	write(t, s, gen, online.Entry{Key: onlinetest.Key(1), Row: onlinetest.At(1, 1).Row()})
 	write(t, foreign, gen, online.Entry{Key: onlinetest.Key(1), Row: onlinetest.At(1, 2).Row()})
+	unused := base36(99)
+	if err := client.HSet(t.Context(), hashOf(gen, onlinetest.Key(1)), unused, "no row", "Not-A-Number", onlinetest.At(1, 1).Row()).Err(); err != nil {
+		t.Fatal(err)
+	}
 	canaries := []string{"p", "p1", "p1:", "p1:30:x", "p12:3:x", "xp1:3:x", "p1:g:zz", "provender:p", "a*", "P1:3:x"}
 	for _, key := range canaries {
 		if err := client.HSet(t.Context(), key, base36(gen.ID), "x").Err(); err != nil {
 			t.Fatal(err)
 		}
+	}
+	// Nothing but a row in a hash of ours, or a marker, is taken for a generation's.
+	for _, key := range []string{"p1:", "p1:030:x", "p12:3:x", "p1:g:zz", "p1:x:y"} {
+		if err := client.HSet(t.Context(), key, unused, onlinetest.At(1, 1).Row()).Err(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := client.Set(t.Context(), "p1:g:yy", "another\n7", 0).Err(); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := s.Generations(t.Context()); err != nil || !slices.Equal(found, []online.Generation{gen}) {
+		t.Errorf("generations %v, %v", found, err)
 	}
 	if err := s.DropGeneration(t.Context(), gen); err != nil {
 		t.Fatal(err)
@@ -228,7 +245,7 @@ func TestSharedServer(t *testing.T) {
 			t.Errorf("canary %s is gone", key)
 		}
 	}
-	if n := client.Exists(t.Context(), hashOf(gen, onlinetest.Key(1))).Val(); n != 0 {
+	if client.HExists(t.Context(), hashOf(gen, onlinetest.Key(1)), base36(gen.ID)).Val() {
 		t.Error("our row is still there")
 	}
 	if cells, err := read(t.Context(), foreign, gen, onlinetest.Key(1)); err != nil || !bytes.Equal(cells[0], onlinetest.At(1, 2).Row()) {
