@@ -82,6 +82,42 @@ func TestBoardForgetsBeatenTies(t *testing.T) {
 	}
 }
 
+// TestBoardForgetsSettledTies: with the candidate that they tied with, by event time or, on a strict board, created time.
+func TestBoardForgetsSettledTies(t *testing.T) {
+	for _, strict := range []bool{false, true} {
+		b := newBoard()
+		b.strict = strict
+		out := sink{board: b}
+		out.reserve(2)
+		add := func(h hit, created int64) {
+			if strict {
+				out.addStrict(h, created)
+			} else {
+				out.add(h)
+			}
+		}
+		add(hit{event: 5, pos: 1, slot: 0}, 7)
+		add(hit{event: 5, pos: 2, slot: 1}, 7)
+		out.flush()
+		b.decided(&contest{slot: 0, pos: 1, tied: 4})
+		b.decided(&contest{slot: 1, pos: 2, tied: 3})
+		add(hit{event: 4, pos: 3, slot: 0}, 9)
+		out.flush()
+		if n := b.tied(); n != 5 {
+			t.Errorf("strict %v: %d rows tied, want 5", strict, n)
+		}
+		if strict {
+			add(hit{event: 5, pos: 4, slot: 0}, 8)
+		} else {
+			add(hit{event: 6, pos: 4, slot: 0}, 0)
+		}
+		out.flush()
+		if n := b.tied(); n != 2 {
+			t.Errorf("strict %v: %d rows tied with the candidates that stand, want 2", strict, n)
+		}
+	}
+}
+
 func TestRowGroupsRuledOutAreNotRead(t *testing.T) {
 	s := shape{keys: ints, features: oneFloat, ttl: 10 * second}
 	var facts []fact

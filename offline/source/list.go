@@ -204,7 +204,9 @@ func (w *walk) add(rel string, info fs.FileInfo) error {
 	if err != nil {
 		return problem.New(problem.Precondition, "%s: %w", at, err)
 	}
-	w.files = append(w.files, File{Path: at.String(), Size: info.Size(), Identity: identity(info), Partition: partition})
+	w.files = append(w.files, File{
+		Path: at.String(), Size: info.Size(), Identity: identity(info), Partition: partition, Modified: info.ModTime().UTC(),
+	})
 	return nil
 }
 

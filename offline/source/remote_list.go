@@ -200,6 +200,8 @@ func (l *objects) add(rel string, o object.Object) error {
 	if err != nil {
 		return problem.New(problem.Precondition, "%s: %w", at, err)
 	}
-	l.files = append(l.files, File{Path: at.String(), Size: o.Size, Identity: identityOf(o), Partition: partition})
+	l.files = append(l.files, File{
+		Path: at.String(), Size: o.Size, Identity: identityOf(o), Partition: partition, Modified: o.Modified,
+	})
 	return nil
 }

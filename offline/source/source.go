@@ -1,5 +1,5 @@
 // Package source finds the files of a source and opens them: listing, identity, hive partitions, roots, on local disk
-// and in object stores. It does not know Parquet.
+// and in object stores. Of Parquet it knows where the footer lies.
 package source
 
 import (
@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/offline/source/object"
@@ -23,6 +24,7 @@ type File struct {
 	Size      int64       // bytes
 	Identity  string      // another value whenever the content may be another
 	Partition []Partition // from `name=value` folders, in path order
+	Modified  time.Time   // as the listing has it: of an object in whole seconds, the rest cut off; zero where it is not known
 }
 
 // Partition is one hive partition folder, value unescaped; null is the value of __HIVE_DEFAULT_PARTITION__.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -12,6 +13,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -112,6 +114,7 @@ func testRoots(t *testing.T, servers []*stores.Store) {
 			t.Run("list", l.testList)
 			t.Run("errors", l.testErrors)
 			t.Run("changes", l.testChanges)
+			t.Run("digests", l.testDigests)
 			t.Run("ranges", l.testRanges)
 			if l.url != nil {
 				t.Run("odd keys", l.testOddKeys)
@@ -271,6 +274,56 @@ func (l *lake) testChanges(t *testing.T) {
 			t.Errorf("%v\n%s", err, diff)
 		}
 	})
+}
+
+// testDigests: of files that have a footer it alone counts, and what a listing says of their times is so.
+func (l *lake) testDigests(t *testing.T) {
+	ctx := context.Background()
+	footer := func(n int, last byte) string {
+		b := append(randomBytes(n), last)
+		return string(append(binary.LittleEndian.AppendUint32(b, uint32(len(b))), "PAR1"...))
+	}
+	digest := func(content string) string {
+		t.Helper()
+		const key = "digests/x.parquet"
+		began := time.Now().Add(-2 * time.Second) // the store's seconds are cut off
+		l.put(t, key, content)
+		list, err := l.files.List(ctx, []string{"lake:" + key})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m := list[0].Modified; m.Before(began) || m.After(time.Now().Add(time.Second)) {
+			t.Errorf("modified %v, written between %v and now", m, began)
+		}
+		sum, err := l.files.FooterDigest(ctx, list[0])
+		if err != nil || len(sum) != 16 {
+			t.Fatalf("%q, %v", sum, err)
+		}
+		l.put(t, key, content+"!")
+		if _, err := l.files.FooterDigest(ctx, list[0]); problem.CodeOf(err) != problem.Conflict && content != "" {
+			t.Errorf("a file that is another: %v", err)
+		}
+		return sum
+	}
+	seen := map[string]string{}
+	for what, content := range map[string]string{
+		"empty": "", "short": "PAR1", "no footer": string(randomBytes(100_000)), "another last byte": string(randomBytes(100_000)) + "x",
+		"small": "data" + footer(100, 0), "small, other": "data" + footer(100, 1),
+		"large": "data" + footer(300_000, 0), "large, other": "data" + footer(300_000, 1),
+		"a length beyond the file": "dataLLLLPAR1",
+	} {
+		sum := digest(content)
+		if other, ok := seen[sum]; ok {
+			t.Errorf("%s and %s: one digest", what, other)
+		}
+		seen[sum] = what
+	}
+	if seen[digest("other data"+footer(100, 0))] != "small" || seen[digest(strings.Repeat("d", 100_000)+footer(300_000, 1))] != "large, other" {
+		t.Error("data before the footer changes the digest")
+	}
+	if seen[digest("x"+string(randomBytes(100_000)))] != "no footer" {
+		t.Error("what is before the last 64 KiB changes the digest")
+	}
 }
 
 func (l *lake) testRanges(t *testing.T) {

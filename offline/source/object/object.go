@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"time"
 )
 
 // Object is one object of a bucket.
@@ -16,6 +17,18 @@ type Object struct {
 	Size    int64  // bytes
 	Version string // opaque; another one whenever the content may be another: an ETag or a generation
 	Folder  bool   // a marker that stands for a folder, not for data
+	// Modified is in whole seconds, as not every call tells more; zero where the store does not say.
+	Modified time.Time
+}
+
+// ParseModified reads the time of a modification as a header or a listing has it, zero for what is none.
+func ParseModified(text string) time.Time {
+	for _, layout := range []string{time.RFC3339Nano, http.TimeFormat} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t.UTC().Truncate(time.Second)
+		}
+	}
+	return time.Time{}
 }
 
 // Page is part of a listing.

@@ -138,6 +138,7 @@ type listing struct {
 			Properties struct {
 				Size         *int64 `xml:"Content-Length"`
 				ETag         string `xml:"Etag"`
+				Modified     string `xml:"Last-Modified"`
 				ResourceType string
 			}
 			Metadata struct {
@@ -195,6 +196,7 @@ func parseListing(body []byte) (object.Page, error) {
 			Key: key, Size: *blob.Properties.Size, Version: strings.Trim(blob.Properties.ETag, `"`),
 			Folder: strings.HasSuffix(key, "/") || strings.EqualFold(blob.Properties.ResourceType, "directory") ||
 				strings.EqualFold(blob.Metadata.Folder, "true"),
+			Modified: object.ParseModified(blob.Properties.Modified),
 		})
 	}
 	for _, p := range l.Blobs.BlobPrefix {
@@ -217,6 +219,7 @@ func (b *Bucket) Head(ctx context.Context, key string) (object.Object, error) {
 		o.Size, o.Version = resp.ContentLength, strings.Trim(resp.Header.Get("ETag"), `"`)
 		o.Folder = strings.HasSuffix(key, "/") || strings.EqualFold(resp.Header.Get("X-Ms-Meta-Hdi_isfolder"), "true") ||
 			strings.EqualFold(resp.Header.Get("X-Ms-Resource-Type"), "directory")
+		o.Modified = object.ParseModified(resp.Header.Get("Last-Modified"))
 		return nil
 	})
 	return o, err

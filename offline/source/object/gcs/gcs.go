@@ -127,6 +127,7 @@ type resource struct {
 	Size       string
 	Generation string
 	CRC32C     string
+	Created    string `json:"timeCreated"` // of the generation
 }
 
 func (r *resource) object() (object.Object, error) {
@@ -134,7 +135,10 @@ func (r *resource) object() (object.Object, error) {
 	if err != nil || size < 0 || r.Generation == "" {
 		return object.Object{}, object.Malformed(errors.New("an object has no size or generation"))
 	}
-	return object.Object{Key: r.Name, Size: size, Version: r.Generation, Folder: strings.HasSuffix(r.Name, "/")}, nil
+	return object.Object{
+		Key: r.Name, Size: size, Version: r.Generation, Folder: strings.HasSuffix(r.Name, "/"),
+		Modified: object.ParseModified(r.Created),
+	}, nil
 }
 
 func decode(resp *http.Response, to any) error {
@@ -150,7 +154,7 @@ func decode(resp *http.Response, to any) error {
 
 // List returns one page.
 func (b *Bucket) List(ctx context.Context, prefix string, shallow bool, token string) (object.Page, error) {
-	query := url.Values{"maxResults": {strconv.Itoa(b.client.Policy().Page)}, "fields": {"items(name,size,generation),prefixes,nextPageToken"}}
+	query := url.Values{"maxResults": {strconv.Itoa(b.client.Policy().Page)}, "fields": {"items(name,size,generation,timeCreated),prefixes,nextPageToken"}}
 	if prefix != "" {
 		query.Set("prefix", prefix)
 	}
@@ -186,7 +190,7 @@ func (b *Bucket) List(ctx context.Context, prefix string, shallow bool, token st
 // Head asks for an object's size and generation.
 func (b *Bucket) Head(ctx context.Context, key string) (object.Object, error) {
 	var o object.Object
-	query := url.Values{"fields": {"name,size,generation"}}
+	query := url.Values{"fields": {"name,size,generation,timeCreated"}}
 	err := b.client.Do(ctx, b.request(http.MethodGet, b.url(api, key, query), nil, nil), func(resp *http.Response) error {
 		var r resource
 		err := decode(resp, &r)

@@ -150,9 +150,10 @@ type listing struct {
 	IsTruncated           bool
 	NextContinuationToken string
 	Contents              []struct {
-		Key  string
-		ETag string
-		Size *int64
+		Key          string
+		ETag         string
+		Size         *int64
+		LastModified string
 	}
 	CommonPrefixes []struct{ Prefix string }
 }
@@ -205,6 +206,7 @@ func parseListing(body []byte) (object.Page, error) {
 		}
 		page.Objects = append(page.Objects, object.Object{
 			Key: key, Size: *c.Size, Version: strings.Trim(c.ETag, `"`), Folder: folderMarker(key, *c.Size),
+			Modified: object.ParseModified(c.LastModified),
 		})
 	}
 	for _, p := range l.CommonPrefixes {
@@ -231,6 +233,7 @@ func (b *Bucket) Head(ctx context.Context, key string) (object.Object, error) {
 		}
 		o.Size, o.Version = resp.ContentLength, strings.Trim(resp.Header.Get("ETag"), `"`)
 		o.Folder = folderMarker(key, o.Size)
+		o.Modified = object.ParseModified(resp.Header.Get("Last-Modified"))
 		return nil
 	})
 	return o, err
