@@ -91,13 +91,17 @@ func (db *DB) Close() error { return db.sql.Close() }
 type Schema struct {
 	Name       string // for messages
 	Table      string // that keeps the version
-	Migrations fs.FS  // has the folders migrations/sqlite and migrations/postgres
+	Migrations fs.FS  // has them in the folder migrations, or in its folders sqlite and postgres where they differ
 }
 
 // Migrate brings a schema up to date. Processes that do so at once take turns. Precondition where a newer Provender has
 // been here.
 func (db *DB) Migrate(ctx context.Context, s Schema) error {
-	files, err := fs.Sub(s.Migrations, "migrations/"+db.kind.folder())
+	folder := "migrations/" + db.kind.folder()
+	if _, err := fs.Stat(s.Migrations, folder); errors.Is(err, fs.ErrNotExist) {
+		folder = "migrations"
+	}
+	files, err := fs.Sub(s.Migrations, folder)
 	if err != nil {
 		return err
 	}

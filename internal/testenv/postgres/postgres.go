@@ -187,7 +187,7 @@ func start() (*Server, error) {
 	if err := s.watch(); err != nil {
 		return nil, err
 	}
-	initdb := s.command("initdb", "--no-sync", "--no-instructions", "--locale=C", "--encoding=UTF8", "--username="+User,
+	initdb := s.command("initdb", "--no-sync", "--no-instructions", "--locale=C", "--locale-provider=icu", "--icu-locale=en-US", "--encoding=UTF8", "--username="+User,
 		"--auth=scram-sha-256", "--pwfile="+password)
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("initdb: %w: %s", err, out)
