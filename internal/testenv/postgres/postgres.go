@@ -42,14 +42,20 @@ type Server struct {
 
 var shared = sync.OnceValues(start)
 
-// Database returns the URL of a new database on the server that the tests of a package share.
-func Database(t testing.TB) string {
+// Shared is the server that the tests of a package share: none stops it.
+func Shared(t testing.TB) *Server {
 	t.Helper()
 	s, err := shared()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.Database(t)
+	return s
+}
+
+// Database returns the URL of a new database on the shared server.
+func Database(t testing.TB) string {
+	t.Helper()
+	return Shared(t).Database(t)
 }
 
 // Start runs a server of the test's own.
@@ -112,7 +118,7 @@ func (s *Server) Kill(t testing.TB) {
 func (s *Server) Restart(t testing.TB) {
 	t.Helper()
 	if err := s.run(); err != nil {
-		t.Fatal(err)
+		t.Error(err)
 	}
 }
 
