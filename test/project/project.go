@@ -244,6 +244,22 @@ func (x *Process) AwaitStop() {
 	})
 }
 
+// Resume continues a process that has stopped, as often as it stops again, and waits until it ends.
+func (x *Process) Resume() Result {
+	x.t.Helper()
+	x.ResumeUntil("the process ends", x.Ended)
+	return x.Wait()
+}
+
+// ResumeUntil continues a process that has stopped, as often as it stops again, until something has happened.
+func (x *Process) ResumeUntil(what string, happened func() bool) {
+	x.t.Helper()
+	onlinetest.Until(x.t, what, func() bool {
+		_ = x.cmd.Process.Signal(syscall.SIGCONT) // it may have ended
+		return happened()
+	})
+}
+
 // Wait waits until the process ends.
 func (x *Process) Wait() Result {
 	x.t.Helper()
@@ -252,7 +268,7 @@ func (x *Process) Wait() Result {
 	select {
 	case <-x.done:
 	case <-hangs.C:
-		_ = x.cmd.Process.Signal(syscall.SIGQUIT) // for the stacks
+		_ = x.cmd.Process.Kill()
 		<-x.done
 		x.t.Fatalf("%s hangs\n%s%s", x.cmd, &x.stdout, &x.stderr)
 	}
