@@ -485,6 +485,9 @@ func (j *job) sweep(ctx context.Context) {
 		return
 	}
 	gens, err := j.cfg.State.Generations(ctx, j.view.Name)
+	if err == nil {
+		gens, err = j.withoutNeeded(ctx, gens)
+	}
 	if err != nil {
 		j.cfg.Logger.Warn("list generations to drop", "view", j.view.Name, "error", err)
 		return

@@ -127,7 +127,7 @@ var layers = []layer{
 	},
 	{
 		"leaf",
-		[]string{"internal/columnar", "internal/row", "internal/diag", "internal/problem", "internal/failpoint", "internal/redisurl", "internal/checkup"},
+		[]string{"internal/columnar", "internal/row", "internal/diag", "internal/problem", "internal/failpoint", "internal/redisurl", "internal/checkup", "internal/database"},
 		nil,
 		"leaf packages serve every layer",
 	},
@@ -164,6 +164,21 @@ var confined = []struct {
 		"github.com/cockroachdb/pebble",
 		[]string{"online/embedded"},
 		"one driver lives in one package",
+	},
+	{
+		"github.com/jackc/pgx",
+		[]string{"internal/database", "internal/testenv/postgres"},
+		"one driver lives in one package",
+	},
+	{
+		"modernc.org/sqlite",
+		[]string{"internal/database"},
+		"one driver lives in one package",
+	},
+	{
+		"github.com/pressly/goose",
+		[]string{"internal/database"},
+		"migrations go one way, with one lock",
 	},
 	{
 		"github.com/minio/minio-go",

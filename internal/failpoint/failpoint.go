@@ -4,6 +4,7 @@ package failpoint
 import (
 	"fmt"
 	"os"
+	"os/signal"
 	"strings"
 	"syscall"
 )
@@ -53,9 +54,19 @@ func Hit(name string) error {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	case "stop":
-		_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+		stop()
 	case "error":
 		return fmt.Errorf("failpoint %s", name)
 	}
 	return nil
+}
+
+// stop stops this process, and returns when it was continued: the signal takes a moment, in which the caller would
+// otherwise go on to the next step, and stop in the middle of it.
+func stop() {
+	continued := make(chan os.Signal, 1)
+	signal.Notify(continued, syscall.SIGCONT)
+	defer signal.Stop(continued)
+	_ = syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	<-continued
 }

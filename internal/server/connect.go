@@ -78,11 +78,15 @@ type connection struct {
 
 func (p *Project) connect(ctx context.Context, logger *slog.Logger) (connection, error) {
 	var conn connection
+	var refused error // of the registry, which no other process holds for long
 	err := whileHeld(ctx, func() error {
 		if p.held(ctx) {
 			c, err := dialVia(ctx, p.socket().dial)
 			conn = connection{client: c, foreign: true, close: c.Close}
 			return err
+		}
+		if _, refused = p.Registry(ctx); refused != nil {
+			return nil
 		}
 		n, err := openNode(ctx, p, time.Time{}, logger)
 		if err != nil {
@@ -98,7 +102,7 @@ func (p *Project) connect(ctx context.Context, logger *slog.Logger) (connection,
 		conn, err = n.connect(ctx)
 		return err
 	})
-	return conn, err
+	return conn, errors.Join(err, refused)
 }
 
 // whileHeld repeats open while it fails because another process holds the store, for a while: a command that ends, or

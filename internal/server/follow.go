@@ -29,6 +29,8 @@ type follower struct {
 	serving  *serving.Server
 	online   online.Store
 	logger   *slog.Logger
+	// presence is told what lookups are answered by; nil where this process is no server. Set before run.
+	presence *presence
 	// changed is called after every new snapshot; may be nil. Set before run.
 	changed func(*registry.Snapshot)
 	// observe is called after every look at registry and store; may be nil. Set before run.
@@ -40,6 +42,7 @@ type follower struct {
 
 	mu     sync.Mutex // one refresh at a time
 	serves []online.Live
+	swap   int64     // the last that serves shows
 	begun  time.Time // when the last refresh that succeeded began
 
 	missing []online.GenerationID // known to check alone
@@ -55,6 +58,10 @@ func (f *follower) refresh(ctx context.Context) error {
 		return nil // another caller's, while this one waited
 	}
 	begun := time.Now()
+	swap, err := f.ops.LastSwap(ctx)
+	if err != nil {
+		return err
+	}
 	snapshot, err := f.latest(ctx)
 	if err != nil {
 		return err
@@ -63,6 +70,7 @@ func (f *follower) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.swap = swap
 	f.begun = begun
 	known := f.snapshot.Load()
 	if snapshot == known && slices.EqualFunc(live, f.serves, sameLive) {
@@ -137,10 +145,21 @@ func (f *follower) look(ctx context.Context) {
 	within, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	refreshed, checked := f.refresh(within), f.check(within)
+	if refreshed == nil && f.presence != nil {
+		refreshed = f.tell(within)
+	}
 	if ctx.Err() == nil {
 		f.registryState.set(f.logger, refreshed)
 		f.storeState.set(f.logger, checked)
 	}
+}
+
+// tell says that this server lives, and what its lookups are answered by.
+func (f *follower) tell(ctx context.Context) error {
+	f.mu.Lock()
+	swap := f.swap
+	f.mu.Unlock()
+	return f.presence.tell(ctx, swap, f.snapshot.Load().Revision)
 }
 
 // check asks the store for the markers of the generations that serve, and tells those that it has lost: their lookups
@@ -225,7 +244,8 @@ func (l freshLookups) KeyKinds(ctx context.Context, req *serving.Request) ([]col
 func (l freshLookups) refreshed(ctx context.Context, err error) bool {
 	switch problem.CodeOf(err) {
 	case problem.NotFound, problem.Invalid, problem.Precondition:
-		return l.follow.refresh(ctx) == nil
+		// One that is known not to answer would make the caller wait for what it has already.
+		return l.follow.registryState.err() == nil && l.follow.refresh(ctx) == nil
 	}
 	return false
 }

@@ -27,6 +27,7 @@ type node struct {
 	online   online.Store
 	serving  *serving.Server
 	ops      *materialize.Service
+	state    *state.Store
 	follow   *follower
 	services rpc.Services
 	grpc     *grpc.Server
@@ -70,7 +71,7 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 	if !now.IsZero() {
 		opts.Now, opts.Fixed = func() time.Time { return now }, true
 	}
-	n := &node{project: p, online: store, serving: serving.New(store, opts), logger: logger}
+	n := &node{project: p, online: store, state: ops, serving: serving.New(store, opts), logger: logger}
 	n.follow = &follower{registry: reg, serving: n.serving, online: store, logger: logger}
 	n.follow.registryState.name, n.follow.storeState.name = "registry", "online store"
 	n.ops = materialize.New(materialize.Config{

@@ -46,6 +46,9 @@ type Addresses struct {
 
 // Serve answers on the project's addresses and runs its schedules until ctx ends, then lets calls under way finish.
 func Serve(ctx context.Context, p *Project, opts ServeOptions) (err error) {
+	if _, err := p.Registry(ctx); err != nil {
+		return err
+	}
 	var n *node
 	err = whileHeld(ctx, func() error {
 		if p.isEmbedded() && p.held(ctx) {
@@ -64,6 +67,14 @@ func Serve(ctx context.Context, p *Project, opts ServeOptions) (err error) {
 		return err
 	}
 	defer s.forget()
+	s.follow.presence = newPresence(n.state, p.storeName())
+	defer func() {
+		brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+		defer cancel()
+		if err := s.follow.presence.leave(brief); err != nil {
+			opts.Logger.Warn("runs elsewhere don't know that this server has stopped", "error", err)
+		}
+	}()
 	return s.run(ctx)
 }
 

@@ -1,12 +1,16 @@
 package state
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/provender-dev/provender/internal/database"
 	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/online"
 )
@@ -58,12 +62,12 @@ func (g *Generation) Checkpoint() online.Checkpoint { return online.Checkpoint{I
 
 // Generations returns those of a view ("": of every view) that are not dropped, in every store, oldest first.
 func (s *Store) Generations(ctx context.Context, view string) ([]Generation, error) {
-	gens, err := list(ctx, s.db, scanGeneration, `SELECT g.id, g.keyspace, g.view_name, g.incarnation, i.store, g.digest,
+	gens, err := database.List(ctx, s.db, scanGeneration, `SELECT g.id, g.keyspace, g.view_name, g.incarnation, i.store, g.digest,
 			g.fields, g.join_keys, g.ttl, g.state, g.last_run, g.t, g.reached, g.newest_event, g.row_count, g.diverged, g.begun, g.retired,
 			g.session, g.swap
 		FROM generation g JOIN incarnation i ON i.incarnation = g.incarnation
-		WHERE g.state <> 'dropped' AND (g.view_name = ? OR ? = '') ORDER BY g.id`, view, view)
-	return gens, failure("read generations from", err)
+		WHERE g.state <> 'dropped' AND (g.view_name = $1 OR $1 = '') ORDER BY g.id`, view)
+	return gens, s.failure("read generations from", err)
 }
 
 func scanGeneration(rows *sql.Rows) (Generation, error) {
@@ -88,7 +92,7 @@ func scanGeneration(rows *sql.Rows) (Generation, error) {
 }
 
 // insertGeneration allocates g's id and records it as filling.
-func insertGeneration(ctx context.Context, tx *sql.Tx, g *Generation) error {
+func insertGeneration(ctx context.Context, tx *database.Tx, g *Generation) error {
 	id, err := allocate(ctx, tx, "generation")
 	if err != nil {
 		return err
@@ -103,9 +107,9 @@ func insertGeneration(ctx context.Context, tx *sql.Tx, g *Generation) error {
 	}
 	g.ID, g.Phase = online.GenerationID(id), Filling
 	g.T, g.Reached, g.Newest, g.Diverged, g.Retired = NoTime, NoTime, NoTime, NoTime, NoTime
-	_, err = tx.ExecContext(ctx, `INSERT INTO generation
+	_, err = tx.Exec(ctx, `INSERT INTO generation
 		(id, view_name, incarnation, keyspace, digest, fields, join_keys, ttl, state, begun)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
 		id, g.View, g.Incarnation, g.Keyspace, g.Digest, string(fields), string(keys), g.TTL, Filling, g.Begun)
 	return err
 }
@@ -113,11 +117,11 @@ func insertGeneration(ctx context.Context, tx *sql.Tx, g *Generation) error {
 // Abandon retires a generation that an earlier holder of the lease began to fill: nothing will fill or serve it any
 // more. ErrLeaseLost where l is no longer the lease, and a later holder may be filling it.
 func (s *Store) Abandon(ctx context.Context, l Lease, id online.GenerationID, now time.Time) error {
-	return s.write(ctx, "retire generation in", func(tx *sql.Tx) error {
+	return s.write(ctx, "retire generation in", func(ctx context.Context, tx *database.Tx) error {
 		if err := fence(ctx, tx, l); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE generation SET state = ?, retired = ? WHERE id = ? AND state = ?`,
+		_, err := tx.Exec(ctx, `UPDATE generation SET state = $1, retired = $2 WHERE id = $3 AND state = $4`,
 			Retired, now.UnixMicro(), id, Filling)
 		return err
 	})
@@ -125,14 +129,14 @@ func (s *Store) Abandon(ctx context.Context, l Lease, id online.GenerationID, no
 
 // MarkDropped records that a retired generation's rows are gone from its store.
 func (s *Store) MarkDropped(ctx context.Context, id online.GenerationID) error {
-	return s.write(ctx, "record dropped generation in", func(tx *sql.Tx) error {
-		if _, err := tx.ExecContext(ctx, `UPDATE generation SET state = ? WHERE id = ?`, Dropped, id); err != nil {
+	return s.write(ctx, "record dropped generation in", func(ctx context.Context, tx *database.Tx) error {
+		if _, err := tx.Exec(ctx, `UPDATE generation SET state = $1 WHERE id = $2`, Dropped, id); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM attempt WHERE generation = ?`, id); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM attempt WHERE generation = $1`, id); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `DELETE FROM ledger WHERE generation = ?`, id)
+		_, err := tx.Exec(ctx, `DELETE FROM ledger WHERE generation = $1`, id)
 		return err
 	})
 }
@@ -153,25 +157,31 @@ type LedgerFile struct {
 
 // Ledger returns the files that a generation has consumed, by path.
 func (s *Store) Ledger(ctx context.Context, id online.GenerationID) ([]LedgerFile, error) {
-	files, err := list(ctx, s.db, func(rows *sql.Rows) (LedgerFile, error) {
+	files, err := database.List(ctx, s.db, func(rows *sql.Rows) (LedgerFile, error) {
 		var f LedgerFile
 		var from sql.NullInt64
 		err := rows.Scan(&f.Path, &f.Size, &f.Identity, &f.Run, &f.ReadAt, &f.Held, &from, &f.Footer, &f.Unsettled)
 		f.HeldFrom = instant(from)
 		return f, err
-	}, `SELECT path, size, identity, run, read_at, held, held_from, footer, unsettled FROM ledger WHERE generation = ? ORDER BY path`, id)
-	return files, failure("read ledger from", err)
+	}, `SELECT path, size, identity, run, read_at, held, held_from, footer, unsettled FROM ledger WHERE generation = $1`, id)
+	slices.SortFunc(files, byPath) // databases order text in ways of their own
+	return files, s.failure("read ledger from", err)
+}
+
+func byPath(a, b LedgerFile) int {
+	return cmp.Or(strings.Compare(a.Path, b.Path), strings.Compare(a.Identity, b.Identity), cmp.Compare(a.Size, b.Size))
 }
 
 // Attempted returns path, size and identity of the files, as they were then, whose rows unfinished runs may have
 // written since the last complete run.
 func (s *Store) Attempted(ctx context.Context, id online.GenerationID) ([]LedgerFile, error) {
-	files, err := list(ctx, s.db, func(rows *sql.Rows) (LedgerFile, error) {
+	files, err := database.List(ctx, s.db, func(rows *sql.Rows) (LedgerFile, error) {
 		f := LedgerFile{HeldFrom: NoTime}
 		err := rows.Scan(&f.Path, &f.Size, &f.Identity)
 		return f, err
-	}, `SELECT path, size, identity FROM attempt WHERE generation = ? ORDER BY path, identity, size`, id)
-	return files, failure("read attempts from", err)
+	}, `SELECT path, size, identity FROM attempt WHERE generation = $1`, id)
+	slices.SortFunc(files, byPath)
+	return files, s.failure("read attempts from", err)
 }
 
 // Commit is what a complete run changes, all at once.
@@ -199,18 +209,15 @@ type Progress struct {
 // Progress records what a rebuild has done so far, in one transaction; ErrLeaseLost, and nothing done, where l is no
 // longer the lease. Every write must have been acknowledged.
 func (s *Store) Progress(ctx context.Context, l Lease, p Progress) error {
-	return s.write(ctx, "record progress in", func(tx *sql.Tx) error {
+	return s.write(ctx, "record progress in", func(ctx context.Context, tx *database.Tx) error {
 		if err := fence(ctx, tx, l); err != nil {
 			return err
 		}
 		if err := writeLedger(ctx, tx, p.Run, p.Files, p.Now); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE generation SET session = ?,
-				ttl = CASE WHEN ttl = 0 THEN ? WHEN ? = 0 OR ttl < ? THEN ttl ELSE ? END,
-				newest_event = CASE WHEN newest_event > ? THEN newest_event ELSE coalesce(?, newest_event) END
-			WHERE id = ? AND state = ?`, p.Session, p.TTL, p.TTL, p.TTL, p.TTL,
-			nullable(p.Newest), nullable(p.Newest), p.Run.Generation, Filling)
+		_, err := tx.Exec(ctx, `UPDATE generation SET session = $1, `+leastTTL("$2")+`, `+newestEvent("$3")+`
+			WHERE id = $4 AND state = $5`, p.Session, p.TTL, nullable(p.Newest), p.Run.Generation, Filling)
 		return err
 	})
 }
@@ -220,7 +227,7 @@ func (s *Store) Progress(ctx context.Context, l Lease, p Progress) error {
 func (s *Store) Commit(ctx context.Context, l Lease, c Commit) error {
 	done := *c.Run
 	done.State, done.Finished = RunSucceeded, c.Now
-	err := s.write(ctx, "commit run to", func(tx *sql.Tx) error {
+	err := s.write(ctx, "commit run to", func(ctx context.Context, tx *database.Tx) error {
 		if err := fence(ctx, tx, l); err != nil {
 			return err
 		}
@@ -231,7 +238,7 @@ func (s *Store) Commit(ctx context.Context, l Lease, c Commit) error {
 			return err
 		}
 		// The run has dealt with what unfinished ones left.
-		if _, err := tx.ExecContext(ctx, `DELETE FROM attempt WHERE generation = ?`, done.Generation); err != nil {
+		if _, err := tx.Exec(ctx, `DELETE FROM attempt WHERE generation = $1`, done.Generation); err != nil {
 			return err
 		}
 		now := c.Now.UnixMicro()
@@ -240,20 +247,17 @@ func (s *Store) Commit(ctx context.Context, l Lease, c Commit) error {
 			if err != nil {
 				return err
 			}
-			if _, err := tx.ExecContext(ctx, `UPDATE generation SET state = ?, retired = ?, swap = ?
-				WHERE view_name = ? AND state = ? AND incarnation = (SELECT incarnation FROM generation WHERE id = ?)`,
+			if _, err := tx.Exec(ctx, `UPDATE generation SET state = $1, retired = $2, swap = $3
+				WHERE view_name = $4 AND state = $5 AND incarnation = (SELECT incarnation FROM generation WHERE id = $6)`,
 				Retired, now, swap, done.View, Serving, done.Generation); err != nil {
 				return err
 			}
 		}
 		diverged := sql.NullInt64{Int64: now, Valid: c.Diverged}
-		if _, err := tx.ExecContext(ctx, `UPDATE generation SET state = ?, last_run = ?, t = ?, row_count = row_count + ?,
-				ttl = CASE WHEN ttl = 0 THEN ? WHEN ? = 0 OR ttl < ? THEN ttl ELSE ? END,
-				newest_event = CASE WHEN newest_event > ? THEN newest_event ELSE coalesce(?, newest_event) END,
-				diverged = coalesce(diverged, ?)
-			WHERE id = ?`, Serving, done.ID, done.T.UnixMicro(), done.Written,
-			c.TTL, c.TTL, c.TTL, c.TTL,
-			nullable(c.Newest), nullable(c.Newest), diverged, done.Generation); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE generation SET state = $1, last_run = $2, t = $3, row_count = row_count + $4,
+				`+leastTTL("$5")+`, `+newestEvent("$6")+`, diverged = coalesce(diverged, $7)
+			WHERE id = $8`, Serving, done.ID, done.T.UnixMicro(), done.Written,
+			c.TTL, nullable(c.Newest), diverged, done.Generation); err != nil {
 			return err
 		}
 		return updateRun(ctx, tx, &done)
@@ -264,15 +268,25 @@ func (s *Store) Commit(ctx context.Context, l Lease, c Commit) error {
 	return err
 }
 
+// leastTTL sets a generation's ttl to that of a run, a parameter, where it is less: 0 is none.
+func leastTTL(run string) string {
+	return `ttl = CASE WHEN ttl = 0 THEN ` + run + ` WHEN CAST(` + run + ` AS BIGINT) = 0 OR ttl < ` + run + ` THEN ttl ELSE ` + run + ` END`
+}
+
+// newestEvent sets a generation's newest event to that of a run, a parameter, where it is newer.
+func newestEvent(run string) string {
+	return `newest_event = CASE WHEN newest_event > ` + run + ` THEN newest_event ELSE coalesce(` + run + `, newest_event) END`
+}
+
 // deleteLedger removes paths from a generation's ledger.
-func deleteLedger(ctx context.Context, tx *sql.Tx, id online.GenerationID, paths []string) error {
-	del, err := tx.PrepareContext(ctx, `DELETE FROM ledger WHERE generation = ? AND path = ?`)
-	if err != nil {
-		return err
-	}
-	defer del.Close()
-	for _, path := range paths {
-		if _, err := del.ExecContext(ctx, id, path); err != nil {
+func deleteLedger(ctx context.Context, tx *database.Tx, id online.GenerationID, paths []string) error {
+	for part := range slices.Chunk(paths, 1000) {
+		args := []any{id}
+		for _, path := range part {
+			args = append(args, path)
+		}
+		if _, err := tx.Exec(ctx, `DELETE FROM ledger WHERE generation = $1 AND path IN (`+database.Parameters(2, len(part))+`)`,
+			args...); err != nil {
 			return err
 		}
 	}
@@ -280,21 +294,16 @@ func deleteLedger(ctx context.Context, tx *sql.Tx, id online.GenerationID, paths
 }
 
 // writeLedger records files that a run has read in full.
-func writeLedger(ctx context.Context, tx *sql.Tx, run *Run, files []LedgerFile, now time.Time) error {
-	put, err := tx.PrepareContext(ctx, `INSERT INTO ledger
-		(generation, path, size, identity, run, read_at, held, held_from, footer, unsettled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (generation, path) DO UPDATE SET size = excluded.size, identity = excluded.identity,
-			run = excluded.run, read_at = excluded.read_at, held = excluded.held, held_from = excluded.held_from,
-			footer = excluded.footer, unsettled = excluded.unsettled`)
-	if err != nil {
-		return err
-	}
-	defer put.Close()
-	for _, f := range files {
-		if _, err := put.ExecContext(ctx, run.Generation, f.Path, f.Size, f.Identity, run.ID, now.UnixMicro(),
-			f.Held, nullable(f.HeldFrom), f.Footer, f.Unsettled); err != nil {
-			return err
+func writeLedger(ctx context.Context, tx *database.Tx, run *Run, files []LedgerFile, now time.Time) error {
+	rows := make([][]any, len(files))
+	for i, f := range files {
+		rows[i] = []any{
+			run.Generation, f.Path, f.Size, f.Identity, run.ID, now.UnixMicro(), f.Held, nullable(f.HeldFrom), f.Footer, f.Unsettled,
 		}
 	}
-	return nil
+	return tx.Insert(ctx, "ledger",
+		[]string{"generation", "path", "size", "identity", "run", "read_at", "held", "held_from", "footer", "unsettled"}, rows,
+		`ON CONFLICT (generation, path) DO UPDATE SET size = excluded.size, identity = excluded.identity,
+			run = excluded.run, read_at = excluded.read_at, held = excluded.held, held_from = excluded.held_from,
+			footer = excluded.footer, unsettled = excluded.unsettled`)
 }

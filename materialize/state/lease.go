@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/provender-dev/provender/internal/database"
 	"github.com/provender-dev/provender/internal/problem"
 )
 
@@ -22,7 +23,7 @@ type Lease struct {
 // that one's expiry, or until its process is gone where it ran on this machine.
 func (s *Store) Acquire(ctx context.Context, view, store, holder string, now time.Time, ttl time.Duration) (Lease, error) {
 	l := Lease{View: view, Store: store, Holder: holder}
-	err := s.write(ctx, "take lease in", func(tx *sql.Tx) error {
+	err := s.write(ctx, "take lease in", func(ctx context.Context, tx *database.Tx) error {
 		const none = 0 // tokens begin at 1
 		held, err := l.take(ctx, tx, now, ttl, none)
 		if err != nil || held == nil {
@@ -52,20 +53,19 @@ type held struct {
 
 // take makes l the lease where there is none, where it has expired, or where its token is that of a holder who is
 // known to be gone; else it returns the lease that there is.
-func (l *Lease) take(ctx context.Context, tx *sql.Tx, now time.Time, ttl time.Duration, from int64) (*held, error) {
-	at := now.UnixMicro()
-	err := tx.QueryRowContext(ctx, `INSERT INTO lease (view_name, store, token, holder, process, taken, heartbeat, expires)
-		VALUES (?, ?, 1, ?, ?, ?, ?, ?)
+func (l *Lease) take(ctx context.Context, tx *database.Tx, now time.Time, ttl time.Duration, from int64) (*held, error) {
+	err := tx.Row(ctx, `INSERT INTO lease (view_name, store, token, holder, process, taken, heartbeat, expires)
+		VALUES ($1, $2, 1, $3, $4, $5, $5, $6)
 		ON CONFLICT (view_name, store) DO UPDATE SET token = lease.token + 1, holder = excluded.holder,
 			process = excluded.process, taken = excluded.taken, heartbeat = excluded.heartbeat, expires = excluded.expires
-		WHERE lease.expires <= excluded.taken OR lease.token = ?
-		RETURNING token`, l.View, l.Store, l.Holder, self().String(), at, at, now.Add(ttl).UnixMicro(), from).Scan(&l.Token)
+		WHERE lease.expires <= excluded.taken OR lease.token = $7
+		RETURNING token`, l.View, l.Store, l.Holder, self().String(), now.UnixMicro(), now.Add(ttl).UnixMicro(), from).Scan(&l.Token)
 	if !errors.Is(err, sql.ErrNoRows) {
 		return nil, err
 	}
 	var h held
 	var by string
-	err = tx.QueryRowContext(ctx, `SELECT token, holder, process, taken, expires FROM lease WHERE view_name = ? AND store = ?`,
+	err = tx.Row(ctx, `SELECT token, holder, process, taken, expires FROM lease WHERE view_name = $1 AND store = $2`,
 		l.View, l.Store).Scan(&h.token, &h.holder, &by, &h.taken, &h.expires)
 	h.process = parseProcess(by)
 	return &h, err
@@ -73,42 +73,33 @@ func (l *Lease) take(ctx context.Context, tx *sql.Tx, now time.Time, ttl time.Du
 
 // Renew moves a lease's expiry; ErrLeaseLost where another has taken it.
 func (s *Store) Renew(ctx context.Context, l Lease, now time.Time, ttl time.Duration) error {
-	return s.write(ctx, "renew lease in", func(tx *sql.Tx) error {
-		return one(tx.ExecContext(ctx,
-			`UPDATE lease SET heartbeat = ?, expires = ? WHERE view_name = ? AND store = ? AND token = ?`,
+	return s.write(ctx, "renew lease in", func(ctx context.Context, tx *database.Tx) error {
+		return one(tx.Exec(ctx,
+			`UPDATE lease SET heartbeat = $1, expires = $2 WHERE view_name = $3 AND store = $4 AND token = $5`,
 			now.UnixMicro(), now.Add(ttl).UnixMicro(), l.View, l.Store, l.Token))
 	})
 }
 
 // Release gives a lease back; one that was lost already is left alone.
 func (s *Store) Release(ctx context.Context, l Lease) error {
-	return s.write(ctx, "release lease in", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `UPDATE lease SET expires = 0 WHERE view_name = ? AND store = ? AND token = ?`,
+	return s.write(ctx, "release lease in", func(ctx context.Context, tx *database.Tx) error {
+		_, err := tx.Exec(ctx, `UPDATE lease SET expires = 0 WHERE view_name = $1 AND store = $2 AND token = $3`,
 			l.View, l.Store, l.Token)
 		return err
 	})
 }
 
 // fence makes the transaction fail with ErrLeaseLost unless l is still the lease. As a transaction's first statement,
-// and a write, it also excludes every other holder until the commit.
-func fence(ctx context.Context, tx *sql.Tx, l Lease) error {
-	return one(tx.ExecContext(ctx, `UPDATE lease SET heartbeat = heartbeat WHERE view_name = ? AND store = ? AND token = ?`,
+// and a write, it also excludes every other holder until the commit: who would take the lease waits for its row.
+func fence(ctx context.Context, tx *database.Tx, l Lease) error {
+	return one(tx.Exec(ctx, `UPDATE lease SET heartbeat = heartbeat WHERE view_name = $1 AND store = $2 AND token = $3`,
 		l.View, l.Store, l.Token))
 }
 
 // one checks that a statement under a lease found it.
-func one(res sql.Result, err error) error {
-	n, err := affected(res, err)
-	if err == nil && n != 1 {
+func one(rows int64, err error) error {
+	if err == nil && rows != 1 {
 		return ErrLeaseLost
 	}
 	return err
-}
-
-// affected returns how many rows a statement changed.
-func affected(res sql.Result, err error) (int64, error) {
-	if err != nil {
-		return 0, err
-	}
-	return res.RowsAffected()
 }

@@ -6,9 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
+	"github.com/provender-dev/provender/internal/database"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/online"
 )
@@ -93,7 +93,7 @@ type PhaseTime struct {
 func (s *Store) Enqueue(ctx context.Context, store string, run *Run, ttl time.Duration) error {
 	queued := *run
 	queued.State = RunQueued
-	err := s.write(ctx, "record run in", func(tx *sql.Tx) error {
+	err := s.write(ctx, "record run in", func(ctx context.Context, tx *database.Tx) error {
 		return insertRun(ctx, tx, Lease{Store: store}, &queued, queued.Queued.Add(ttl))
 	})
 	if err == nil {
@@ -104,9 +104,9 @@ func (s *Store) Enqueue(ctx context.Context, store string, run *Run, ttl time.Du
 
 // Await gives a sign of life of this process for a queued run. ErrCancelled where it is queued no more.
 func (s *Store) Await(ctx context.Context, id int64, now time.Time, ttl time.Duration) error {
-	return s.write(ctx, "await run in", func(tx *sql.Tx) error {
-		n, err := affected(tx.ExecContext(ctx, `UPDATE run SET expires = ? WHERE id = ? AND state = ?`,
-			now.Add(ttl).UnixMicro(), id, RunQueued))
+	return s.write(ctx, "await run in", func(ctx context.Context, tx *database.Tx) error {
+		n, err := tx.Exec(ctx, `UPDATE run SET expires = $1 WHERE id = $2 AND state = $3`,
+			now.Add(ttl).UnixMicro(), id, RunQueued)
 		if err == nil && n == 0 {
 			return ErrCancelled
 		}
@@ -116,8 +116,8 @@ func (s *Store) Await(ctx context.Context, id int64, now time.Time, ttl time.Dur
 
 // Withdraw removes a queued run that turned out to have nothing to do. One that is queued no more stays.
 func (s *Store) Withdraw(ctx context.Context, id int64) error {
-	return s.write(ctx, "withdraw run from", func(tx *sql.Tx) error {
-		_, err := tx.ExecContext(ctx, `DELETE FROM run WHERE id = ? AND state = ?`, id, RunQueued)
+	return s.write(ctx, "withdraw run from", func(ctx context.Context, tx *database.Tx) error {
+		_, err := tx.Exec(ctx, `DELETE FROM run WHERE id = $1 AND state = $2`, id, RunQueued)
 		return err
 	})
 }
@@ -135,12 +135,12 @@ type Start struct {
 func (s *Store) Begin(ctx context.Context, l Lease, start Start) error {
 	begun := *start.Run
 	begun.State = RunRunning
-	err := s.write(ctx, "record run in", func(tx *sql.Tx) error {
+	err := s.write(ctx, "record run in", func(ctx context.Context, tx *database.Tx) error {
 		if err := fence(ctx, tx, l); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE run SET state = ?, error = ?, finished = ?
-			WHERE store = ? AND view_name = ? AND state = ? AND token < ?`,
+		if _, err := tx.Exec(ctx, `UPDATE run SET state = $1, error = $2, finished = $3
+			WHERE store = $4 AND view_name = $5 AND state = $6 AND token < $7`,
 			RunFailed, Interrupted, begun.Started.UnixMicro(), l.Store, l.View, RunRunning, l.Token); err != nil {
 			return err
 		}
@@ -150,8 +150,8 @@ func (s *Store) Begin(ctx context.Context, l Lease, start Start) error {
 			}
 			begun.Generation = start.Fresh.ID
 		}
-		if _, err := tx.ExecContext(ctx, `UPDATE generation SET reached = ? WHERE id = ? AND (reached IS NULL OR reached < ?)`,
-			begun.T.UnixMicro(), begun.Generation, begun.T.UnixMicro()); err != nil {
+		if _, err := tx.Exec(ctx, `UPDATE generation SET reached = $1 WHERE id = $2 AND (reached IS NULL OR reached < $1)`,
+			begun.T.UnixMicro(), begun.Generation); err != nil {
 			return err
 		}
 		if err := insertAttempts(ctx, tx, begun.Generation, start.Reads); err != nil {
@@ -160,10 +160,10 @@ func (s *Store) Begin(ctx context.Context, l Lease, start Start) error {
 		if begun.ID == 0 {
 			return insertRun(ctx, tx, l, &begun, time.Time{})
 		}
-		n, err := affected(tx.ExecContext(ctx, `UPDATE run SET state = ?, token = ?, generation = ?, revision = ?, is_full = ?,
-				reason = ?, t = ?, started = ? WHERE id = ? AND state = ?`,
+		n, err := tx.Exec(ctx, `UPDATE run SET state = $1, token = $2, generation = $3, revision = $4, is_full = $5,
+				reason = $6, t = $7, started = $8 WHERE id = $9 AND state = $10`,
 			begun.State, l.Token, begun.Generation, begun.Revision, begun.Full,
-			begun.Reason, nullableTime(begun.T), begun.Started.UnixMicro(), begun.ID, RunQueued))
+			begun.Reason, nullableTime(begun.T), begun.Started.UnixMicro(), begun.ID, RunQueued)
 		if err == nil && n == 0 {
 			return ErrCancelled
 		}
@@ -175,19 +175,12 @@ func (s *Store) Begin(ctx context.Context, l Lease, start Start) error {
 	return err
 }
 
-func insertAttempts(ctx context.Context, tx *sql.Tx, id online.GenerationID, files []LedgerFile) error {
-	put, err := tx.PrepareContext(ctx,
-		`INSERT INTO attempt (generation, path, size, identity) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING`)
-	if err != nil {
-		return err
+func insertAttempts(ctx context.Context, tx *database.Tx, id online.GenerationID, files []LedgerFile) error {
+	rows := make([][]any, len(files))
+	for i, f := range files {
+		rows[i] = []any{id, f.Path, f.Size, f.Identity}
 	}
-	defer put.Close()
-	for _, f := range files {
-		if _, err := put.ExecContext(ctx, id, f.Path, f.Size, f.Identity); err != nil {
-			return err
-		}
-	}
-	return nil
+	return tx.Insert(ctx, "attempt", []string{"generation", "path", "size", "identity"}, rows, `ON CONFLICT DO NOTHING`)
 }
 
 // End records that a run ended as failed or cancelled, with run.Error, at run.Finished, whether or not it was begun. One
@@ -195,7 +188,7 @@ func insertAttempts(ctx context.Context, tx *sql.Tx, id online.GenerationID, fil
 func (s *Store) End(ctx context.Context, l Lease, run *Run, as RunState) error {
 	ended := *run
 	ended.State = as
-	err := s.write(ctx, "record ended run in", func(tx *sql.Tx) error {
+	err := s.write(ctx, "record ended run in", func(ctx context.Context, tx *database.Tx) error {
 		if ended.ID == 0 {
 			return insertRun(ctx, tx, l, &ended, time.Time{})
 		}
@@ -210,14 +203,14 @@ func (s *Store) End(ctx context.Context, l Lease, run *Run, as RunState) error {
 // Cancel asks for the end of a run: one that is queued ends at once, one that is running when its process looks
 // (CancelAsked). NotFound, and Precondition for a run that is over.
 func (s *Store) Cancel(ctx context.Context, store string, id int64, by string, now time.Time) (Run, error) {
-	err := s.write(ctx, "cancel run in", func(tx *sql.Tx) error {
+	err := s.write(ctx, "cancel run in", func(ctx context.Context, tx *database.Tx) error {
 		at := now.UnixMicro()
-		if _, err := tx.ExecContext(ctx, `UPDATE run SET cancel_asked = ?, cancel_by = ?
-			WHERE id = ? AND store = ? AND state IN (?, ?) AND cancel_asked IS NULL`,
+		if _, err := tx.Exec(ctx, `UPDATE run SET cancel_asked = $1, cancel_by = $2
+			WHERE id = $3 AND store = $4 AND state IN ($5, $6) AND cancel_asked IS NULL`,
 			at, by, id, store, RunQueued, RunRunning); err != nil {
 			return err
 		}
-		_, err := tx.ExecContext(ctx, `UPDATE run SET state = ?, finished = ?, started = ?, error = ? WHERE id = ? AND store = ? AND state = ?`,
+		_, err := tx.Exec(ctx, `UPDATE run SET state = $1, finished = $2, started = $3, error = $4 WHERE id = $5 AND store = $6 AND state = $7`,
 			RunCancelled, at, at, "cancelled by "+by, id, store, RunQueued)
 		return err
 	})
@@ -236,18 +229,18 @@ func (s *Store) Cancel(ctx context.Context, store string, id int64, by string, n
 // CancelAsked returns ErrCancelled, with who asked in its text, where the end of a run was asked for.
 func (s *Store) CancelAsked(ctx context.Context, id int64) error {
 	var by string
-	err := s.db.QueryRowContext(ctx, `SELECT cancel_by FROM run WHERE id = ? AND cancel_asked IS NOT NULL`, id).Scan(&by)
+	err := s.db.Row(ctx, `SELECT cancel_by FROM run WHERE id = $1 AND cancel_asked IS NOT NULL`, id).Scan(&by)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return nil
 	case err != nil:
-		return failure("read run from", err)
+		return s.failure("read run from", err)
 	}
 	return fmt.Errorf("%w by %s", ErrCancelled, by)
 }
 
 // insertRun allocates r's id and records it; expires is for queued ones.
-func insertRun(ctx context.Context, tx *sql.Tx, l Lease, r *Run, expires time.Time) error {
+func insertRun(ctx context.Context, tx *database.Tx, l Lease, r *Run, expires time.Time) error {
 	id, err := allocate(ctx, tx, "run")
 	if err != nil {
 		return err
@@ -265,10 +258,10 @@ func insertRun(ctx context.Context, tx *sql.Tx, l Lease, r *Run, expires time.Ti
 	if !expires.IsZero() {
 		until = expires.UnixMicro()
 	}
-	if _, err = tx.ExecContext(ctx, `INSERT INTO run (id, store, view_name, token, state, generation, revision, cause, run_by,
+	if _, err = tx.Exec(ctx, `INSERT INTO run (id, store, view_name, token, state, generation, revision, cause, run_by,
 			is_full, reason, t, started, queued, expires, process, attempt, retry_of, asked,
 			files, rows_read, written, older, held, null_keys, ties, error)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, '')`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 0, 0, 0, 0, 0, 0, 0, '')`,
 		id, l.Store, r.View, l.Token, r.State, r.Generation, r.Revision, r.Trigger, r.By,
 		r.Full, r.Reason, nullableTime(r.T), started.UnixMicro(), nullableTime(r.Queued), until, self().String(), r.Attempt,
 		r.RetryOf, string(asked)); err != nil || !r.State.Ended() {
@@ -278,16 +271,16 @@ func insertRun(ctx context.Context, tx *sql.Tx, l Lease, r *Run, expires time.Ti
 }
 
 // updateRun records how a run that is not yet over goes on.
-func updateRun(ctx context.Context, tx *sql.Tx, r *Run) error {
-	n, err := affected(tx.ExecContext(ctx, `UPDATE run SET state = ? WHERE id = ? AND state IN (?, ?)`,
-		r.State, r.ID, RunQueued, RunRunning))
+func updateRun(ctx context.Context, tx *database.Tx, r *Run) error {
+	n, err := tx.Exec(ctx, `UPDATE run SET state = $1 WHERE id = $2 AND state IN ($3, $4)`,
+		r.State, r.ID, RunQueued, RunRunning)
 	if err != nil || n == 0 {
 		return err
 	}
 	return setCounts(ctx, tx, r)
 }
 
-func setCounts(ctx context.Context, tx *sql.Tx, r *Run) error {
+func setCounts(ctx context.Context, tx *database.Tx, r *Run) error {
 	rejects, err := json.Marshal(r.Rejects)
 	if err != nil {
 		return err
@@ -296,20 +289,20 @@ func setCounts(ctx context.Context, tx *sql.Tx, r *Run) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.ExecContext(ctx, `UPDATE run SET finished = ?, files = ?, rows_read = ?, bytes_read = ?, written = ?,
-			bytes_written = ?, older = ?, held = ?, null_keys = ?, ties = ?, rejects = ?, phases = ?, error = ?
-		WHERE id = ?`, nullableTime(r.Finished), r.Files, r.RowsRead, r.BytesRead, r.Written,
+	_, err = tx.Exec(ctx, `UPDATE run SET finished = $1, files = $2, rows_read = $3, bytes_read = $4, written = $5,
+			bytes_written = $6, older = $7, held = $8, null_keys = $9, ties = $10, rejects = $11, phases = $12, error = $13
+		WHERE id = $14`, nullableTime(r.Finished), r.Files, r.RowsRead, r.BytesRead, r.Written,
 		r.BytesWritten, r.Older, r.Held, r.NullKeys, r.Ties, string(rejects), string(phases), r.Error, r.ID)
 	return err
 }
 
-// selectRuns takes the present instant twice, for runs whose lease has ended without them and for queued ones that
+// selectRuns takes the present instant first, for runs whose lease has ended without them and for queued ones that
 // nobody awaits.
 const selectRuns = `SELECT r.id, r.view_name, r.revision, r.generation, r.cause, r.run_by, r.state, r.is_full, r.reason, r.t,
 		r.started, r.finished, r.files, r.rows_read, r.written, r.older, r.held, r.null_keys, r.ties, r.error,
 		r.queued, r.attempt, r.retry_of, r.asked, r.bytes_read, r.bytes_written, r.rejects, r.phases, r.cancel_asked, r.cancel_by,
-		r.state = 'running' AND (l.token IS NULL OR l.token <> r.token OR l.expires <= ?)
-			OR r.state = 'queued' AND r.expires <= ? AS gone,
+		r.state = 'running' AND (l.token IS NULL OR l.token <> r.token OR l.expires <= $1)
+			OR r.state = 'queued' AND r.expires <= $1 AS gone,
 		CASE r.state WHEN 'running' THEN coalesce(l.process, '') WHEN 'queued' THEN r.process ELSE '' END
 	FROM run r LEFT JOIN lease l ON l.view_name = r.view_name AND l.store = r.store
 	`
@@ -317,28 +310,28 @@ const selectRuns = `SELECT r.id, r.view_name, r.revision, r.generation, r.cause,
 // Runs lists the runs of views (empty: all) into a store, newest first, at most limit (0: all). A run whose lease has
 // ended without it, or whose process is gone, counts as interrupted.
 func (s *Store) Runs(ctx context.Context, store string, views []string, limit int, now time.Time) ([]Run, error) {
-	query := selectRuns + `WHERE r.store = ?`
-	args := []any{now.UnixMicro(), now.UnixMicro(), store}
+	query := selectRuns + `WHERE r.store = $2`
+	args := []any{now.UnixMicro(), store}
 	if len(views) > 0 {
-		query += ` AND r.view_name IN (?` + strings.Repeat(`, ?`, len(views)-1) + `)`
+		query += ` AND r.view_name IN (` + database.Parameters(len(args)+1, len(views)) + `)`
 		for _, v := range views {
 			args = append(args, v)
 		}
 	}
 	query += ` ORDER BY r.id DESC`
 	if limit > 0 {
-		query += ` LIMIT ?`
 		args = append(args, limit)
+		query += ` LIMIT ` + database.Parameters(len(args), 1)
 	}
-	runs, err := list(ctx, s.db, scanRun, query, args...)
-	return runs, failure("read runs from", err)
+	runs, err := database.List(ctx, s.db, scanRun, query, args...)
+	return runs, s.failure("read runs from", err)
 }
 
 // Run returns one run, as Runs does; NotFound where there is none into this store.
 func (s *Store) Run(ctx context.Context, store string, id int64, now time.Time) (Run, error) {
-	runs, err := list(ctx, s.db, scanRun, selectRuns+`WHERE r.store = ? AND r.id = ?`, now.UnixMicro(), now.UnixMicro(), store, id)
+	runs, err := database.List(ctx, s.db, scanRun, selectRuns+`WHERE r.store = $2 AND r.id = $3`, now.UnixMicro(), store, id)
 	if err != nil {
-		return Run{}, failure("read run from", err)
+		return Run{}, s.failure("read run from", err)
 	}
 	if len(runs) == 0 {
 		return Run{}, problem.New(problem.NotFound, "there is no run %d; see provender runs", id)
@@ -348,11 +341,11 @@ func (s *Store) Run(ctx context.Context, store string, id int64, now time.Time) 
 
 // LastRuns returns the newest run of each view into a store that is not queued.
 func (s *Store) LastRuns(ctx context.Context, store string, now time.Time) (map[string]*Run, error) {
-	runs, err := list(ctx, s.db, scanRun, selectRuns+`
-		WHERE r.id IN (SELECT max(id) FROM run WHERE store = ? AND state <> 'queued' GROUP BY view_name)`,
-		now.UnixMicro(), now.UnixMicro(), store)
+	runs, err := database.List(ctx, s.db, scanRun, selectRuns+`
+		WHERE r.id IN (SELECT max(id) FROM run WHERE store = $2 AND state <> 'queued' GROUP BY view_name)`,
+		now.UnixMicro(), store)
 	if err != nil {
-		return nil, failure("read runs from", err)
+		return nil, s.failure("read runs from", err)
 	}
 	last := make(map[string]*Run, len(runs))
 	for i := range runs {
