@@ -583,7 +583,7 @@ func TestHeartbeat(t *testing.T) {
 	}
 }
 
-// An interrupted run is recorded as failed at once, and frees the view.
+// An interrupted run is recorded as cancelled at once, and frees the view.
 func TestCanceled(t *testing.T) {
 	forStores(t, func(t *testing.T, w *world) {
 		w.write("1.parquet", history()...)
@@ -596,10 +596,10 @@ func TestCanceled(t *testing.T) {
 			return ctx.Err()
 		}
 		runs, err := w.service(s, nil).Run(ctx, materialize.Request{}, nil)
-		if problem.CodeOf(err) != problem.Canceled || len(runs) != 1 || runs[0].State != materialize.RunFailed || !strings.Contains(runs[0].Error, "interrupted") {
+		if problem.CodeOf(err) != problem.Canceled || len(runs) != 1 || runs[0].State != materialize.RunCancelled || !strings.Contains(runs[0].Error, "interrupted") {
 			t.Errorf("runs %+v, %v", runs, err)
 		}
-		w.wantState(materialize.ViewFailed)
+		w.wantState(materialize.ViewNever)
 		w.run(materialize.Request{})
 		w.clean()
 	})

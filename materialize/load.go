@@ -8,8 +8,10 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/time/rate"
 
 	"github.com/provender-dev/provender/internal/failpoint"
+	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/offline/asof"
@@ -17,8 +19,12 @@ import (
 	"github.com/provender-dev/provender/online"
 )
 
-// batchBytes bounds a batch of long rows.
-const batchBytes = 4 << 20
+const (
+	// batchBytes bounds a batch of long rows.
+	batchBytes = 4 << 20
+	// rateSteps is how many batches a second a run with a rate makes at least, so that serving meets no long bursts.
+	rateSteps = 20
+)
 
 // batch is entries on their way to the store; their bytes lie in arena.
 type batch struct {
@@ -52,6 +58,7 @@ func (j *job) load(ctx context.Context, files []source.File, win online.Win) (as
 				mu.Lock()
 				j.run.Written += res.Written
 				j.run.Older += res.Older
+				j.run.BytesWritten += int64(len(b.arena))
 				j.report("write", j.run.Written+j.run.Older, before+entities.Load())
 				mu.Unlock()
 				if err := failpoint.Hit(failpoint.RunAfterWrite); err != nil {
@@ -65,10 +72,15 @@ func (j *job) load(ctx context.Context, files []source.File, win online.Win) (as
 	}
 	g.Go(func() (err error) {
 		defer close(full)
-		e := &encoder{job: j, full: full, free: free, expire: j.expiry()}
+		e := &encoder{job: j, full: full, free: free, expire: j.expiry(), rows: j.cfg.BatchRows}
+		e.slow(j.cfg.Rate)
+		j.phases.enter(phaseRead)
+		defer j.phases.enter(phaseWrite)
 		stats, err = asof.Latest(ctx, j.input(files), j.since(), asof.Options{
 			Workers: j.cfg.Workers, Limits: j.cfg.Limits, Progress: j.reading(&mu), Held: read.held,
 		}, func(rows *asof.Batch) error {
+			j.phases.enter(phaseWrite)
+			defer j.phases.enter(phaseRead)
 			entities.Store(int64(rows.Entities))
 			return e.add(ctx, rows)
 		})
@@ -86,7 +98,17 @@ type encoder struct {
 	job        *job
 	full, free chan *batch
 	expire     int64 // from a row's event time; 0: never
+	rows       int   // of a batch
+	limit      *rate.Limiter
 	current    *batch
+}
+
+// slow bounds the rows per second that leave, unless perSecond is 0.
+func (e *encoder) slow(perSecond int64) {
+	if perSecond > 0 {
+		e.rows = min(e.rows, int(max(1, perSecond/rateSteps)))
+		e.limit = rate.NewLimiter(rate.Limit(perSecond), e.rows)
+	}
 }
 
 func (e *encoder) add(ctx context.Context, rows *asof.Batch) error {
@@ -113,7 +135,7 @@ func (e *encoder) add(ctx context.Context, rows *asof.Batch) error {
 		}
 		b.entries = append(b.entries, entry)
 		e.job.newest = max(e.job.newest, event)
-		if len(b.entries) >= e.job.cfg.BatchRows || len(b.arena) >= batchBytes {
+		if len(b.entries) >= e.rows || len(b.arena) >= batchBytes {
 			if err := e.flush(ctx); err != nil {
 				return err
 			}
@@ -128,6 +150,14 @@ func (e *encoder) flush(ctx context.Context) error {
 	}
 	if err := e.job.beforeWrite(); err != nil {
 		return err
+	}
+	if e.limit != nil {
+		if err := e.limit.WaitN(ctx, len(e.current.entries)); err != nil {
+			if cause := context.Cause(ctx); cause != nil {
+				return cause
+			}
+			return problem.New(problem.Canceled, "at %d rows per second the run would not be done in time: %w", e.job.cfg.Rate, err)
+		}
 	}
 	select {
 	case e.full <- e.current:

@@ -17,9 +17,18 @@ type RunState = state.RunState
 
 // The states of a run.
 const (
+	RunQueued    = state.RunQueued
 	RunRunning   = state.RunRunning
 	RunSucceeded = state.RunSucceeded
 	RunFailed    = state.RunFailed
+	RunCancelled = state.RunCancelled
+)
+
+// What begins runs.
+const (
+	TriggerCommand  = "command"
+	TriggerSchedule = "schedule"
+	TriggerRetry    = "retry"
 )
 
 // Progress is how far a run or a comparison is.
@@ -35,7 +44,9 @@ type Request struct {
 	To          time.Time // zero: now less max_clock_skew
 	Full        bool
 	AllowFuture bool
-	Trigger     string
+	Trigger     string // default TriggerCommand
+	Attempt     int64  // default 1
+	RetryOf     int64  // the run of attempt 1, 0 where this is it
 }
 
 // The states of a view: a status has the first that holds.

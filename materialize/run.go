@@ -20,7 +20,7 @@ const recordFor = 5 * time.Second
 
 // job is one run of one view, under its lease.
 type job struct {
-	*Service
+	*queue
 	view     *registry.View
 	req      Request
 	progress func(Progress)
@@ -33,26 +33,24 @@ type job struct {
 	run      Run
 	newest   int64 // event time written
 	decoded  bool  // rows have been decoded
+	phases   phases
 }
 
-func (s *Service) runView(ctx context.Context, snap *registry.Snapshot, v *registry.View, req Request, progress func(Progress)) (Run, error) {
-	lease, err := s.cfg.State.Acquire(ctx, v.Name, s.cfg.StoreName, s.cfg.By, s.cfg.Now(), s.cfg.LeaseTTL)
-	if err != nil {
-		return Run{}, err
+// run takes a view's lease and does the run that is queued for it. A run that is turned away, or was asked for in a way
+// that can't be, leaves no record.
+func (q *queue) run(
+	ctx context.Context, snap *registry.Snapshot, v *registry.View, queued Run, req Request, progress func(Progress),
+) (Run, error) {
+	j := &job{queue: q, view: v, req: req, progress: progress, newest: state.NoTime, run: queued}
+	j.run.Started = q.cfg.Now().UTC()
+	var err error
+	if j.lease, err = q.cfg.State.Acquire(ctx, v.Name, q.cfg.StoreName, q.cfg.By, q.cfg.Now(), q.cfg.LeaseTTL); err != nil {
+		return j.run, j.failed(ctx, err)
 	}
-	ctx, release := s.hold(ctx, lease)
+	ctx, release := q.hold(ctx, j.lease, j.run.ID)
 	defer release()
-	if err := s.checkRevision(ctx, snap, v); err != nil {
-		return Run{}, err
-	}
-	if req.Trigger == "" {
-		req.Trigger = "command"
-	}
-	j := &job{
-		Service: s, view: v, req: req, progress: progress, lease: lease, newest: state.NoTime,
-		run: Run{
-			View: v.Name, Revision: snap.Revision, Trigger: req.Trigger, By: s.cfg.By, Started: s.cfg.Now().UTC(),
-		},
+	if err := q.checkRevision(ctx, snap, v); err != nil {
+		return j.run, j.failed(ctx, err)
 	}
 	if err := j.do(ctx); err != nil {
 		err = j.failed(ctx, err)
@@ -61,7 +59,7 @@ func (s *Service) runView(ctx context.Context, snap *registry.Snapshot, v *regis
 		}
 		return j.run, err
 	}
-	s.cfg.Changed()
+	q.cfg.Changed()
 	j.sweep(ctx)
 	return j.run, nil
 }
@@ -69,27 +67,30 @@ func (s *Service) runView(ctx context.Context, snap *registry.Snapshot, v *regis
 // checkRevision refuses a run by definitions older than those of the view's last run: a process that has not yet seen
 // an apply must not rebuild what it replaced.
 func (s *Service) checkRevision(ctx context.Context, snap *registry.Snapshot, v *registry.View) error {
-	last, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, []string{v.Name}, 1, s.cfg.Now())
-	if err != nil || len(last) == 0 || last[0].Revision <= snap.Revision {
+	last, err := s.cfg.State.LastRuns(ctx, s.cfg.StoreName, s.cfg.Now())
+	if err != nil || last[v.Name] == nil || last[v.Name].Revision <= snap.Revision {
 		return err
 	}
 	return &problem.Error{
 		Code: problem.Conflict,
 		Message: fmt.Sprintf("view %s was last run by revision %d of the definitions; this process still has revision %d",
-			v.Name, last[0].Revision, snap.Revision),
+			v.Name, last[v.Name].Revision, snap.Revision),
 		Suggestion: "repeat the run in a moment",
 	}
 }
 
-// hold keeps a lease alive until release is called; ctx ends when the lease is lost.
-func (s *Service) hold(parent context.Context, lease state.Lease) (ctx context.Context, release func()) {
+// lookEvery is how often a run looks whether its end was asked for.
+const lookEvery = time.Second
+
+// hold keeps a lease alive until release is called; ctx ends when the lease is lost, or somebody cancels the run.
+func (s *Service) hold(parent context.Context, lease state.Lease, run int64) (ctx context.Context, release func()) {
 	ctx, cancel := context.WithCancelCause(parent)
 	// What the run still records after it was interrupted needs the lease.
 	own, stop := context.WithCancel(context.WithoutCancel(parent))
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		ticker := time.NewTicker(s.cfg.LeaseTTL / 3)
+		ticker := time.NewTicker(min(s.cfg.LeaseTTL/3, lookEvery))
 		defer ticker.Stop()
 		renewed := time.Now()
 		for {
@@ -97,6 +98,12 @@ func (s *Service) hold(parent context.Context, lease state.Lease) (ctx context.C
 			case <-own.Done():
 				return
 			case <-ticker.C:
+			}
+			if err := s.cfg.State.CancelAsked(own, run); errors.Is(err, state.ErrCancelled) {
+				cancel(err)
+			}
+			if time.Since(renewed) < s.cfg.LeaseTTL/4 {
+				continue
 			}
 			err := s.cfg.State.Renew(own, lease, s.cfg.Now(), s.cfg.LeaseTTL)
 			switch {
@@ -135,6 +142,7 @@ func (j *job) do(ctx context.Context) error {
 	if j.plan.full && j.run.RowsRead == 0 && j.run.Held == 0 {
 		j.cfg.Logger.Warn("the source has files but no rows", "view", j.view.Name, "files", j.run.Files)
 	}
+	j.phases.enter(phaseCommit)
 	// Acknowledged writes may have been lost since, by a failover or a restart: then nothing is recorded.
 	if err := j.checkStore(ctx); err != nil {
 		return err
@@ -145,6 +153,7 @@ func (j *job) do(ctx context.Context) error {
 // survey finds out what there is: store, generations, T, files, and what must be read.
 func (j *job) survey(ctx context.Context) (err error) {
 	j.report("list", 0, 0)
+	j.phases.enter(phaseList)
 	if j.identity, err = j.claim(ctx); err != nil {
 		return err
 	}
@@ -282,6 +291,7 @@ func (j *job) begin(ctx context.Context) error {
 	if err := j.cfg.State.Begin(ctx, j.lease, start); err != nil {
 		return err
 	}
+	j.begun(j.run.ID)
 	if start.Fresh == nil {
 		return nil
 	}
@@ -319,6 +329,9 @@ func (j *job) consume(ctx context.Context) ([]state.LedgerFile, error) {
 			return nil, err
 		}
 		j.run.Files += int64(len(part.files))
+		for _, f := range part.files {
+			j.run.BytesRead += f.Size
+		}
 		j.run.RowsRead += stats.RowsRead
 		j.run.Held += stats.Future
 		j.run.NullKeys += stats.NullKeys
@@ -375,6 +388,7 @@ func (j *job) commit(ctx context.Context, files []state.LedgerFile) error {
 	if err := context.Cause(ctx); err != nil {
 		return err
 	}
+	j.run.Phases = j.phases.record()
 	err := j.cfg.State.Commit(context.WithoutCancel(ctx), j.lease, state.Commit{
 		Run: &j.run, TTL: j.view.TTLMicros, Newest: j.newest, Files: files, Gone: j.plan.gone,
 		Diverged: j.plan.diverged, Swap: j.plan.full, Now: j.cfg.Now(),
@@ -390,37 +404,55 @@ func (j *job) commit(ctx context.Context, files []state.LedgerFile) error {
 	return nil
 }
 
-// failed records a run that ended with err, and returns the error to tell. A refused T is the caller's mistake and no
-// failure of the view.
+// failed records a run that ended with err, and returns the error to tell. A run that was turned away before it began is
+// the caller's business and no failure of the view.
 func (j *job) failed(ctx context.Context, err error) error {
 	if j.run.State == RunSucceeded {
 		return err // committed: what failed came afterwards
 	}
+	brief, end := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
+	defer end()
+	err, as := j.ending(ctx, brief, err)
+	if j.run.State == RunQueued && turnedAway(err) {
+		j.withdraw(ctx, &j.run)
+		return err
+	}
+	j.run.Finished, j.run.Error, j.run.Phases = j.cfg.Now().UTC(), err.Error(), j.phases.record()
+	if failure := j.cfg.State.End(brief, j.lease, &j.run, as); failure != nil {
+		return errors.Join(err, failure)
+	}
+	return err
+}
+
+// ending tells what the end of a run with err is, and the error to tell: one that was asked for is no failure.
+func (j *job) ending(ctx, brief context.Context, err error) (error, RunState) {
 	if cause := context.Cause(ctx); cause != nil {
 		switch {
-		case errors.Is(cause, state.ErrLeaseLost):
+		case errors.Is(cause, state.ErrLeaseLost), errors.Is(cause, state.ErrCancelled):
 			err = cause
-		case errors.Is(err, context.Canceled):
-			err = problem.New(problem.Canceled, "interrupted: %w", cause)
+		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, cause):
+			return problem.New(problem.Canceled, "interrupted: %w", cause), RunCancelled
 		}
 	}
-	if errors.Is(err, state.ErrLeaseLost) {
+	switch {
+	case errors.Is(err, state.ErrCancelled):
+		if by := j.cfg.State.CancelAsked(brief, j.run.ID); errors.Is(by, state.ErrCancelled) {
+			err = by
+		}
+		return problem.New(problem.Canceled, "%w", err), RunCancelled
+	case errors.Is(err, state.ErrLeaseLost):
 		err = &problem.Error{
 			Code: problem.Conflict, Err: err,
 			Message: "another run has taken over, because this one gave no sign of life; nothing was recorded",
 		}
 	}
+	return err, RunFailed
+}
+
+// turnedAway reports that a run that was not begun can't be: another has the view, or what was asked for can't be.
+func turnedAway(err error) bool {
 	var told *problem.Error
-	if j.run.ID == 0 && errors.As(err, &told) && told.Code == problem.Invalid && told.Field == "to" {
-		return err
-	}
-	j.run.Finished, j.run.Error = j.cfg.Now().UTC(), err.Error()
-	brief, end := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
-	defer end()
-	if failure := j.cfg.State.End(brief, j.lease, &j.run, state.RunFailed); failure != nil {
-		return errors.Join(err, failure)
-	}
-	return err
+	return errors.As(err, &told) && (told.Code == problem.Conflict || told.Code == problem.Invalid && told.Field == "to")
 }
 
 // sweep drops generations of the view that nothing needs any more. What it can't drop now, the next run will.

@@ -38,11 +38,20 @@ func TestFirstRun(t *testing.T) {
 		want := materialize.Run{
 			ID: run.ID, View: "v", Revision: 7, Generation: run.Generation, Trigger: "command", By: w.cfg.By,
 			State: materialize.RunSucceeded, Full: true, Reason: "first run", T: last, Started: noon, Finished: noon,
-			Files: 2, RowsRead: run.RowsRead, Written: 5, Held: 1, NullKeys: 1, Ties: run.Ties, Attempt: 1,
+			Files: 2, RowsRead: run.RowsRead, Written: 5, Held: 1, NullKeys: 1, Ties: run.Ties, Attempt: 1, Queued: noon,
+			BytesRead: w.size("1.parquet", "2.parquet"), BytesWritten: run.BytesWritten, Phases: run.Phases,
 		}
 		if diff := cmp.Diff(want, run); diff != "" {
 			t.Error(diff)
 		}
+		if run.BytesWritten < 5*16 || run.BytesWritten > 5*64 {
+			t.Errorf("%d bytes written", run.BytesWritten)
+		}
+		var phases []string
+		for _, p := range run.Phases {
+			phases = append(phases, p.Name)
+		}
+		w.want(strings.Join(phases, " "), "list read write commit")
 		w.want(w.values("a", "b", "c", "d", "tie", "old", "older"), "2 20 | 3 30 | null 10 | - | 2 20 | EXPIRED | -")
 		if w.changed != 1 {
 			t.Errorf("Changed was called %d times", w.changed)

@@ -1,6 +1,7 @@
 package materialize
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,11 +44,16 @@ type Config struct {
 	// NextRun tells when the schedule runs a view next, zero for never; may be nil.
 	NextRun func(view string) time.Time
 
-	Workers   int           // that decode files; default GOMAXPROCS
-	Writers   int           // batches on their way to the store at once; default 3
-	BatchRows int           // rows of a batch; default 4,096
-	LeaseTTL  time.Duration // without a heartbeat; default 30 s
-	DropAfter time.Duration // from a generation's retirement until a run drops it; default 1 min, negative: at once
+	Workers     int           // that decode files; default GOMAXPROCS
+	Memory      int64         // bytes of the entities that a run holds at once; default asof's
+	RoundRows   int64         // rows after which a rebuild records how far it is; default asof's
+	Writers     int           // batches on their way to the store at once; default 3
+	BatchRows   int           // rows of a batch; default 4,096
+	Rate        int64         // rows per second that a run writes; 0: as fast as it can
+	MaxRejected float64       // share of rows that can't be used before the run fails
+	MaxNullKeys float64       // share of rows with a null key before the run fails; default 1, negative: none
+	LeaseTTL    time.Duration // without a heartbeat; default 30 s
+	DropAfter   time.Duration // from a generation's retirement until a run drops it; default 1 min, negative: at once
 }
 
 func (c *Config) setDefaults() {
@@ -67,13 +73,14 @@ func (c *Config) setDefaults() {
 	c.DropAfter = orDefault(c.DropAfter, time.Minute)
 	c.Writers = max(1, orDefault(c.Writers, 3))
 	c.BatchRows = max(1, orDefault(c.BatchRows, 4096))
+	c.MaxNullKeys = orDefault(c.MaxNullKeys, 1)
 	if c.LeaseTTL <= 0 {
 		c.LeaseTTL = 30 * time.Second
 	}
 }
 
 // orDefault returns d for zero, and zero for what is negative.
-func orDefault[T int | time.Duration](v, d T) T {
+func orDefault[T int | float64 | time.Duration](v, d T) T {
 	if v == 0 {
 		return d
 	}
@@ -98,6 +105,41 @@ func New(cfg Config) *Service {
 // those of the views that failed.
 func (s *Service) Run(ctx context.Context, req Request, progress func(Progress)) ([]Run, error) {
 	snap := s.cfg.Snapshot()
+	views, err := s.wanted(snap, req)
+	if err != nil {
+		return nil, err
+	}
+	if progress == nil {
+		progress = func(Progress) {}
+	}
+	req.Trigger = cmp.Or(req.Trigger, TriggerCommand)
+	q, err := s.enqueue(ctx, snap, views, req)
+	if err != nil {
+		return nil, err
+	}
+	defer q.close()
+	var runs []Run
+	var errs []error
+	for i, v := range views {
+		if ctx.Err() != nil {
+			err := problem.New(problem.Canceled, "not begun: %w", context.Cause(ctx))
+			runs = append(runs, q.cancel(ctx, i, err)...)
+			errs = append(errs, fmt.Errorf("view %s: %w", v.Name, err))
+			break
+		}
+		run, err := q.run(ctx, snap, v, q.runs[i], req, progress)
+		if run.ID != 0 {
+			runs = append(runs, run)
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("view %s: %w", v.Name, err))
+		}
+	}
+	return runs, errors.Join(errs...)
+}
+
+// wanted returns the views that a request is for.
+func (s *Service) wanted(snap *registry.Snapshot, req Request) ([]*registry.View, error) {
 	views, err := pick(snap, req.Views)
 	if err != nil {
 		return nil, err
@@ -124,30 +166,7 @@ func (s *Service) Run(ctx context.Context, req Request, progress func(Progress))
 			Suggestion: "leave --to out, or add --allow-future if that is meant",
 		}
 	}
-	if progress == nil {
-		progress = func(Progress) {}
-	}
-	var runs []Run
-	var errs []error
-	for _, v := range views {
-		if ctx.Err() != nil {
-			errs = append(errs, problem.New(problem.Canceled, "view %s: not begun: %w", v.Name, context.Cause(ctx)))
-			break
-		}
-		run, err := s.runView(ctx, snap, v, req, progress)
-		if run.ID != 0 {
-			runs = append(runs, run)
-		}
-		if err != nil {
-			errs = append(errs, fmt.Errorf("view %s: %w", v.Name, err))
-		}
-	}
-	return runs, errors.Join(errs...)
-}
-
-// Runs lists runs, newest first, at most limit (0: all).
-func (s *Service) Runs(ctx context.Context, views []string, limit int) ([]Run, error) {
-	return s.cfg.State.Runs(ctx, s.cfg.StoreName, views, limit, s.cfg.Now())
+	return views, nil
 }
 
 // Live returns the generations that serve in this service's store. Where the store has lost a view's generation, or

@@ -214,6 +214,17 @@ func (w *world) write(name string, rows ...fact) {
 	check(w.t, os.Rename(tmp, w.path(name)))
 }
 
+// size is what files of the source take together.
+func (w *world) size(names ...string) (sum int64) {
+	w.t.Helper()
+	for _, name := range names {
+		info, err := os.Stat(w.path(name))
+		check(w.t, err)
+		sum += info.Size()
+	}
+	return sum
+}
+
 func (w *world) remove(name string) {
 	w.t.Helper()
 	check(w.t, os.Remove(w.path(name)))

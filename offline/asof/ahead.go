@@ -16,13 +16,12 @@ func (p *pass) openAhead(ctx context.Context, group *errgroup.Group, pause func(
 	if ahead == 0 {
 		return
 	}
-	context.AfterFunc(ctx, p.wake)
 	for range ahead / 2 {
 		group.Go(func() error {
 			p.mu.Lock()
 			defer p.mu.Unlock()
 			for ctx.Err() == nil && p.next < len(p.files) && !pause() {
-				if len(p.open)+p.opening >= ahead {
+				if len(p.open)+len(p.opening) >= ahead {
 					p.changed.Wait()
 					continue
 				}

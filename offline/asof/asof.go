@@ -31,6 +31,12 @@ type Options struct {
 	// nil; called from several goroutines, late calls with lesser figures.
 	Progress func(rowsDone, rowsAbout int64)
 	Rejected func(reason string, n int64) // source rows dropped: "null key", "null event time"; may be nil; called by the caller's goroutine
+	// For Latest:
+	Memory    int64 // bytes that entities and their newest rows may take before a round ends; default 256 MiB
+	RoundRows int64 // rows after which a round ends with the file; default 100 million
+	// RoundDone is called after the last batch of a round with how many files, from the first, have all their rows in this
+	// round or an earlier one. Its error ends the call. May be nil; called by the goroutine that calls fn.
+	RoundDone func(files int) error
 	// Held tells of rows of in.Files[file] after in.Cutoff, and the least event time of those. May be nil; called from
 	// several goroutines, several times for one file.
 	Held func(file int, rows, least int64)
@@ -42,13 +48,13 @@ type Spine struct {
 	Keys  []*columnar.Vector // in the view's KeyColumns order; none for a global view
 }
 
-// Stats counts what a call saw.
+// Stats counts what a call saw, in all its rounds.
 type Stats struct {
 	Files, RowGroups, RowsRead int64 // read, not skipped
 	RowsSkipped                int64 // in row groups and pages that statistics ruled out
 	NullKeys                   int64 // source rows read and dropped for a null key (R7)
 	Future                     int64 // source rows after Cutoff, those in skipped row groups included
-	Ties                       int64 // rows that equal a candidate that stands in entity, event and created time (R4)
+	Ties                       int64 // rows that equal a candidate that stands in entity, event and created time (R4), within a round
 	// NewestEvent is the greatest event time up to Cutoff in row groups read, math.MinInt64 for none: of a row group of which
 	// only some rows were read, what its statistics promise.
 	NewestEvent int64

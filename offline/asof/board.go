@@ -31,11 +31,9 @@ type hit struct {
 	slot       int32
 }
 
-// tie is a row that equals its slot's candidate in event time, and in created time if the board is strict; or, with pos
-// nowhere, so many rows that did equal it in both when they were settled, each encoding compared.
+// tie is a row that equals its slot's candidate in event time, and in created time if the board is strict.
 type tie struct {
 	slot           int32
-	rows           int64
 	event, created int64
 	pos            int64
 }
@@ -52,8 +50,8 @@ type board struct {
 	mu       sync.RWMutex
 	segments []*segment
 
-	ties  atomic.Int64 // entries in the segments' ties
-	limit int64        // of ties, before they must be settled
+	ties  atomic.Int64 // that are not settled
+	limit int64        // of those, before they must be
 	// strict: created times are compared as rows come. As few rows tie, most often it is cheaper to look up those of
 	// ties alone. Changes only while no worker is running.
 	strict bool
@@ -63,11 +61,12 @@ type segment struct {
 	mu        sync.Mutex
 	best      []candidate
 	created   []int64 // of the candidates, where the board is strict
+	tied      []int64 // rows that tied with the candidates when they were settled; nil: none
 	ties      []tie
 	compactAt int // length of ties
 }
 
-// tieRoom is how many ties may pile up before a scan pauses to settle them: 40 MiB of entries. A variable for tests.
+// tieRoom is how many ties may pile up before a scan pauses to settle them: 32 MiB. A variable for tests.
 var tieRoom int64 = 1 << 20
 
 func newBoard() *board { return &board{limit: tieRoom} }
@@ -86,16 +85,30 @@ func (b *board) segment(i int) *segment {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for i >= len(b.segments) {
-		s := &segment{best: make([]candidate, segmentSize), compactAt: 1024}
-		for j := range s.best {
-			s.best[j] = candidate{math.MinInt64, nowhere}
-		}
+		s := &segment{best: make([]candidate, segmentSize)}
+		s.reset()
 		if b.strict {
 			s.created = make([]int64, segmentSize)
 		}
 		b.segments = append(b.segments, s)
 	}
 	return b.segments[i]
+}
+
+// reset empties the board; whether it is strict stays. No worker may be running.
+func (b *board) reset() {
+	for _, s := range b.segments {
+		s.reset()
+	}
+	b.ties.Store(0)
+}
+
+func (s *segment) reset() {
+	for i := range s.best {
+		s.best[i] = candidate{math.MinInt64, nowhere}
+	}
+	clear(s.tied)
+	s.ties, s.compactAt = s.ties[:0], 1024
 }
 
 // at returns the candidate of a slot, nil where the slot was never hit. No worker may be running.
@@ -124,8 +137,9 @@ func (b *board) offer(i int, hits []hit, created []int64) {
 			c := &s.best[h.slot&(segmentSize-1)]
 			if h.event > c.event {
 				*c = candidate{h.event, h.pos}
+				s.untie(h.slot)
 			} else if h.event == c.event {
-				s.ties = append(s.ties, tie{slot: h.slot, rows: 1, event: h.event, pos: h.pos})
+				s.ties = append(s.ties, tie{slot: h.slot, event: h.event, pos: h.pos})
 			}
 		}
 	}
@@ -142,9 +156,17 @@ func (s *segment) offerStrict(hits []hit, created []int64) {
 		switch {
 		case h.event > c.event || h.event == c.event && created[i] > *last:
 			*c, *last = candidate{h.event, h.pos}, created[i]
+			s.untie(h.slot)
 		case h.event == c.event && created[i] == *last:
-			s.ties = append(s.ties, tie{slot: h.slot, rows: 1, event: h.event, created: created[i], pos: h.pos})
+			s.ties = append(s.ties, tie{slot: h.slot, event: h.event, created: created[i], pos: h.pos})
 		}
+	}
+}
+
+// untie forgets the settled ties of a slot, whose candidate is another now.
+func (s *segment) untie(slot int32) {
+	if s.tied != nil {
+		s.tied[slot&(segmentSize-1)] = 0
 	}
 }
 

@@ -49,15 +49,46 @@ func (e *entities) full() bool {
 	return e.size() >= maxKeys
 }
 
+// bytes is the memory that the tables take, at most.
+func (e *entities) bytes() int64 {
+	n := int64(0)
+	for _, t := range e.columns {
+		n += t.bytes()
+	}
+	for _, t := range e.pairs {
+		n += t.bytes()
+	}
+	return n
+}
+
+// keyBytes is what one more entity takes, at most, the text of its key left out.
+func (e *entities) keyBytes() int64 {
+	n := int64(len(e.pairs)) * intKeyBytes
+	for _, t := range e.columns {
+		n += t.keyBytes()
+	}
+	return n
+}
+
+// reset forgets every entity and keeps the memory. No other call may be running.
+func (e *entities) reset() {
+	for _, t := range e.columns {
+		t.reset()
+	}
+	for _, t := range e.pairs {
+		t.reset()
+	}
+}
+
 // fold joins the numbers of columns up to and including column (in ids) with those of the next (in next), leaving the
-// pairs' numbers in ids. A null in either prevails. pairs is scratch of the same length.
+// pairs' numbers in ids. A null in either prevails, then the least of what is no number. pairs is scratch of the same length.
 func (e *entities) fold(column int, ids, next []int32, pairs []int64, add bool) {
 	for i, id := range ids {
 		switch {
 		case id == nullKey || next[i] == nullKey:
 			ids[i] = nullKey
-		case id == unknown || next[i] == unknown:
-			ids[i] = unknown
+		case id < 0 || next[i] < 0:
+			ids[i] = min(id, next[i])
 		default:
 			pairs[i] = int64(id)<<32 | int64(next[i])
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"math"
 	"slices"
 
 	"github.com/provender-dev/provender/internal/columnar"
@@ -133,7 +134,7 @@ func (l *shortlist) encode(ctx context.Context) error {
 	}
 	layout := l.kernel.in.View.Layout
 	return l.kernel.gather(ctx, positions, l.kernel.valueColumns(), func(ctx context.Context, _ int, p *part) error {
-		features, err := p.all(ctx)
+		features, err := p.all(ctx, math.MaxInt64)
 		if err != nil {
 			return err
 		}

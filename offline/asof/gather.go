@@ -3,12 +3,15 @@ package asof
 import (
 	"cmp"
 	"context"
+	"errors"
+	"math"
 	"slices"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/offline/parquet"
 )
 
 // want is a row whose features are wanted, and the number that the caller knows it by.
@@ -17,8 +20,11 @@ type want struct {
 	id  int32
 }
 
-// partRows bounds the rows of a part.
-const partRows = 1 << 16
+// Bounds of a part: its rows, and the bytes of its values of fixed width.
+const (
+	partRows  = 1 << 16
+	partBytes = 16 << 20
+)
 
 // part is some wanted rows of one row group, those at [lo, hi) of all.
 type part struct {
@@ -38,16 +44,40 @@ func (p *part) readWithin(ctx context.Context, feature int, dst *columnar.Vector
 	return p.job.file.reader.GatherWithin(ctx, p.job.group, p.kernel.featureColumn(feature), p.rows, dst, limit)
 }
 
-// all returns all the view's features of the part's rows.
-func (p *part) all(ctx context.Context) ([]*columnar.Vector, error) {
+// all returns all the view's features of the part's rows; parquet.ErrOverLimit where the text and lists of one take more
+// than limit bytes.
+func (p *part) all(ctx context.Context, limit int64) ([]*columnar.Vector, error) {
 	features := make([]*columnar.Vector, len(p.kernel.in.View.Features))
 	for f := range features {
 		features[f] = columnar.NewVector(p.kernel.in.View.Features[f].Type, p.hi-p.lo)
-		if err := p.read(ctx, f, features[f]); err != nil {
+		if err := p.readWithin(ctx, f, features[f], limit); err != nil {
 			return nil, err
 		}
 	}
 	return features, nil
+}
+
+// allWithin calls fn with the view's features of the part's rows, part by part where the text and lists of several rows
+// take more than limit bytes.
+func (p *part) allWithin(ctx context.Context, limit int64, fn func(p *part, features []*columnar.Vector) error) error {
+	if len(p.rows) == 1 {
+		limit = math.MaxInt64
+	}
+	features, err := p.all(ctx, limit)
+	if errors.Is(err, parquet.ErrOverLimit) {
+		half := len(p.rows) / 2
+		a, b := *p, *p
+		a.hi, a.rows = p.lo+half, p.rows[:half]
+		b.lo, b.rows = p.lo+half, p.rows[half:]
+		if err := a.allWithin(ctx, limit, fn); err != nil {
+			return err
+		}
+		return b.allWithin(ctx, limit, fn)
+	}
+	if err != nil {
+		return err
+	}
+	return fn(p, features)
 }
 
 // created appends the created times of the part's rows to dst, row.NoCreated for none.
@@ -105,13 +135,14 @@ func (k *kernel) gather(ctx context.Context, positions []int64, reads []int, fn 
 		return groups
 	})
 	defer p.abandon()
+	most := max(1, min(partRows, partBytes/k.width(reads)))
 	rows := make([][]int32, k.workers)
 	return p.run(ctx, func() bool { return false }, func(ctx context.Context, worker int, j job) error {
 		first := position(j.file.index, j.file.first[j.group])
 		lo, _ := slices.BinarySearch(positions, first)
 		end, _ := slices.BinarySearch(positions, first+int64(j.file.reader.Rows(j.group)))
 		for lo < end {
-			hi := min(lo+partRows, end)
+			hi := min(lo+most, end)
 			rows[worker] = rows[worker][:0]
 			for _, pos := range positions[lo:hi] {
 				rows[worker] = append(rows[worker], int32(pos-first))

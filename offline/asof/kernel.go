@@ -102,6 +102,18 @@ func (k *kernel) encodedSize() int {
 	return size
 }
 
+// width returns the bytes of a row of some columns, without text and lists.
+func (k *kernel) width(columns []int) int {
+	width := 1
+	for _, c := range columns {
+		width += 4
+		if t := k.columns[c].Type; t.FixedWidth() {
+			width += t.Kind.Width()
+		}
+	}
+	return width
+}
+
 // checkFeatures fails on an index that is none of the view's features.
 func (k *kernel) checkFeatures(features []int) error {
 	for _, f := range features {

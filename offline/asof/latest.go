@@ -1,7 +1,9 @@
 package asof
 
 import (
+	"cmp"
 	"context"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -14,67 +16,126 @@ type Batch struct {
 	Event    []int64
 	Created  []int64            // row.NoCreated for none
 	Features []*columnar.Vector // all of the view's
-	Entities int                // in all batches of the call
+	Entities int                // in all batches of this round and those before it
 }
 
+const (
+	defaultMemory    = 256 << 20
+	defaultRoundRows = 100_000_000
+	batchBytes       = 16 << 20 // of text and lists that a batch of more than one row has at most
+)
+
 // Latest calls fn, from one goroutine, with the newest row (R4) of every entity that has one with event time in
-// [since, in.Cutoff]; each entity once, in no particular order. An error of fn ends it. An error of a file names it.
+// [since, in.Cutoff], in no particular order. An error of fn ends it. An error of a file names it.
+//
+// It works in rounds, each of as many rows, in the order of files, as have entities that fit opts.Memory. Within a round
+// each entity comes once; where it comes in several, the newest of what came is its newest row. Which rows are a round's
+// does not depend on the number of workers.
 func Latest(ctx context.Context, in Input, since int64, opts Options, fn func(*Batch) error) (Stats, error) {
 	k, err := newKernel(in, opts)
 	if err != nil {
 		return Stats{}, err
 	}
-	s := scan{kernel: k, entities: newEntities(in.View.KeyColumns), add: true, least: since, greatest: in.Cutoff, board: newBoard()}
-	s.slots = s.entities.size
-	s.place = func(_ int, b block, out *sink) {
+	l := newLatest(k, since)
+	defer l.pass.abandon()
+	for {
+		if err := l.read(ctx); err != nil {
+			return Stats{}, err
+		}
+		l.ties += l.board.tied()
+		if err := l.deliver(ctx, fn); err != nil {
+			return Stats{}, err
+		}
+		files, more := l.pass.waiting()
+		if !more {
+			return l.stats(), l.roundDone(len(in.Files))
+		}
+		if err := l.roundDone(files); err != nil {
+			return Stats{}, err
+		}
+		l.pass.rounds.next()
+		l.board.reset()
+	}
+}
+
+// latest is one call of Latest.
+type latest struct {
+	scan
+	wants []want // of a round, ordered by position
+	found int    // entities with a newest row, in all rounds so far
+}
+
+func newLatest(k *kernel, since int64) *latest {
+	l := &latest{scan: scan{
+		kernel: k, entities: newEntities(k.in.View.KeyColumns), add: true, least: since, greatest: k.in.Cutoff, board: newBoard(),
+	}}
+	l.slots = l.entities.size
+	l.place = func(_ int, b block, out *sink) {
 		for i, e := range b.ids {
 			if e >= 0 {
 				b.offer(out, i, e)
 			}
 		}
 	}
-	stats, err := s.run(ctx)
-	if err != nil {
-		return Stats{}, err
+	files := make([]int, len(k.in.Files))
+	for i := range files {
+		files[i] = i
 	}
-	var wants []want
-	for e := range int32(s.entities.size()) {
-		if c := s.board.at(e); c != nil {
-			wants = append(wants, want{c.pos, e})
-		}
+	l.begin(files)
+	l.pass.rounds = &rounds{
+		entities: l.entities,
+		memory:   cmp.Or(k.opts.Memory, defaultMemory),
+		most:     cmp.Or(k.opts.RoundRows, defaultRoundRows),
 	}
-	s.found = len(wants)
-	return stats, k.deliver(ctx, wants, &s, fn)
+	return l
 }
 
-// deliver gathers all features of the wanted rows in parallel and hands them to fn, batch by batch.
-func (k *kernel) deliver(ctx context.Context, wants []want, s *scan, fn func(*Batch) error) error {
+func (l *latest) roundDone(files int) error {
+	if l.kernel.opts.RoundDone == nil {
+		return nil
+	}
+	return l.kernel.opts.RoundDone(files)
+}
+
+// winners lists the newest rows of the round.
+func (l *latest) winners() {
+	l.wants = slices.Grow(l.wants[:0], l.entities.size())
+	for e := range int32(l.entities.size()) {
+		if c := l.board.at(e); c != nil {
+			l.wants = append(l.wants, want{c.pos, e})
+		}
+	}
+	l.found += len(l.wants)
+}
+
+// deliver gathers all features of the round's newest rows in parallel and hands them to fn, batch by batch.
+func (l *latest) deliver(ctx context.Context, fn func(*Batch) error) error {
+	l.winners()
+	k := l.kernel
 	batches := make(chan *Batch)
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
 		defer close(batches)
-		if err := k.sort(ctx, wants); err != nil {
+		if err := k.sort(ctx, l.wants); err != nil {
 			return err
 		}
 		reads := k.valueColumns()
 		if k.hasCreated() {
 			reads = append(reads, k.createdColumn())
 		}
-		return k.gather(ctx, positions(wants), reads, func(ctx context.Context, _ int, p *part) error {
-			features, err := p.all(ctx)
-			if err != nil {
-				return err
-			}
-			created, err := p.created(ctx, nil)
-			if err != nil {
-				return err
-			}
-			select {
-			case batches <- s.batch(wants[p.lo:p.hi], created, features):
-				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
+		return k.gather(ctx, positions(l.wants), reads, func(ctx context.Context, _ int, p *part) error {
+			return p.allWithin(ctx, batchBytes, func(p *part, features []*columnar.Vector) error {
+				b, err := l.batch(ctx, p, features)
+				if err != nil {
+					return err
+				}
+				select {
+				case batches <- b:
+					return nil
+				case <-ctx.Done():
+					return context.Cause(ctx)
+				}
+			})
 		})
 	})
 	g.Go(func() error {
@@ -88,15 +149,20 @@ func (k *kernel) deliver(ctx context.Context, wants []want, s *scan, fn func(*Ba
 	return g.Wait()
 }
 
-// batch adds keys and event times to the created times and features of wants, which go by entity.
-func (s *scan) batch(wants []want, created []int64, features []*columnar.Vector) *Batch {
-	b := &Batch{Features: features, Entities: s.found, Event: make([]int64, len(wants)), Created: created}
-	for _, key := range s.kernel.in.View.KeyColumns {
+// batch adds keys and times to the features of a part.
+func (l *latest) batch(ctx context.Context, p *part, features []*columnar.Vector) (*Batch, error) {
+	wants := l.wants[p.lo:p.hi]
+	b := &Batch{Features: features, Entities: l.found, Event: make([]int64, len(wants))}
+	var err error
+	if b.Created, err = p.created(ctx, nil); err != nil {
+		return nil, err
+	}
+	for _, key := range l.kernel.in.View.KeyColumns {
 		b.Keys = append(b.Keys, columnar.NewVector(columnar.Type{Kind: key.Kind}, len(wants)))
 	}
 	for i, w := range wants {
-		s.entities.appendKeys(b.Keys, w.id)
-		b.Event[i] = s.board.at(w.id).event
+		l.entities.appendKeys(b.Keys, w.id)
+		b.Event[i] = l.board.at(w.id).event
 	}
-	return b
+	return b, nil
 }

@@ -2,6 +2,7 @@ package asof
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
@@ -18,14 +19,21 @@ type openFile struct {
 	first  []int64 // per row group, the position of its first row in the file
 	rows   int64   // of the file
 	footer uint64  // its digest
-	left   int     // row groups still to be worked on
+	left   int     // jobs still to be done
 }
 
-// job is one row group to work on.
+// job is one row group to work on, or of a scan in rounds a range of its rows.
 type job struct {
-	file  *openFile
-	group int
+	file     *openFile
+	group    int
+	from, to int // rows
 }
+
+// whole reports whether the job is all of its row group.
+func (j *job) whole() bool { return j.from == 0 && j.last() }
+
+// last reports whether the job has the last row of its row group.
+func (j *job) last() bool { return j.to == j.file.reader.Rows(j.group) }
 
 // pass works on row groups of files in parallel. It opens a file when no row group of an open one waits, so at most
 // two files per worker are open at once, or in an object store a few ahead of them, and checks a file's identity after
@@ -36,11 +44,13 @@ type pass struct {
 	reads  []int // columns that are read of most row groups
 	// plan returns the row groups of a file to work on. Called from several goroutines, once per file.
 	plan func(*openFile) []int
+	// rounds lets jobs begin, in the order of their rows. nil: they begin as files open. Set before the first run.
+	rounds *rounds
 
 	mu      sync.Mutex
-	changed sync.Cond // jobs or opening
+	changed sync.Cond // jobs, opening or what rounds waits for
 	next    int       // into files
-	opening int
+	opening []int     // indexes into Input.Files
 	jobs    []job
 	open    map[*openFile]struct{}
 }
@@ -55,6 +65,7 @@ func (k *kernel) newPass(files, reads []int, plan func(*openFile) []int) *pass {
 // numbers are below kernel.workers; one worker does one job at a time.
 func (p *pass) run(ctx context.Context, pause func() bool, work func(ctx context.Context, worker int, j job) error) error {
 	group, ctx := errgroup.WithContext(ctx)
+	context.AfterFunc(ctx, p.wake)
 	p.openAhead(ctx, group, pause)
 	for worker := range p.kernel.workers {
 		group.Go(func() error {
@@ -67,7 +78,9 @@ func (p *pass) run(ctx context.Context, pause func() bool, work func(ctx context
 				if err := work(ctx, worker, j); err != nil {
 					return err
 				}
-				j.file.reader.Forget(j.group, p.reads...)
+				if j.last() {
+					j.file.reader.Forget(j.group, p.reads...)
+				}
 				if err := p.finish(j.file); err != nil {
 					return err
 				}
@@ -88,14 +101,21 @@ func (p *pass) take(ctx context.Context) (j job, ok bool, err error) {
 		}
 		switch {
 		case len(p.jobs) > 0:
-			j, p.jobs = p.jobs[0], p.jobs[1:]
-			p.prefetch(ctx, j)
-			return j, true, nil
+			switch p.admit(p.jobs[0]) {
+			case begins:
+				j, p.jobs = p.jobs[0], p.jobs[1:]
+				p.prefetch(ctx, j)
+				return j, true, nil
+			case waits:
+				p.changed.Wait()
+			case nextRound:
+				return job{}, false, nil
+			}
 		case p.next < len(p.files):
 			if err := p.openNext(ctx); err != nil {
 				return job{}, false, err
 			}
-		case p.opening > 0:
+		case len(p.opening) > 0:
 			p.changed.Wait()
 		default:
 			return job{}, false, nil
@@ -103,11 +123,35 @@ func (p *pass) take(ctx context.Context) (j job, ok bool, err error) {
 	}
 }
 
+// admit tells when a job begins. p.mu is held.
+func (p *pass) admit(j job) admission {
+	if p.rounds == nil {
+		return begins
+	}
+	for _, index := range p.opening {
+		if index < j.file.index {
+			return waits
+		}
+	}
+	return p.rounds.admit(&j)
+}
+
+// numbered tells rounds that the keys of a job have their numbers.
+func (p *pass) numbered(j *job) {
+	if p.rounds == nil {
+		return
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.rounds.numbered(j)
+	p.changed.Broadcast()
+}
+
 // openNext opens the next file and queues its jobs, giving up p.mu meanwhile.
 func (p *pass) openNext(ctx context.Context) error {
 	index := p.files[p.next]
 	p.next++
-	p.opening++
+	p.opening = append(p.opening, index)
 	p.mu.Unlock()
 	file, err := p.kernel.openFile(ctx, index)
 	var groups []int
@@ -118,20 +162,37 @@ func (p *pass) openNext(ctx context.Context) error {
 		}
 	}
 	p.mu.Lock()
-	p.opening--
+	p.opening = slices.DeleteFunc(p.opening, func(i int) bool { return i == index })
 	p.changed.Broadcast()
 	if err != nil || len(groups) == 0 {
 		return err
 	}
-	file.left = len(groups)
 	p.open[file] = struct{}{}
-	for _, g := range groups {
-		p.jobs = append(p.jobs, job{file, g})
+	jobs := p.cut(file, groups)
+	file.left = len(jobs)
+	at := len(p.jobs)
+	for p.rounds != nil && at > 0 && p.jobs[at-1].file.index > index {
+		at--
 	}
+	p.jobs = slices.Insert(p.jobs, at, jobs...)
 	return nil
 }
 
-// finish records that a row group is done; the last one closes the file.
+// cut makes jobs of the row groups of a file.
+func (p *pass) cut(file *openFile, groups []int) []job {
+	jobs := make([]job, 0, len(groups))
+	for _, g := range groups {
+		j := job{file: file, group: g, to: file.reader.Rows(g)}
+		if p.rounds == nil {
+			jobs = append(jobs, j)
+		} else {
+			jobs = p.rounds.cut(jobs, j)
+		}
+	}
+	return jobs
+}
+
+// finish records that a job is done; the last one closes the file.
 func (p *pass) finish(file *openFile) error {
 	p.mu.Lock()
 	file.left--
@@ -152,6 +213,17 @@ func (p *pass) done() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.next == len(p.files) && len(p.open) == 0
+}
+
+// ended reports whether all of the files, or of a round, is done. No run may be under way.
+func (p *pass) ended() bool { return p.rounds != nil && p.rounds.over || p.done() }
+
+// waiting is the file of the first job that has not begun, if there is one. No run may be under way.
+func (p *pass) waiting() (file int, ok bool) {
+	if len(p.jobs) == 0 {
+		return 0, false
+	}
+	return p.jobs[0].file.index, true
 }
 
 // abandon closes what a failed run left open.

@@ -3,6 +3,7 @@ package asof
 import (
 	"context"
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -46,7 +47,8 @@ type scan struct {
 	// place offers a block's rows to the sink; calls for one worker do not overlap.
 	place func(worker int, b block, out *sink)
 
-	found   int // entities with a newest row, once all are read
+	pass    *pass
+	ties    int64 // of candidates that stand
 	workers []scanWorker
 	done    atomic.Int64 // rows read and skipped
 	skipped atomic.Int64
@@ -97,8 +99,23 @@ type scanWorker struct {
 	_                 [64]byte // workers count apart, each in its own cache lines
 }
 
-// run reads every file, settling ties whenever they crowd the board and at the end, and returns what it saw.
+// run reads every file, and returns what it saw.
 func (s *scan) run(ctx context.Context) (Stats, error) {
+	files := make([]int, len(s.kernel.in.Files))
+	for i := range files {
+		files[i] = len(files) - 1 - i // the newest most often: see search.each
+	}
+	s.begin(files)
+	defer s.pass.abandon()
+	if err := s.read(ctx); err != nil {
+		return Stats{}, err
+	}
+	s.ties = s.board.tied()
+	return s.stats(), nil
+}
+
+// begin makes ready to read files.
+func (s *scan) begin(files []int) {
 	k := s.kernel
 	s.workers = make([]scanWorker, k.workers)
 	for i := range s.workers {
@@ -109,29 +126,30 @@ func (s *scan) run(ctx context.Context) (Stats, error) {
 	}
 	s.footers = make([]uint64, len(k.in.Files))
 	s.events.least, s.events.greatest = math.MaxInt64, math.MinInt64
-	files := make([]int, len(k.in.Files))
-	for i := range files {
-		files[i] = len(files) - 1 - i // the newest most often: see search.each
+	for i := range k.in.Files {
 		s.bytes += k.in.Files[i].Size
 	}
-	p := k.newPass(files, k.keyPass(), s.plan)
-	defer p.abandon()
+	s.pass = k.newPass(files, k.keyPass(), s.plan)
+}
+
+// read reads what is left of the files, or of a round, settling ties whenever they crowd the board and at the end.
+func (s *scan) read(ctx context.Context) error {
 	for {
-		if err := p.run(ctx, s.board.crowded, s.read); err != nil {
-			return Stats{}, err
+		if err := s.pass.run(ctx, s.board.crowded, s.readJob); err != nil {
+			return err
 		}
 		for i := range s.workers {
 			s.workers[i].sink.flush()
 		}
-		if err := k.settle(ctx, s.board); err != nil {
-			return Stats{}, err
+		if err := s.kernel.settle(ctx, s.board); err != nil {
+			return err
 		}
-		if p.done() {
-			return s.stats(), nil
+		if s.pass.ended() {
+			return nil
 		}
 		// Ties are no exception here.
-		if err := k.makeStrict(ctx, s.board); err != nil {
-			return Stats{}, err
+		if err := s.kernel.makeStrict(ctx, s.board); err != nil {
+			return err
 		}
 	}
 }
@@ -158,6 +176,9 @@ func (s *scan) plan(f *openFile) []int {
 		if future {
 			s.held(f.index, rows, least)
 		}
+	}
+	if s.pass.rounds != nil {
+		slices.Reverse(groups)
 	}
 	return groups
 }
@@ -194,12 +215,12 @@ func (s *scan) about() int64 {
 	return int64(math.Round(float64(s.openedRows.Load()) / float64(bytes) * float64(s.bytes)))
 }
 
-// read decodes one row group and places its rows.
-func (s *scan) read(ctx context.Context, worker int, j job) error {
+// readJob decodes the rows of one job and places them.
+func (s *scan) readJob(ctx context.Context, worker int, j job) error {
 	w := &s.workers[worker]
-	rows := j.file.reader.Rows(j.group)
+	rows := j.to - j.from
 	spans := s.spans(ctx, j)
-	if spans != nil {
+	if spans != nil && j.whole() {
 		some := 0
 		for _, span := range spans {
 			some += span.To - span.From
@@ -214,7 +235,9 @@ func (s *scan) read(ctx context.Context, worker int, j job) error {
 			return err
 		}
 		s.held(j.file.index, w.stats.Future-future, w.leastFuture)
-		w.stats.RowGroups++
+		if j.last() {
+			w.stats.RowGroups++
+		}
 		w.stats.RowsRead += int64(rows)
 	}
 	s.progress(int64(rows))
@@ -230,10 +253,14 @@ func (s *scan) readRows(ctx context.Context, worker int, j job, spans []parquet.
 	if err := s.readKeys(ctx, w, j, spans); err != nil {
 		return err
 	}
+	s.pass.numbered(&j)
 	w.event.Reset()
 	b := block{pos: position(j.file.index, j.file.first[j.group])}
 	_, newest, known := j.file.reader.Bounds(j.group, k.eventColumn())
 	if few := w.few(len(w.ids) / sparseRows); spans != nil || few && !s.add && known && newest <= k.in.Cutoff {
+		if !j.whole() {
+			newest = math.MinInt64 // all rows are read that count
+		}
 		// What is counted of all rows the statistics tell.
 		w.compact(newest)
 		b.rows = w.rows
@@ -259,7 +286,10 @@ func (s *scan) readRows(ctx context.Context, worker int, j job, spans []parquet.
 // spans returns the rows of a row group that its page index does not rule out, nil for all.
 func (s *scan) spans(ctx context.Context, j job) []parquet.Span {
 	k, r := s.kernel, j.file.reader
-	if s.add {
+	switch {
+	case !j.whole():
+		return []parquet.Span{{From: j.from, To: j.to}}
+	case s.add:
 		return nil // whoever takes every entity counts every row
 	}
 	var all []parquet.Span
@@ -288,7 +318,8 @@ func (s *scan) spans(ctx context.Context, j job) []parquet.Span {
 	return all
 }
 
-// readKeys leaves the entity of every row in w.ids, unknown for rows outside of spans.
+// readKeys leaves the entity of every row in w.ids, outside for rows that are in no page of spans, and for those of other
+// jobs.
 func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, spans []parquet.Span) error {
 	rows := j.file.reader.Rows(j.group)
 	w.ids = resized(w.ids, rows)
@@ -301,9 +332,7 @@ func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, spans []parqu
 			ids = w.next
 		}
 		if spans != nil {
-			for i := range ids {
-				ids[i] = unknown
-			}
+			fill(ids, outside)
 		}
 		if err := s.readKey(ctx, w, j, c, t, spans, ids); err != nil {
 			return err
@@ -313,9 +342,7 @@ func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, spans []parqu
 		}
 	}
 	if len(s.entities.columns) == 0 && spans != nil {
-		for i := range w.ids {
-			w.ids[i] = unknown
-		}
+		fill(w.ids, outside)
 		for _, span := range spans {
 			clear(w.ids[span.From:span.To])
 		}
@@ -333,6 +360,7 @@ func (s *scan) readKey(ctx context.Context, w *scanWorker, j job, column int, t 
 		resolve = t.number
 	}
 	var dictionary *columnar.Vector // whose numbers are in w.mapped
+	var used bool                   // only those of keys that rows have
 	return j.file.reader.PagesOf(ctx, j.group, column, spans, func(page parquet.Page) error {
 		out := ids[page.First : page.First+page.Rows]
 		if spans != nil {
@@ -340,14 +368,28 @@ func (s *scan) readKey(ctx context.Context, w *scanWorker, j job, column int, t 
 		}
 		if page.Index == nil {
 			markNulls(page.Values, out)
+			j.clip(out, page.First)
 			resolve(page.Values, out)
 			return nil
 		}
 		if dictionary != page.Values {
 			dictionary = page.Values
 			w.mapped = resized(w.mapped, dictionary.Len())
-			clear(w.mapped)
-			markNulls(dictionary, w.mapped)
+			// Where few of its keys may be used, the others must not be numbered.
+			if used = s.add && dictionary.Len() > j.to-j.from; used {
+				fill(w.mapped, outside)
+			} else {
+				clear(w.mapped)
+				markNulls(dictionary, w.mapped)
+				resolve(dictionary, w.mapped)
+			}
+		}
+		if used {
+			for i, x := range page.Index {
+				if row := page.First + i; x >= 0 && row >= j.from && row < j.to && w.mapped[x] == outside {
+					w.mapped[x] = 0
+				}
+			}
 			resolve(dictionary, w.mapped)
 		}
 		for i, x := range page.Index {
@@ -357,8 +399,21 @@ func (s *scan) readKey(ctx context.Context, w *scanWorker, j job, column int, t 
 				out[i] = w.mapped[x]
 			}
 		}
+		j.clip(out, page.First)
 		return nil
 	})
+}
+
+// clip takes rows of other jobs out of the ids of a page that begins at row first.
+func (j *job) clip(ids []int32, first int) {
+	fill(ids[:max(0, min(j.from-first, len(ids)))], outside)
+	fill(ids[max(0, min(j.to-first, len(ids))):], outside)
+}
+
+func fill(ids []int32, id int32) {
+	for i := range ids {
+		ids[i] = id
+	}
 }
 
 // few reports whether at most so many rows have an entity.
@@ -439,7 +494,7 @@ func (s *scan) readCreated(ctx context.Context, w *scanWorker, j job, rows []int
 func (s *scan) stats() Stats {
 	total := Stats{
 		Files: int64(len(s.kernel.in.Files)), RowsSkipped: s.skipped.Load(), Future: s.future.Load(),
-		Ties: s.board.tied(), NewestEvent: math.MinInt64,
+		Ties: s.ties, NewestEvent: math.MinInt64,
 	}
 	var nullEvents int64
 	for i := range s.workers {

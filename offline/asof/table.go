@@ -15,6 +15,7 @@ import (
 const (
 	unknown = -1 // a key that no table knows, or a row that takes no part
 	nullKey = -2
+	outside = -4 // a row of another job, or a dictionary's key that no row has
 )
 
 // A table numbers distinct keys densely, from 0, in the order of their first number. Safe for concurrent use, except
@@ -27,6 +28,11 @@ type table interface {
 	// appendKey appends the key of a number to dst.
 	appendKey(dst *columnar.Vector, id int32)
 	size() int
+	// bytes is the memory that the table takes, at most; keyBytes that of one more key, its text left out.
+	bytes() int64
+	keyBytes() int64
+	// reset forgets every key and keeps the memory. Not safe for concurrent use.
+	reset()
 }
 
 func newTable(kind columnar.Kind) table {
@@ -37,6 +43,12 @@ func newTable(kind columnar.Kind) table {
 }
 
 const firstSlots = 1 << 6
+
+// What tables take per key, at most: their slots double when they are half full, and have room for as many keys.
+const (
+	intKeyBytes    = 4*16 + 2*8
+	stringKeyBytes = 4*8 + 2*8
+)
 
 // intTable numbers integers: open addressing, at most half full.
 type intTable struct {
@@ -98,6 +110,7 @@ func (t *intTable) put(key int64) int32 {
 func (t *intTable) grow() {
 	old := t.slots
 	t.slots = make([]intSlot, 2*len(old))
+	t.keys = slices.Grow(t.keys, len(old)-len(t.keys))
 	t.shift--
 	for _, s := range old {
 		if s.id == 0 {
@@ -143,6 +156,14 @@ func (t *intTable) size() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return len(t.keys)
+}
+
+func (t *intTable) keyBytes() int64 { return intKeyBytes }
+func (t *intTable) bytes() int64    { return int64(t.size()) * intKeyBytes }
+
+func (t *intTable) reset() {
+	clear(t.slots)
+	t.keys = t.keys[:0]
 }
 
 // stringTable numbers strings: open addressing, at most half full, the bytes of all keys in one slice.
@@ -200,6 +221,7 @@ func (t *stringTable) put(key []byte) int32 {
 func (t *stringTable) grow() {
 	n := 2 * len(t.slots)
 	t.slots = make([]stringSlot, n)
+	t.ends = slices.Grow(t.ends, n/2+1-len(t.ends))
 	t.shift--
 	for id := range int32(t.len()) {
 		h := xxh3.Hash(t.key(id))
@@ -241,6 +263,22 @@ func (t *stringTable) size() int {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.len()
+}
+
+func (t *stringTable) keyBytes() int64 { return stringKeyBytes }
+
+func (t *stringTable) bytes() int64 {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return int64(t.len())*stringKeyBytes + textBytes(int64(len(t.data)))
+}
+
+// textBytes is what so many bytes of text take in a slice that grows.
+func textBytes(n int64) int64 { return n + n/4 }
+
+func (t *stringTable) reset() {
+	clear(t.slots)
+	t.ends, t.data = t.ends[:1], t.data[:0]
 }
 
 func (t *stringTable) len() int { return len(t.ends) - 1 }

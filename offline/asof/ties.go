@@ -7,13 +7,15 @@ import (
 	"math"
 	"slices"
 	"sync"
+
+	"github.com/provender-dev/provender/internal/columnar"
 )
 
 // encodingRoom bounds, by estimate, the bytes of encodings that settle holds at once. A variable for tests.
 var encodingRoom = 64 << 20
 
 // settle decides every tie: by created time, then by the canonical encoding of all the view's features (R4), then the
-// least position. It leaves one entry per tied slot that only counts. No worker may be running.
+// least position. No worker may be running.
 func (k *kernel) settle(ctx context.Context, b *board) error {
 	contenders := b.contenders()
 	room := max(1, encodingRoom/k.encodedSize())
@@ -34,7 +36,6 @@ func (k *kernel) settle(ctx context.Context, b *board) error {
 		}
 		contenders = contenders[n:]
 	}
-	b.collapse()
 	return nil
 }
 
@@ -116,11 +117,7 @@ func undecided(wants []want, contests []contest) []want {
 func (k *kernel) compareEncodings(ctx context.Context, wants []want, contests []contest) error {
 	var mu sync.Mutex // guards contests
 	buffers := make([][]byte, k.workers)
-	return k.gather(ctx, positions(wants), k.valueColumns(), func(ctx context.Context, worker int, p *part) error {
-		features, err := p.all(ctx)
-		if err != nil {
-			return err
-		}
+	compare := func(worker int, p *part, features []*columnar.Vector) {
 		ends := make([]int, p.hi-p.lo)
 		buf := buffers[worker][:0]
 		for i := range ends {
@@ -140,7 +137,12 @@ func (k *kernel) compareEncodings(ctx context.Context, wants []want, contests []
 				c.pos, c.encoding = w.pos, append(c.encoding[:0], encoding...)
 			}
 		}
-		return nil
+	}
+	return k.gather(ctx, positions(wants), k.valueColumns(), func(ctx context.Context, worker int, p *part) error {
+		return p.allWithin(ctx, batchBytes, func(p *part, features []*columnar.Vector) error {
+			compare(worker, p, features)
+			return nil
+		})
 	})
 }
 
@@ -194,63 +196,41 @@ func (k *kernel) makeStrict(ctx context.Context, b *board) error {
 	return nil
 }
 
-// contenders takes the ties that are not settled and lists them with their candidates, ordered by slot.
+// contenders takes the ties and lists them with their candidates, ordered by slot.
 func (b *board) contenders() []want {
 	var list []want
 	for _, s := range b.segments {
 		s.compact()
-		settled := s.ties[:0]
 		for _, t := range s.ties {
-			if t.pos == nowhere {
-				settled = append(settled, t)
-				continue
-			}
 			// The candidate is listed with each of its ties; the repeats go below.
 			list = append(list, want{t.pos, t.slot}, want{s.best[t.slot&(segmentSize-1)].pos, t.slot})
 		}
-		s.ties = settled
+		s.ties, s.compactAt = s.ties[:0], 1024
 	}
+	b.ties.Store(0)
 	slices.SortFunc(list, func(x, y want) int { return cmp.Or(cmp.Compare(x.id, y.id), cmp.Compare(x.pos, y.pos)) })
 	return slices.Compact(list)
 }
 
-// decided makes a contest's champion the candidate of its slot.
+// decided makes a contest's champion the candidate of its slot. Rows that tied with an earlier one were equal to it in both
+// times, as all that come after a settlement are.
 func (b *board) decided(c *contest) {
-	s := b.segments[c.slot>>segmentBits]
-	best := &s.best[c.slot&(segmentSize-1)]
-	best.pos = c.pos
-	s.ties = append(s.ties, tie{slot: c.slot, rows: c.tied - 1, event: best.event, created: c.created, pos: nowhere})
-}
-
-// collapse leaves one entry per tied slot, and makes room for new ties.
-func (b *board) collapse() {
-	var held int64
-	for _, s := range b.segments {
-		// Of a slot's entries those of a lesser created time count no more.
-		slices.SortFunc(s.ties, func(x, y tie) int { return cmp.Or(cmp.Compare(x.slot, y.slot), cmp.Compare(y.created, x.created)) })
-		kept := s.ties[:0]
-		for _, t := range s.ties {
-			if n := len(kept); n == 0 || kept[n-1].slot != t.slot {
-				kept = append(kept, t)
-			} else if kept[n-1].created == t.created {
-				kept[n-1].rows += t.rows
-			}
-		}
-		s.ties = slices.DeleteFunc(kept, func(t tie) bool { return t.rows == 0 })
-		s.compactAt = max(1024, 2*len(s.ties))
-		held += int64(len(s.ties))
+	s, at := b.segments[c.slot>>segmentBits], c.slot&(segmentSize-1)
+	s.best[at].pos = c.pos
+	if s.tied == nil {
+		s.tied = make([]int64, segmentSize)
 	}
-	b.ties.Store(held)
-	b.limit = held + tieRoom
+	s.tied[at] += c.tied - 1
 }
 
-// tied counts the rows that tied with the candidate that stands (R4). No worker may be running, every tie is settled.
+// tied counts the rows that tied with the candidate that stands (R4). No worker may be running.
 func (b *board) tied() int64 {
 	var n int64
 	for _, s := range b.segments {
 		s.compact()
-		for _, t := range s.ties {
-			n += t.rows
+		n += int64(len(s.ties))
+		for _, rows := range s.tied {
+			n += rows
 		}
 	}
 	return n

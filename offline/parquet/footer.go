@@ -86,6 +86,7 @@ type chunkMeta struct {
 	codec      format.CompressionCodec
 	values     int64
 	compressed int64
+	plain      int64 // bytes before compression, as the file says; it need not be true
 	data, dict int64 // offsets; dict 0: none
 	least      []byte
 	greatest   []byte
@@ -289,6 +290,8 @@ func (t *thrift) chunkMeta(c *chunkMeta) {
 			c.codec = format.CompressionCodec(t.int32())
 		case id == 5 && t.want(typ, thriftI64):
 			c.values = t.int64()
+		case id == 6 && typ == thriftI64:
+			c.plain = t.int64()
 		case id == 7 && t.want(typ, thriftI64):
 			c.compressed = t.int64()
 		case id == 9 && t.want(typ, thriftI64):

@@ -21,6 +21,16 @@ func (r *Reader) RowGroups() int { return len(r.file.footer.groups) }
 // Rows returns the rows of a row group.
 func (r *Reader) Rows(group int) int { return int(r.file.footer.groups[group].rows) }
 
+// Bytes is about what a column of a row group takes before compression, each text of a dictionary counted once, as far as
+// the file says.
+func (r *Reader) Bytes(group, column int) int64 {
+	b := &r.columns[column]
+	if b.leaf == nil {
+		return int64(len(b.constant.Data))
+	}
+	return max(0, min(r.file.footer.groups[group].chunks[b.leaf.index].plain, math.MaxUint32))
+}
+
 // Page is a run of rows. Valid until the callback returns, except that Values of a dictionary stays the same vector
 // from page to page of one row group, so that a caller can map it once.
 type Page struct {

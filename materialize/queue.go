@@ -1,0 +1,144 @@
+package materialize
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/materialize/state"
+	"github.com/provender-dev/provender/registry"
+)
+
+// queue is the runs of one call. They are recorded as queued at first; for those that have not begun it gives signs of
+// life.
+type queue struct {
+	*Service
+	runs []Run // of the call's views
+
+	mu      sync.Mutex
+	waiting []int64
+	stop    context.CancelFunc
+	stopped chan struct{}
+}
+
+// enqueue records a run of each view. The caller takes them one after another, and calls close.
+func (s *Service) enqueue(ctx context.Context, snap *registry.Snapshot, views []*registry.View, req Request) (*queue, error) {
+	q := &queue{Service: s, stopped: make(chan struct{})}
+	for _, v := range views {
+		run := Run{
+			View: v.Name, Revision: snap.Revision, Trigger: req.Trigger, By: s.cfg.By, Queued: s.cfg.Now().UTC(),
+			Asked:   state.Asked{To: req.To.UTC(), Full: req.Full, AllowFuture: req.AllowFuture},
+			Attempt: req.Attempt, RetryOf: req.RetryOf,
+		}
+		if err := s.cfg.State.Enqueue(ctx, s.cfg.StoreName, &run, s.cfg.LeaseTTL); err != nil {
+			for i := range q.runs {
+				s.withdraw(ctx, &q.runs[i])
+			}
+			return nil, err
+		}
+		q.runs, q.waiting = append(q.runs, run), append(q.waiting, run.ID)
+	}
+	ctx, q.stop = context.WithCancel(context.WithoutCancel(ctx))
+	go q.await(ctx)
+	return q, nil
+}
+
+// await gives signs of life until ctx ends.
+func (q *queue) await(ctx context.Context) {
+	defer close(q.stopped)
+	ticker := time.NewTicker(q.cfg.LeaseTTL / 3)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+		}
+		q.mu.Lock()
+		waiting := slices.Clone(q.waiting)
+		q.mu.Unlock()
+		for _, id := range waiting {
+			// The run sees for itself that it was cancelled. A database that is away is asked again.
+			err := q.cfg.State.Await(ctx, id, q.cfg.Now(), q.cfg.LeaseTTL)
+			if err != nil && !errors.Is(err, state.ErrCancelled) && ctx.Err() == nil {
+				q.cfg.Logger.Warn("sign of life of a queued run", "run", id, "error", err)
+			}
+		}
+	}
+}
+
+// begun reports that a run waits no longer.
+func (q *queue) begun(id int64) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.waiting = slices.DeleteFunc(q.waiting, func(w int64) bool { return w == id })
+}
+
+// cancel records the runs from i on as cancelled before they began, and returns them.
+func (q *queue) cancel(ctx context.Context, i int, why error) []Run {
+	brief, end := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
+	defer end()
+	for k := range q.runs[i:] {
+		run := &q.runs[i+k]
+		run.Started, run.Finished, run.Error = run.Queued, q.cfg.Now().UTC(), why.Error()
+		if err := q.cfg.State.End(brief, state.Lease{}, run, RunCancelled); err != nil {
+			q.cfg.Logger.Warn("record a run that was not begun", "run", run.ID, "error", err)
+		}
+	}
+	return q.runs[i:]
+}
+
+func (q *queue) close() {
+	q.stop()
+	<-q.stopped
+}
+
+// withdraw forgets a queued run that has nothing to tell.
+func (s *Service) withdraw(ctx context.Context, run *Run) {
+	brief, end := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
+	defer end()
+	if err := s.cfg.State.Withdraw(brief, run.ID); err != nil {
+		s.cfg.Logger.Warn("withdraw a queued run", "run", run.ID, "error", err)
+	}
+	*run = Run{}
+}
+
+// Runs lists runs, newest first, at most limit (0: all).
+func (s *Service) Runs(ctx context.Context, views []string, limit int) ([]Run, error) {
+	return s.cfg.State.Runs(ctx, s.cfg.StoreName, views, limit, s.cfg.Now())
+}
+
+// GetRun returns one run; NotFound where there is none.
+func (s *Service) GetRun(ctx context.Context, id int64) (Run, error) {
+	return s.cfg.State.Run(ctx, s.cfg.StoreName, id, s.cfg.Now())
+}
+
+// Cancel asks for the end of a run, for by (user@host:pid). One that is queued is cancelled at once, one that is running
+// within seconds. Precondition where it is over.
+func (s *Service) Cancel(ctx context.Context, id int64, by string) (Run, error) {
+	return s.cfg.State.Cancel(ctx, s.cfg.StoreName, id, by, s.cfg.Now())
+}
+
+// Retry runs again what a run was asked for that failed or was cancelled.
+func (s *Service) Retry(ctx context.Context, id int64, progress func(Progress)) ([]Run, error) {
+	run, err := s.GetRun(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if run.State != RunFailed && run.State != RunCancelled {
+		e := problem.New(problem.Precondition, "run %d can't be retried: it is %s", id, run.State)
+		e.Suggestion = "a run that failed or was cancelled can; for another one: provender materialize " + run.View
+		return nil, e
+	}
+	first := run.RetryOf
+	if first == 0 {
+		first = run.ID
+	}
+	return s.Run(ctx, Request{
+		Views: []string{run.View}, To: run.Asked.To, Full: run.Asked.Full, AllowFuture: run.Asked.AllowFuture,
+		Trigger: TriggerRetry, Attempt: run.Attempt + 1, RetryOf: first,
+	}, progress)
+}
