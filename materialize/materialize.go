@@ -3,6 +3,7 @@
 package materialize
 
 import (
+	"context"
 	"time"
 
 	"github.com/provender-dev/provender/materialize/state"
@@ -47,6 +48,8 @@ type Request struct {
 	Trigger     string // default TriggerCommand
 	Attempt     int64  // default 1
 	RetryOf     int64  // the run of attempt 1, 0 where this is it
+	// Confirm is called under a view's lease, before its run is begun; its error is the run's. May be nil.
+	Confirm func(context.Context) error
 }
 
 // The states of a view: a status has the first that holds.

@@ -53,6 +53,11 @@ func (q *queue) run(
 	if err := q.checkRevision(ctx, snap, v); err != nil {
 		return j.run, j.failed(ctx, err)
 	}
+	if req.Confirm != nil {
+		if err := req.Confirm(ctx); err != nil {
+			return j.run, j.failed(ctx, err)
+		}
+	}
 	if err := j.do(ctx); err != nil {
 		err = j.failed(ctx, err)
 		if problem.CodeOf(err) != problem.Unavailable {

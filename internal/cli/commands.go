@@ -16,6 +16,8 @@ func (a *app) commands() []*cobra.Command {
 		a.historyCommand(),
 		a.materializeCommand(),
 		a.runsCommand(),
+		a.pauseCommand(),
+		a.resumeCommand(),
 		a.statusCommand(),
 		a.verifyCommand(),
 		a.getCommand(),

@@ -109,7 +109,7 @@ func TestReference(t *testing.T) {
 	fields := read(t, "json.md")
 	for _, r := range []report{
 		&versionReport{}, &initReport{}, &validateReport{}, &planReport{}, &applyReport{}, &listReport{}, &showReport{},
-		&historyReport{}, &runsReport{}, &oneRunReport{}, &statusReport{}, &verifyReport{}, &getReport{}, &exportReport{},
+		&historyReport{}, &runsReport{}, &oneRunReport{}, &schedulesReport{}, &statusReport{}, &verifyReport{}, &getReport{}, &exportReport{},
 		&serveReport{}, &demoReport{}, &explainReport{}, &doctorReport{},
 	} {
 		for _, name := range jsonFields(reflect.TypeOf(r)) {

@@ -26,6 +26,8 @@ type Lookups interface {
 type Operations interface {
 	Run(ctx context.Context, req materialize.Request, progress func(materialize.Progress)) ([]materialize.Run, error)
 	Runs(ctx context.Context, views []string, limit int) ([]materialize.Run, error)
+	Pause(ctx context.Context, views []string) ([]string, error)
+	Resume(ctx context.Context, views []string) ([]string, error)
 	Status(ctx context.Context, views []string) ([]materialize.ViewStatus, error)
 	Verify(
 		ctx context.Context, req materialize.VerifyRequest, progress func(materialize.Progress),
