@@ -73,9 +73,17 @@ type VerifyRequest struct {
 	Sample int       // entities per view; default 1,000
 	Full   bool      // every entity, and every stored row
 	Now    time.Time // read time; zero: now
+	Repair bool      // rewrite what is wrong or missing, remove what is extra
 }
 
-// VerifyReport is what a comparison found, per view.
+// The classes of cells that differ.
+const (
+	Wrong   = "wrong"
+	Missing = "missing" // offline has a value, online has none
+	Extra   = "extra"   // online has a value, offline has none
+)
+
+// VerifyReport is what a comparison found, per view. Equal, Behind, Wrong, Missing and Extra add up to Cells.
 type VerifyReport struct {
 	View     string
 	T        time.Time
@@ -83,16 +91,22 @@ type VerifyReport struct {
 	Entities int64
 	Cells    int64
 	Equal    int64
+	Behind   int64 // equal to history as of T, where history has newer rows by now: a run brings them
 	Wrong    int64
-	Missing  int64        // offline has a value, online has none
-	Extra    int64        // online has a value, offline has none
-	Diffs    []Difference // the first 20
+	Missing  int64
+	Extra    int64
+	Repaired int64        // entities whose rows were rewritten or removed, before the comparison
+	Diffs    []Difference // the first 20 that are wrong, missing or extra
 	Note     string       // "diverged since …", "not materialized"
 }
+
+// Sound reports whether no cell is wrong, missing or extra.
+func (r *VerifyReport) Sound() bool { return r.Wrong+r.Missing+r.Extra == 0 }
 
 // Difference is one cell that is not the same.
 type Difference struct {
 	Entity          string // "airport=JFK"
 	Feature         string
 	Online, Offline string // "12.5 PRESENT", "NOT_FOUND"
+	Class           string // one of the constants above
 }
