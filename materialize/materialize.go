@@ -45,6 +45,7 @@ const (
 	ViewLost     = "lost"     // the online store has lost the rows; the next run writes them again
 	ViewRunning  = "running"  // a run is under way
 	ViewFailed   = "failed"   // the last run failed
+	ViewQueued   = "queued"   // a run waits for its turn
 	ViewNever    = "never"    // nothing was materialized yet
 	ViewStale    = "stale"    // the definition changed; the next run fills a new generation
 	ViewDiverged = "diverged" // rows of files that changed or went may remain until a run with --full (R12)
@@ -53,18 +54,23 @@ const (
 
 // ViewStatus is the truth about one view for whoever is on call.
 type ViewStatus struct {
-	View         string
-	State        string // one of the constants above
-	Generation   online.GenerationID
-	Written      int64         // rows stored by the serving generation's runs, updates of an entity included
-	T            time.Time     // of the serving generation
-	NewestEvent  time.Time     // newest event time online
-	Lag          time.Duration // now less NewestEvent
-	LastRun      *Run
-	NextRun      time.Time // by the schedule; zero without one or without a server
-	Held         int64
-	PendingFiles int64 // files that the ledger has not: new, changed or deleted
-	Error        string
+	View           string
+	State          string // one of the constants above
+	Generation     online.GenerationID
+	Written        int64         // rows stored by the serving generation's runs, updates of an entity included
+	T              time.Time     // of the serving generation
+	NewestEvent    time.Time     // newest event time online
+	Lag            time.Duration // now less NewestEvent
+	NewestInSource time.Time     // that a run could bring online now, by the files' statistics; zero: they do not tell
+	LastRun        *Run          // that is not queued
+	NextRun        time.Time     // by the schedule; zero without one or without a server
+	Failures       int64         // runs that failed since the last that succeeded
+	Paused         time.Time     // since when the schedule rests; zero: it does not
+	PausedBy       string
+	Diverged       time.Time // since when rows of changed or deleted files may remain; zero: not
+	Held           int64
+	PendingFiles   int64 // files that the ledger has not: new, changed or deleted
+	Error          string
 }
 
 // VerifyRequest asks to compare online with offline.
