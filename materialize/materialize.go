@@ -59,6 +59,7 @@ const (
 	ViewLost     = "lost"     // the online store has lost the rows; the next run writes them again
 	ViewRunning  = "running"  // a run is under way
 	ViewFailed   = "failed"   // the last run failed
+	ViewQueued   = "queued"   // a run waits for its turn
 	ViewNever    = "never"    // nothing was materialized yet
 	ViewStale    = "stale"    // the definition changed; the next run fills a new generation
 	ViewDiverged = "diverged" // rows of files that changed or went may remain until a run with --full (R12)
@@ -67,18 +68,23 @@ const (
 
 // ViewStatus is the truth about one view for whoever is on call.
 type ViewStatus struct {
-	View         string
-	State        string // one of the constants above
-	Generation   online.GenerationID
-	Written      int64         // rows stored by the serving generation's runs, updates of an entity included
-	T            time.Time     // of the serving generation
-	NewestEvent  time.Time     // newest event time online
-	Lag          time.Duration // now less NewestEvent
-	LastRun      *Run
-	NextRun      time.Time // by the schedule; zero without one or without a server
-	Held         int64
-	PendingFiles int64 // files that the ledger has not: new, changed or deleted
-	Error        string
+	View           string
+	State          string // one of the constants above
+	Generation     online.GenerationID
+	Written        int64         // rows stored by the serving generation's runs, updates of an entity included
+	T              time.Time     // of the serving generation
+	NewestEvent    time.Time     // newest event time online
+	Lag            time.Duration // now less NewestEvent
+	NewestInSource time.Time     // that a run could bring online now, by the files' statistics; zero: they do not tell
+	LastRun        *Run          // that is not queued
+	NextRun        time.Time     // by the schedule; zero without one or without a server
+	Failures       int64         // runs that failed since the last that succeeded
+	Paused         time.Time     // since when the schedule rests; zero: it does not
+	PausedBy       string
+	Diverged       time.Time // since when rows of changed or deleted files may remain; zero: not
+	Held           int64
+	PendingFiles   int64 // files that the ledger has not: new, changed or deleted
+	Error          string
 }
 
 // VerifyRequest asks to compare online with offline.
@@ -87,9 +93,17 @@ type VerifyRequest struct {
 	Sample int       // entities per view; default 1,000
 	Full   bool      // every entity, and every stored row
 	Now    time.Time // read time; zero: now
+	Repair bool      // rewrite what is wrong or missing, remove what is extra
 }
 
-// VerifyReport is what a comparison found, per view.
+// The classes of cells that differ.
+const (
+	Wrong   = "wrong"
+	Missing = "missing" // offline has a value, online has none
+	Extra   = "extra"   // online has a value, offline has none
+)
+
+// VerifyReport is what a comparison found, per view. Equal, Behind, Wrong, Missing and Extra add up to Cells.
 type VerifyReport struct {
 	View     string
 	T        time.Time
@@ -97,16 +111,22 @@ type VerifyReport struct {
 	Entities int64
 	Cells    int64
 	Equal    int64
+	Behind   int64 // equal to history as of T, where history has newer rows by now: a run brings them
 	Wrong    int64
-	Missing  int64        // offline has a value, online has none
-	Extra    int64        // online has a value, offline has none
-	Diffs    []Difference // the first 20
+	Missing  int64
+	Extra    int64
+	Repaired int64        // entities whose rows were rewritten or removed, before the comparison
+	Diffs    []Difference // the first 20 that are wrong, missing or extra
 	Note     string       // "diverged since …", "not materialized"
 }
+
+// Sound reports whether no cell is wrong, missing or extra.
+func (r *VerifyReport) Sound() bool { return r.Wrong+r.Missing+r.Extra == 0 }
 
 // Difference is one cell that is not the same.
 type Difference struct {
 	Entity          string // "airport=JFK"
 	Feature         string
 	Online, Offline string // "12.5 PRESENT", "NOT_FOUND"
+	Class           string // one of the constants above
 }

@@ -93,6 +93,8 @@ type Service struct {
 
 	mu      sync.Mutex
 	claimed bool // the store was claimed by this service
+
+	footers footers
 }
 
 // New returns a service; it touches nothing yet.

@@ -26,6 +26,14 @@ func (s *Service) Status(ctx context.Context, views []string) ([]ViewStatus, err
 	if err != nil {
 		return nil, err
 	}
+	queued, err := s.queued(ctx, len(picked), now)
+	if err != nil {
+		return nil, err
+	}
+	pauses, err := s.cfg.State.Pauses(ctx, s.cfg.StoreName)
+	if err != nil {
+		return nil, err
+	}
 	incarnation, storeErr := s.identify(ctx)
 	serving := s.serving(gens, incarnation)
 	lost, err := s.lost(ctx, serving)
@@ -38,11 +46,17 @@ func (s *Service) Status(ctx context.Context, views []string) ([]ViewStatus, err
 		if v.Online {
 			g := serving[v.Name]
 			st.LastRun, st.NextRun = last[v.Name], s.cfg.NextRun(v.Name)
+			st.Paused, st.PausedBy = pauses[v.Name].Since, pauses[v.Name].By
 			st.describe(g, now)
+			if st.Failures, err = s.failures(ctx, st.LastRun, now); err != nil {
+				return nil, err
+			}
 			if err := s.files(ctx, v, g, now, &st); err != nil {
 				st.Error = err.Error()
 			}
-			st.State = stateOf(v, g, st.LastRun, storeErr != nil, g != nil && slices.Contains(lost, g.ID))
+			st.State = stateOf(v, g, situation{
+				last: st.LastRun, queued: queued[v.Name], unknown: storeErr != nil, lost: g != nil && slices.Contains(lost, g.ID),
+			})
 			switch {
 			case st.State == ViewUnknown:
 				st.Error = storeErr.Error()
@@ -71,16 +85,65 @@ func (s *Service) lost(ctx context.Context, serving map[string]*state.Generation
 	return lost, nil
 }
 
-func stateOf(v *registry.View, g *state.Generation, last *Run, unknown, lost bool) string {
+// queued returns the views that a run waits for.
+func (s *Service) queued(ctx context.Context, views int, now time.Time) (map[string]bool, error) {
+	// Runs do not wait for long: those that do are among the newest.
+	recent, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, nil, 100+2*views, now)
+	if err != nil {
+		return nil, err
+	}
+	queued := map[string]bool{}
+	for _, r := range recent {
+		if r.State == state.RunQueued {
+			queued[r.View] = true
+		}
+	}
+	return queued, nil
+}
+
+// failures counts the runs of a view that failed since the last that succeeded.
+func (s *Service) failures(ctx context.Context, last *Run, now time.Time) (failed int64, err error) {
+	if last == nil || last.State == RunSucceeded {
+		return 0, nil
+	}
+	for limit := 16; ; limit *= 8 {
+		runs, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, []string{last.View}, limit, now)
+		if err != nil {
+			return 0, err
+		}
+		failed = 0
+		for _, r := range runs {
+			switch r.State {
+			case RunSucceeded:
+				return failed, nil
+			case RunFailed:
+				failed++
+			}
+		}
+		if len(runs) < limit {
+			return failed, nil
+		}
+	}
+}
+
+// situation is what a view's state depends on, beside its generation.
+type situation struct {
+	last                  *Run
+	queued, unknown, lost bool
+}
+
+func stateOf(v *registry.View, g *state.Generation, s situation) string {
 	switch {
-	case unknown:
+	case s.unknown:
 		return ViewUnknown
-	case lost:
+	case s.lost:
 		return ViewLost
-	case last != nil && last.State == RunRunning:
+	case s.last != nil && s.last.State == RunRunning:
 		return ViewRunning
-	case last != nil && last.State == RunFailed:
+	case s.last != nil && s.last.State == RunFailed:
 		return ViewFailed
+	case s.queued:
+		return ViewQueued
 	case g == nil:
 		return ViewNever
 	case outdated(v, g) != "":
@@ -101,6 +164,9 @@ func (st *ViewStatus) describe(g *state.Generation, now time.Time) {
 		st.NewestEvent = time.UnixMicro(g.Newest).UTC()
 		st.Lag = now.Sub(st.NewestEvent)
 	}
+	if g.Diverged != state.NoTime {
+		st.Diverged = time.UnixMicro(g.Diverged).UTC()
+	}
 }
 
 // files tells what the source has that the generation has not.
@@ -118,5 +184,9 @@ func (s *Service) files(ctx context.Context, v *registry.View, g *state.Generati
 	}
 	d := compare(had, files, now.UnixMicro())
 	st.PendingFiles = d.pending()
-	return nil
+	newest, err := s.newestInSource(ctx, v, g, files, &d, now)
+	if err == nil && newest != state.NoTime {
+		st.NewestInSource = time.UnixMicro(newest).UTC()
+	}
+	return err
 }

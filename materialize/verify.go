@@ -34,10 +34,13 @@ const (
 	settleFor   = 30 * time.Second // in all, waiting for runs to end
 )
 
+const notEndedWell = "the last run did not end well: what it wrote is not recorded; run provender materialize"
+
 // Verify compares online with offline, cell by cell (R11): for the generation of each view that serves, what the store
-// answers at the read time with what history says, from the files that the generation's runs read, at its T. A
-// comparison that a run disturbed is made again after it. A view that can't be compared has a Note that says why; an
-// error of one view does not stop the others.
+// has with what history says, from the files that the generation's runs read, up to its T; both as of T and at the read
+// time. What is equal so, and not what all files say at the read time, is behind. A comparison that a run disturbed is
+// made again after it. A view that can't be compared has a Note that says why; an error of one view does not stop the
+// others. With Repair what is found is mended under the view's lease, and compared again.
 func (s *Service) Verify(ctx context.Context, req VerifyRequest, progress func(Progress)) ([]VerifyReport, error) {
 	views, err := pick(s.cfg.Snapshot(), req.Views)
 	if err != nil {
@@ -52,10 +55,20 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest, progress func(P
 	if req.Sample <= 0 {
 		req.Sample = sampleSize
 	}
+	verify := s.verifySettled
+	if req.Repair {
+		if !req.Now.IsZero() {
+			return nil, &problem.Error{
+				Code: problem.Invalid, Field: "now", Message: "a repair reads at the present time: what no answer needs any more is removed",
+				Suggestion: "leave the read time out",
+			}
+		}
+		verify = s.repair
+	}
 	var reports []VerifyReport
 	var errs []error
 	for _, v := range views {
-		report, err := s.verifySettled(ctx, v, req, progress)
+		report, err := verify(ctx, v, req, progress)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("view %s: %w", v.Name, err))
 			if ctx.Err() != nil {
@@ -76,8 +89,11 @@ func (s *Service) verifySettled(ctx context.Context, v *registry.View, req Verif
 		if err != nil {
 			return VerifyReport{}, err
 		}
-		report, err := s.verifyView(ctx, v, req, progress)
-		if err == nil && report.Equal == report.Cells {
+		report, err := s.verifyView(ctx, v, req, nil, progress)
+		if err == nil && report.Sound() {
+			if report.Behind > 0 && before.interrupted {
+				report.addNote(notEndedWell)
+			}
 			return report, nil
 		}
 		after, lastErr := s.lastRun(ctx, v)
@@ -86,7 +102,7 @@ func (s *Service) verifySettled(ctx context.Context, v *registry.View, req Verif
 		}
 		if !after.disturbs(before) {
 			if err == nil && after.interrupted {
-				report.addNote("the last run did not end well: what it wrote is not recorded; run provender materialize")
+				report.addNote(notEndedWell)
 			}
 			return report, err
 		}
@@ -124,11 +140,12 @@ func (r lastRun) disturbs(before lastRun) bool {
 }
 
 func (s *Service) lastRun(ctx context.Context, v *registry.View) (lastRun, error) {
-	runs, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, []string{v.Name}, 1, s.cfg.Now())
-	if err != nil || len(runs) == 0 {
+	runs, err := s.cfg.State.LastRuns(ctx, s.cfg.StoreName, s.cfg.Now())
+	if err != nil || runs[v.Name] == nil {
 		return lastRun{}, err
 	}
-	return lastRun{runs[0].ID, runs[0].State == RunRunning, runs[0].Full, runs[0].State == RunFailed}, nil
+	r := runs[v.Name]
+	return lastRun{r.ID, r.State == RunRunning, r.Full, r.State.Ended() && r.State != RunSucceeded}, nil
 }
 
 // check is one comparison of one view.
@@ -136,13 +153,18 @@ type check struct {
 	*Service
 	view     *registry.View
 	gen      *state.Generation
-	in       asof.Input
-	at       int64 // read time
+	in       asof.Input    // what the generation's runs read
+	later    *asof.Input   // what a run would read now, where that may answer otherwise; nil: it can't
+	fresh    []source.File // of later, those that may have entities that in has not
+	altered  bool          // files that were read are no longer as they were
+	cut      bool          // a run that did not end well may have written rows
+	at       int64         // read time
 	features []int
 	whole    *row.Projection
 	progress func(Progress)
 	size     int64 // entities, 0 while not known
 	report   *VerifyReport
+	mender   *mender // nil: nothing is mended
 
 	keys  []*columnar.Vector // of the block
 	rows  online.Rows
@@ -150,24 +172,63 @@ type check struct {
 	arena []byte
 }
 
-func (s *Service) verifyView(ctx context.Context, v *registry.View, req VerifyRequest, progress func(Progress)) (VerifyReport, error) {
+// verifyView compares one view; with a lease, what is found is mended under it.
+func (s *Service) verifyView(
+	ctx context.Context, v *registry.View, req VerifyRequest, lease *state.Lease, progress func(Progress),
+) (VerifyReport, error) {
 	report := VerifyReport{View: v.Name}
+	g, err := s.comparable(ctx, v, req, &report)
+	if err != nil || g == nil {
+		return report, err
+	}
+	c := &check{
+		Service: s, view: v, gen: g, at: report.ReadTime.UnixMicro(), progress: progress, report: &report,
+		in:    asof.Input{View: v, Source: s.cfg.Files, Cutoff: g.T},
+		whole: v.Layout.Project(indexes(len(v.Features))), features: indexes(len(v.Features)),
+		group: []online.Group{{Keyspace: g.Keyspace, Generations: []online.GenerationID{g.ID}}},
+		keys:  newKeys(v),
+		arena: []byte{}, // the key of a global view is empty, not nil
+	}
+	if err := c.files(ctx); err != nil {
+		return report, err
+	}
+	switch {
+	case lease == nil:
+	case c.altered:
+		report.addNote("nothing was repaired: provender materialize --full writes everything again")
+	default:
+		c.mender = newMender(c, *lease)
+	}
+	if req.Full {
+		err = c.all(ctx)
+	} else {
+		err = c.sample(ctx, req.Sample)
+	}
+	if err == nil && c.mender != nil {
+		err = c.mender.flush(ctx)
+	}
+	return report, err
+}
+
+// comparable returns the generation to compare, with what the report says of it; nil, with a note, where there is none
+// that the definition fits.
+func (s *Service) comparable(ctx context.Context, v *registry.View, req VerifyRequest, report *VerifyReport) (*state.Generation, error) {
 	if !v.Online {
 		report.Note = "online: false"
-		return report, nil
+		return nil, nil //nolint:nilnil // the note says it
 	}
 	gens, err := s.cfg.State.Generations(ctx, v.Name)
 	if err != nil {
-		return report, err
+		return nil, err
 	}
 	incarnation, err := s.identify(ctx)
 	if err != nil {
-		return report, err
+		return nil, err
 	}
 	g := s.serving(gens, incarnation)[v.Name]
 	if g == nil {
 		report.Note = "not materialized"
-		return report, nil
+		return nil, nil //nolint:nilnil // the note says it
 	}
 	report.T = time.UnixMicro(g.T).UTC()
 	report.ReadTime = req.Now.UTC()
@@ -176,7 +237,7 @@ func (s *Service) verifyView(ctx context.Context, v *registry.View, req VerifyRe
 		// As a lookup does, where T was allowed to lie in the future.
 		report.ReadTime = time.UnixMicro(max(s.cfg.Now().UnixMicro(), g.T)).UTC()
 	case req.Now.Before(report.T):
-		return report, &problem.Error{
+		return nil, &problem.Error{
 			Code: problem.Invalid, Field: "now",
 			Message: fmt.Sprintf("read time %s is before T %s: the store has rows of later than the read time",
 				stamp(req.Now), stamp(report.T)),
@@ -185,7 +246,7 @@ func (s *Service) verifyView(ctx context.Context, v *registry.View, req VerifyRe
 	}
 	if g.Digest != v.Digest {
 		report.Note = "definition changed since this generation was filled; the next run fills a new one"
-		return report, nil
+		return nil, nil //nolint:nilnil // the note says it
 	}
 	if outdated(v, g) != "" {
 		report.addNote("ttl was raised; the next run fills a new generation")
@@ -193,45 +254,30 @@ func (s *Service) verifyView(ctx context.Context, v *registry.View, req VerifyRe
 	if g.Diverged != state.NoTime {
 		report.addNote("diverged since " + stamp(time.UnixMicro(g.Diverged)) + ": files changed or went; run with --full")
 	}
-	files, err := s.consumed(ctx, v, g, &report)
-	if err != nil {
-		return report, err
-	}
-	c := &check{
-		Service: s, view: v, gen: g, at: report.ReadTime.UnixMicro(), progress: progress, report: &report,
-		in:    asof.Input{View: v, Source: s.cfg.Files, Files: files, Cutoff: g.T},
-		whole: v.Layout.Project(indexes(len(v.Features))), features: indexes(len(v.Features)),
-		group: []online.Group{{Keyspace: g.Keyspace, Generations: []online.GenerationID{g.ID}}},
-		keys:  newKeys(v),
-		arena: []byte{}, // the key of a global view is empty, not nil
-	}
-	if req.Full {
-		err = c.all(ctx)
-	} else {
-		err = c.sample(ctx, req.Sample)
-	}
-	return report, err
+	return g, nil
 }
 
-// consumed returns the files that the generation's runs read, as far as they are still there.
-func (s *Service) consumed(ctx context.Context, v *registry.View, g *state.Generation, report *VerifyReport) ([]source.File, error) {
-	ledger, err := s.cfg.State.Ledger(ctx, g.ID)
-	if err != nil || len(ledger) == 0 {
-		return nil, err
-	}
-	listed, err := s.cfg.Files.List(ctx, v.Source.Parquet)
+// files finds the files that the generation's runs read, as far as they are still there, and those that a run would
+// read now.
+func (c *check) files(ctx context.Context) error {
+	had, err := c.consumedBy(ctx, c.gen)
 	if err != nil {
-		return nil, err
+		return err
+	}
+	var listed []source.File
+	// Without any file read there is none to miss.
+	if listed, err = c.cfg.Files.List(ctx, c.view.Source.Parquet); err != nil && len(had.ledger) > 0 {
+		return err
 	}
 	have := make(map[string]source.File, len(listed))
 	for _, f := range listed {
 		have[f.Path] = f
 	}
-	files := make([]source.File, 0, len(ledger))
 	missing, first := 0, ""
-	for _, l := range ledger {
-		if f, ok := have[l.Path]; ok && f.Identity == l.Identity && f.Size == l.Size {
-			files = append(files, f)
+	for i := range had.ledger {
+		l := &had.ledger[i]
+		if f, ok := have[l.Path]; ok && same(l, f) {
+			c.in.Files = append(c.in.Files, f)
 			continue
 		}
 		if missing++; missing == 1 {
@@ -239,10 +285,17 @@ func (s *Service) consumed(ctx context.Context, v *registry.View, g *state.Gener
 		}
 	}
 	if missing > 0 {
-		report.addNote(fmt.Sprintf("%d of the files that were read have changed or are gone (%s): their rows can't be compared",
-			missing, first))
+		c.altered = true
+		c.report.addNote(fmt.Sprintf("%d of the files that were read have changed or are gone (%s): "+
+			"what may come from their former rows can't be compared, and counts as behind", missing, first))
 	}
-	return files, nil
+	d := compare(had, listed, c.at)
+	c.cut = len(had.attempts) > 0
+	if d.pending()+int64(len(d.due)) > 0 {
+		c.later = &asof.Input{View: c.view, Source: c.cfg.Files, Files: listed, Cutoff: c.at}
+		c.fresh = slices.Concat(d.fresh, d.changed, d.due)
+	}
+	return nil
 }
 
 func (r *VerifyReport) addNote(note string) {
@@ -254,24 +307,20 @@ func (r *VerifyReport) addNote(note string) {
 
 // all compares every entity of history, then every stored row whose entity history does not have.
 func (c *check) all(ctx context.Context) error {
-	var seen []uint64 // hashes of keys: bounded memory for any number of entities
-	err := c.entities(ctx, func(key []byte) error {
-		seen = append(seen, xxh3.Hash(key))
+	var seen hashes // bounded memory for any number of entities
+	add := func(key []byte) error {
+		if !seen.add(xxh3.Hash(key)) {
+			return nil
+		}
 		return c.add(ctx, key)
-	})
-	if err != nil {
+	}
+	if err := c.entities(ctx, add); err != nil {
 		return err
 	}
 	if err := c.flush(ctx); err != nil {
 		return err
 	}
-	slices.Sort(seen)
-	err = c.cfg.Online.Scan(ctx, c.gen.Generation, func(key, _ []byte) error {
-		if _, ok := slices.BinarySearch(seen, xxh3.Hash(key)); ok {
-			return nil
-		}
-		return c.add(ctx, key)
-	})
+	err := c.cfg.Online.Scan(ctx, c.gen.Generation, func(key, _ []byte) error { return add(key) })
 	if err != nil {
 		return storeFailure("scan", err)
 	}
@@ -287,10 +336,10 @@ func (c *check) sample(ctx context.Context, n int) error {
 	// The n least hashes of all: an entity more or less changes one of the sample at most.
 	var picks []pick
 	limit := uint64(math.MaxUint64)
+	order := func(a, b pick) int { return cmp.Or(cmp.Compare(a.hash, b.hash), bytes.Compare(a.key, b.key)) }
 	trim := func() {
-		slices.SortFunc(picks, func(a, b pick) int {
-			return cmp.Or(cmp.Compare(a.hash, b.hash), bytes.Compare(a.key, b.key))
-		})
+		slices.SortFunc(picks, order)
+		picks = slices.CompactFunc(picks, func(a, b pick) bool { return order(a, b) == 0 })
 		if len(picks) > n {
 			picks = picks[:n]
 			limit = picks[n-1].hash
@@ -318,10 +367,39 @@ func (c *check) sample(ctx context.Context, n int) error {
 	return c.flush(ctx)
 }
 
-// entities calls fn with the key of every entity that history has up to T. The key is valid during the call.
+// entities calls fn with the key of every entity that history has up to T, or by now, some more than once. The key is
+// valid during the call.
 func (c *check) entities(ctx context.Context, fn func(key []byte) error) error {
+	if err := c.entitiesOf(ctx, c.in, fn); err != nil || c.later == nil {
+		return err
+	}
+	in := *c.later
+	in.Files = c.fresh
+	var told error // fn's
+	err := c.entitiesOf(ctx, in, func(key []byte) error {
+		told = fn(key)
+		return told
+	})
+	if err == nil || told != nil || ctx.Err() != nil {
+		return cmp.Or(told, err)
+	}
+	c.notLater(err)
+	return nil
+}
+
+// notLater gives up to tell what is behind, because of a file that no run has read yet: what was read can be compared
+// all the same.
+func (c *check) notLater(err error) {
+	c.later = nil
+	c.report.addNote("what is behind can't be told: " + err.Error())
+}
+
+func (c *check) entitiesOf(ctx context.Context, in asof.Input, fn func(key []byte) error) error {
+	if len(in.Files) == 0 {
+		return nil
+	}
 	// No feature is read for it.
-	in, view, declared := c.in, *c.view, *c.view.FeatureView
+	view, declared := *c.view, *c.view.FeatureView
 	declared.Features = nil
 	view.FeatureView, view.Layout, view.Defaults = &declared, row.NewLayout(nil), nil
 	in.View = &view
@@ -351,8 +429,11 @@ func (c *check) add(ctx context.Context, key []byte) error {
 		c.report.Entities++
 		c.report.Cells += int64(len(c.features))
 		c.report.Extra += int64(len(c.features))
-		c.differ(fmt.Sprintf("key %x", key), 0, "a row under a damaged key", columnar.NotFound.String())
-		return nil //nolint:nilerr // it is reported
+		c.differ(Difference{
+			Entity: fmt.Sprintf("key %x", key), Feature: c.view.Features[0].Name, Class: Extra,
+			Online: "a row under a damaged key", Offline: columnar.NotFound.String(),
+		})
+		return c.mender.remove(ctx, key)
 	}
 	c.group[0].Keys = append(c.group[0].Keys, c.arena[start:len(c.arena):len(c.arena)])
 	if len(c.group[0].Keys) < blockSize {

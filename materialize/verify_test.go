@@ -147,7 +147,7 @@ func TestVerifyDuringRun(t *testing.T) {
 	forStores(t, func(t *testing.T, w *world) {
 		w.write("1.parquet", at("a", 60, 1), at("b", 60, 1))
 		w.run(materialize.Request{})
-		w.write("2.parquet", at("a", 10, 2), at("c", 10, 2))
+		w.write("2.parquet", at("a", -0.5, 2), at("c", -0.5, 2))
 		w.now = noon.Add(time.Minute)
 
 		// A run that has written its rows, and waits before it commits until the comparison has seen them.
@@ -173,7 +173,7 @@ func TestVerifyDuringRun(t *testing.T) {
 			done <- err
 		}()
 		<-written
-		svc := w.service(reader, nil)
+		svc := w.service(reader, func(c *materialize.Config) { c.Now = func() time.Time { return noon } })
 		if _, err := svc.Live(t.Context()); err != nil { // claims
 			t.Fatal(err)
 		}

@@ -205,6 +205,14 @@ func instant(t time.Time) string {
 	return t.UTC().Format(time.RFC3339Nano)
 }
 
+// pointedSeconds writes a time cut to seconds, "-" for none.
+func pointedSeconds(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return instant(t.Truncate(time.Second))
+}
+
 // since writes a duration in the two largest units that say something: "3h12m", "4d2h", "0s".
 func since(d time.Duration) string {
 	sign := ""

@@ -57,7 +57,7 @@ func (s *operationsService) Verify(in *pb.VerifyRequest, stream grpc.ServerStrea
 	if in.Sample < 0 {
 		return &problem.Error{Code: problem.Invalid, Message: "a negative sample", Field: "sample"}
 	}
-	req := materialize.VerifyRequest{Views: in.Views, Sample: int(in.Sample), Full: in.Full, Now: now}
+	req := materialize.VerifyRequest{Views: in.Views, Sample: int(in.Sample), Full: in.Full, Now: now, Repair: in.Repair}
 	return withProgress(stream.Context(),
 		func(ctx context.Context, progress func(materialize.Progress)) error {
 			reports, err := s.operations.Verify(ctx, req, progress)
@@ -157,7 +157,8 @@ func runMessage(r *materialize.Run) *pb.Run {
 func statusMessage(v *materialize.ViewStatus) *pb.ViewStatus {
 	m := &pb.ViewStatus{
 		View: v.View, State: v.State, Generation: uint64(v.Generation), Written: v.Written, T: timestamp(v.T),
-		NewestEvent: timestamp(v.NewestEvent), NextRun: timestamp(v.NextRun),
+		NewestEvent: timestamp(v.NewestEvent), NewestInSource: timestamp(v.NewestInSource), NextRun: timestamp(v.NextRun),
+		Failures: v.Failures, Paused: timestamp(v.Paused), PausedBy: v.PausedBy, Diverged: timestamp(v.Diverged),
 		Held: v.Held, PendingFiles: v.PendingFiles, Error: v.Error,
 	}
 	if !v.NewestEvent.IsZero() {
@@ -172,11 +173,11 @@ func statusMessage(v *materialize.ViewStatus) *pb.ViewStatus {
 func reportMessage(r *materialize.VerifyReport) *pb.VerifyReport {
 	m := &pb.VerifyReport{
 		View: r.View, T: timestamp(r.T), ReadTime: timestamp(r.ReadTime), Entities: r.Entities, Cells: r.Cells,
-		Equal: r.Equal, Wrong: r.Wrong, Missing: r.Missing, Extra: r.Extra, Note: r.Note,
+		Equal: r.Equal, Behind: r.Behind, Wrong: r.Wrong, Missing: r.Missing, Extra: r.Extra, Repaired: r.Repaired, Note: r.Note,
 	}
 	for _, d := range r.Diffs {
 		m.Differences = append(m.Differences, &pb.Difference{
-			Entity: d.Entity, Feature: d.Feature, Online: d.Online, Offline: d.Offline,
+			Entity: d.Entity, Feature: d.Feature, Online: d.Online, Offline: d.Offline, Class: d.Class,
 		})
 	}
 	return m

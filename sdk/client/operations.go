@@ -52,18 +52,23 @@ type Run struct {
 
 // ViewStatus is the truth about one view.
 type ViewStatus struct {
-	View         string
-	State        string // "ok", "never", "running", "failed", "stale", "diverged", "lost", "offline"
-	Generation   uint64
-	Written      int64         // rows stored by the serving generation's runs, updates of an entity included
-	T            time.Time     // the serving generation covers rows up to it; zero where there is none
-	NewestEvent  time.Time     // the newest event time online; zero for none
-	Lag          time.Duration // now less NewestEvent
-	LastRun      *Run          // nil for none
-	NextRun      time.Time     // by the schedule; zero for none
-	Held         int64
-	PendingFiles int64 // new, changed or deleted since the last run
-	Error        string
+	View           string
+	State          string // "ok", "never", "queued", "running", "failed", "stale", "diverged", "lost", "unknown", "offline"
+	Generation     uint64
+	Written        int64         // rows stored by the serving generation's runs, updates of an entity included
+	T              time.Time     // the serving generation covers rows up to it; zero where there is none
+	NewestEvent    time.Time     // the newest event time online; zero for none
+	Lag            time.Duration // now less NewestEvent
+	NewestInSource time.Time     // that a run could bring online now; zero where the files' statistics do not tell it
+	LastRun        *Run          // nil for none; never a queued one
+	NextRun        time.Time     // by the schedule; zero for none
+	Failures       int64         // runs that failed since the last that succeeded
+	Paused         time.Time     // since when the schedule rests; zero: it does not
+	PausedBy       string        // user@host:pid
+	Diverged       time.Time     // since when rows of changed or deleted files may remain; zero: not
+	Held           int64
+	PendingFiles   int64 // new, changed or deleted since the last run
+	Error          string
 }
 
 // VerifyRequest asks to compare online with offline.
@@ -72,9 +77,10 @@ type VerifyRequest struct {
 	Sample int       // entities per view; 0: 1,000
 	Full   bool      // every entity, and every stored row
 	Now    time.Time // the read time; zero: now
+	Repair bool      // rewrite what is wrong or missing, remove what is extra, and compare again
 }
 
-// VerifyReport is what a comparison of one view found.
+// VerifyReport is what a comparison of one view found. Equal, Behind, Wrong, Missing and Extra add up to Cells.
 type VerifyReport struct {
 	View     string
 	T        time.Time
@@ -82,9 +88,11 @@ type VerifyReport struct {
 	Entities int64
 	Cells    int64
 	Equal    int64
+	Behind   int64 // equal to history as of T, where history has newer rows by now: a run brings them
 	Wrong    int64
 	Missing  int64        // offline has a value, online has none
 	Extra    int64        // online has a value, offline has none
+	Repaired int64        // entities whose rows were rewritten or removed, before the comparison
 	Diffs    []Difference // the first of them
 	Note     string
 }
@@ -94,6 +102,7 @@ type Difference struct {
 	Entity          string // "airport=JFK"
 	Feature         string
 	Online, Offline string // "12.5 PRESENT", "NOT_FOUND"
+	Class           string // "wrong", "missing", "extra"
 }
 
 // Materialize runs views one after another and returns the record of each, also of those that ran before an error.
@@ -130,6 +139,7 @@ func (c *Client) Verify(ctx context.Context, req VerifyRequest, progress func(Pr
 	defer cancel()
 	stream, err := c.operations.Verify(ctx, &pb.VerifyRequest{
 		Views: req.Views, Sample: int32(min(req.Sample, maxInt32)), Full: req.Full, Now: timestamp(req.Now),
+		Repair: req.Repair,
 	}, callOptions()...)
 	if err != nil {
 		return nil, errorOf(err)
@@ -175,8 +185,9 @@ func (c *Client) Status(ctx context.Context, views []string) ([]ViewStatus, erro
 	for _, v := range out.Views {
 		s := ViewStatus{
 			View: v.View, State: v.State, Generation: v.Generation, Written: v.Written, T: timeOf(v.T),
-			NewestEvent: timeOf(v.NewestEvent), Lag: v.Lag.AsDuration(), NextRun: timeOf(v.NextRun),
-			Held: v.Held, PendingFiles: v.PendingFiles, Error: v.Error,
+			NewestEvent: timeOf(v.NewestEvent), Lag: v.Lag.AsDuration(), NewestInSource: timeOf(v.NewestInSource),
+			NextRun: timeOf(v.NextRun), Failures: v.Failures, Paused: timeOf(v.Paused), PausedBy: v.PausedBy,
+			Diverged: timeOf(v.Diverged), Held: v.Held, PendingFiles: v.PendingFiles, Error: v.Error,
 		}
 		if v.LastRun != nil {
 			run := runOf(v.LastRun)
@@ -204,10 +215,12 @@ func runOf(m *pb.Run) Run {
 func reportOf(m *pb.VerifyReport) VerifyReport {
 	r := VerifyReport{
 		View: m.View, T: timeOf(m.T), ReadTime: timeOf(m.ReadTime), Entities: m.Entities, Cells: m.Cells,
-		Equal: m.Equal, Wrong: m.Wrong, Missing: m.Missing, Extra: m.Extra, Note: m.Note,
+		Equal: m.Equal, Behind: m.Behind, Wrong: m.Wrong, Missing: m.Missing, Extra: m.Extra, Repaired: m.Repaired, Note: m.Note,
 	}
 	for _, d := range m.Differences {
-		r.Diffs = append(r.Diffs, Difference{Entity: d.Entity, Feature: d.Feature, Online: d.Online, Offline: d.Offline})
+		r.Diffs = append(r.Diffs, Difference{
+			Entity: d.Entity, Feature: d.Feature, Online: d.Online, Offline: d.Offline, Class: d.Class,
+		})
 	}
 	return r
 }
