@@ -180,4 +180,5 @@ type Live struct {
 	Digest string      // registry.View.Digest when the generation was begun
 	T      int64       // greatest T of its complete runs, microseconds (R11)
 	Run    int64       // the last of those, for checks
+	Lost   bool        // the store has lost rows of it: those that are left may be older ones, and answer nothing
 }

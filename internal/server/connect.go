@@ -129,6 +129,7 @@ func whileHeld(ctx context.Context, open func() error) error {
 
 // connect starts the node and returns a client of it within this process. Closing it closes the node.
 func (n *node) connect(ctx context.Context) (connection, error) {
+	_ = n.follow.check(ctx) // for lookups that come at once; a store that does not answer will be told by the call
 	n.start()
 	l := bufconn.Listen(bufferBytes)
 	n.serve(l)

@@ -44,8 +44,7 @@ type follower struct {
 	serves []online.Live
 	swap   int64     // the last that serves shows
 	begun  time.Time // when the last refresh that succeeded began
-
-	missing []online.GenerationID // known to check alone
+	lost   []online.GenerationID
 }
 
 // refresh reads the current revision and the generations that serve, and swaps new plans in where they differ from
@@ -72,6 +71,7 @@ func (f *follower) refresh(ctx context.Context) error {
 	}
 	f.swap = swap
 	f.begun = begun
+	f.mark(live)
 	known := f.snapshot.Load()
 	if snapshot == known && slices.EqualFunc(live, f.serves, sameLive) {
 		return nil
@@ -106,8 +106,15 @@ func (f *follower) latest(ctx context.Context) (*registry.Snapshot, error) {
 	return registry.Compile(rev.Number, defs)
 }
 
+// mark notes which of the generations the store has lost, as far as is known.
+func (f *follower) mark(live []online.Live) {
+	for i := range live {
+		live[i].Lost = slices.Contains(f.lost, live[i].ID)
+	}
+}
+
 func sameLive(a, b online.Live) bool {
-	return a.View == b.View && a.ID == b.ID && a.T == b.T && a.Run == b.Run && a.Digest == b.Digest
+	return a.View == b.View && a.ID == b.ID && a.T == b.T && a.Run == b.Run && a.Digest == b.Digest && a.Lost == b.Lost
 }
 
 // current returns the newest snapshot for a run, the last known where the registry does not answer.
@@ -179,13 +186,20 @@ func (f *follower) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	for _, l := range serves {
-		if slices.Contains(lost, l.ID) && !slices.Contains(f.missing, l.ID) {
+		if slices.Contains(lost, l.ID) && !slices.Contains(f.lost, l.ID) {
 			f.logger.Error("the online store has lost the values of a feature view; materialize it again",
 				"view", l.View, "generation", uint64(l.ID))
 		}
 	}
-	f.missing = lost
+	f.lost = lost
+	marked := slices.Clone(f.serves)
+	if f.mark(marked); !slices.EqualFunc(marked, f.serves, sameLive) {
+		f.serves = marked
+		f.serving.Update(f.snapshot.Load(), marked)
+	}
 	return nil
 }
 

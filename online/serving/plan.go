@@ -143,7 +143,7 @@ type groupPlan struct {
 }
 
 // compile makes the plan of a service. Errors are Precondition: a view is not online, was never materialized, or its
-// definition has changed in a way that its generation cannot follow.
+// definition has changed in a way that its generation cannot follow; or Unavailable: its generation is lost.
 func (s *planSet) compile(service *registry.Service) (*plan, error) {
 	p := &plan{service: service, maxT: math.MinInt64}
 	p.answers.New = func() any { return p.allocate() }
@@ -212,6 +212,9 @@ func (s *planSet) generation(service *registry.Service, view *registry.View) (*g
 			Message:    "view " + quote(view.Name) + forService(service) + " has never been materialized",
 			Suggestion: "run `provender materialize " + view.Name + "`",
 		}
+	}
+	if g.Lost {
+		return nil, lost()
 	}
 	same := slices.EqualFunc(g.Keys, view.KeyColumns, func(f row.Field, k registry.KeyColumn) bool {
 		return f.Name == k.Name && f.Type == columnar.Type{Kind: k.Kind}

@@ -214,13 +214,7 @@ func storeError(ctx context.Context, err error) error {
 	case errors.Is(err, context.DeadlineExceeded) && pastDeadline(ctx): // of a connection, a moment before ctx's timer
 		return &problem.Error{Code: problem.Canceled, Message: "the lookup ended early: the deadline has passed", Err: err}
 	case errors.Is(err, online.ErrGenerationLost):
-		return &problem.Error{
-			Code:       problem.Unavailable,
-			Message:    "the online store has lost its data",
-			Suggestion: "the next run of each view fills it again; `provender materialize` does it now",
-			RetryAfter: retryAfter,
-			Err:        err,
-		}
+		return lost()
 	default:
 		return &problem.Error{
 			Code:       problem.Unavailable,
@@ -243,5 +237,15 @@ func limitError(what, setting string, have, limit int, field string) error {
 		Message:    "the request has " + group(have) + " " + what + ", the limit is " + group(limit) + " (" + setting + ")",
 		Field:      field,
 		Suggestion: "send several requests, or raise the limit in provender.yaml",
+	}
+}
+
+func lost() error {
+	return &problem.Error{
+		Code:       problem.Unavailable,
+		Message:    "the online store has lost its data",
+		Suggestion: "the next run of each view fills it again; `provender materialize` does it now",
+		RetryAfter: retryAfter,
+		Err:        online.ErrGenerationLost,
 	}
 }

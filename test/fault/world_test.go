@@ -304,6 +304,7 @@ type reader struct {
 	answers  int
 	refusals int
 	last     string // refusal
+	behind   bool   // values may go back
 	seen     [readers]int64
 	wrong    []string
 }
@@ -364,12 +365,20 @@ func (r *reader) take(answer *client.Response, err error) {
 			r.wrong = append(r.wrong, fmt.Sprintf("driver %d is %s", d, column.Status(d)))
 		case v/versions != int64(d):
 			r.wrong = append(r.wrong, fmt.Sprintf("driver %d has trips %d", d, v))
-		case v < r.seen[d]:
+		case v < r.seen[d] && !r.behind:
 			r.wrong = append(r.wrong, fmt.Sprintf("driver %d went back from %d to %d", d, r.seen[d], v))
 		default:
-			r.seen[d] = v
+			r.seen[d] = max(r.seen[d], v)
 		}
 	}
+}
+
+// mayGoBack tells whether values may go back for now: to a store that went back, until that is noticed, and where what
+// was written was never recorded.
+func (r *reader) mayGoBack(may bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.behind = may
 }
 
 func (r *reader) counts() (answers, refusals int) {
@@ -390,6 +399,17 @@ func (r *reader) refused() {
 	r.s.t.Helper()
 	_, before := r.counts()
 	onlinetest.Until(r.s.t, "lookups are refused", func() bool { _, n := r.counts(); return n > before })
+}
+
+// lost waits until lookups are refused because the store has lost its data.
+func (r *reader) lost() {
+	r.s.t.Helper()
+	onlinetest.Until(r.s.t, "the loss is noticed", func() bool {
+		r.refused()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return strings.Contains(r.last, "lost its data")
+	})
 }
 
 // check ends the reading and tells what was wrong.
