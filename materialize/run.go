@@ -417,7 +417,7 @@ func (j *job) failed(ctx context.Context, err error) error {
 	j.run.Finished, j.run.Error = j.cfg.Now().UTC(), err.Error()
 	brief, end := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	defer end()
-	if failure := j.cfg.State.Fail(brief, j.lease, &j.run); failure != nil {
+	if failure := j.cfg.State.End(brief, j.lease, &j.run, state.RunFailed); failure != nil {
 		return errors.Join(err, failure)
 	}
 	return err

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/materialize/state"
@@ -36,10 +38,10 @@ func TestFirstRun(t *testing.T) {
 		want := materialize.Run{
 			ID: run.ID, View: "v", Revision: 7, Generation: run.Generation, Trigger: "command", By: w.cfg.By,
 			State: materialize.RunSucceeded, Full: true, Reason: "first run", T: last, Started: noon, Finished: noon,
-			Files: 2, RowsRead: run.RowsRead, Written: 5, Held: 1, NullKeys: 1, Ties: run.Ties,
+			Files: 2, RowsRead: run.RowsRead, Written: 5, Held: 1, NullKeys: 1, Ties: run.Ties, Attempt: 1,
 		}
-		if run != want {
-			t.Errorf("run  %+v\nwant %+v", run, want)
+		if diff := cmp.Diff(want, run); diff != "" {
+			t.Error(diff)
 		}
 		w.want(w.values("a", "b", "c", "d", "tie", "old", "older"), "2 20 | 3 30 | null 10 | - | 2 20 | EXPIRED | -")
 		if w.changed != 1 {

@@ -41,6 +41,9 @@ type Generation struct {
 	Diverged    int64 // since when rows of changed or deleted files may remain; NoTime: not
 	Begun       int64
 	Retired     int64 // NoTime until then
+	// Session is online.Identity.Session under which a rebuild that was cut short wrote what its ledger has; "" for none.
+	Session string
+	Swap    int64 // the number of the swap that retired it; 0: none has
 }
 
 // Live returns what serving needs to know.
@@ -56,7 +59,8 @@ func (g *Generation) Checkpoint() online.Checkpoint { return online.Checkpoint{I
 // Generations returns those of a view ("": of every view) that are not dropped, in every store, oldest first.
 func (s *Store) Generations(ctx context.Context, view string) ([]Generation, error) {
 	gens, err := list(ctx, s.db, scanGeneration, `SELECT g.id, g.keyspace, g.view_name, g.incarnation, i.store, g.digest,
-			g.fields, g.join_keys, g.ttl, g.state, g.last_run, g.t, g.reached, g.newest_event, g.row_count, g.diverged, g.begun, g.retired
+			g.fields, g.join_keys, g.ttl, g.state, g.last_run, g.t, g.reached, g.newest_event, g.row_count, g.diverged, g.begun, g.retired,
+			g.session, g.swap
 		FROM generation g JOIN incarnation i ON i.incarnation = g.incarnation
 		WHERE g.state <> 'dropped' AND (g.view_name = ? OR ? = '') ORDER BY g.id`, view, view)
 	return gens, failure("read generations from", err)
@@ -67,7 +71,8 @@ func scanGeneration(rows *sql.Rows) (Generation, error) {
 	var fields, keys string
 	var t, reached, newest, diverged, retired sql.NullInt64
 	err := rows.Scan(&g.ID, &g.Keyspace, &g.View, &g.Incarnation, &g.Store, &g.Digest,
-		&fields, &keys, &g.TTL, &g.Phase, &g.Run, &t, &reached, &newest, &g.Rows, &diverged, &g.Begun, &retired)
+		&fields, &keys, &g.TTL, &g.Phase, &g.Run, &t, &reached, &newest, &g.Rows, &diverged, &g.Begun, &retired,
+		&g.Session, &g.Swap)
 	if err != nil {
 		return g, err
 	}
@@ -139,8 +144,11 @@ type LedgerFile struct {
 	Identity string
 	Run      int64 // that read it last
 	ReadAt   int64
-	Held     int64 // rows dated after that run's T
-	HeldFrom int64 // least event time of those; NoTime for none
+	Held     int64  // rows dated after that run's T
+	HeldFrom int64  // least event time of those; NoTime for none
+	Footer   string // digest of the file's footer, "" where it was not taken
+	// Unsettled: the file was modified so shortly before it was listed that it may have changed since without showing it.
+	Unsettled bool
 }
 
 // Ledger returns the files that a generation has consumed, by path.
@@ -148,10 +156,10 @@ func (s *Store) Ledger(ctx context.Context, id online.GenerationID) ([]LedgerFil
 	files, err := list(ctx, s.db, func(rows *sql.Rows) (LedgerFile, error) {
 		var f LedgerFile
 		var from sql.NullInt64
-		err := rows.Scan(&f.Path, &f.Size, &f.Identity, &f.Run, &f.ReadAt, &f.Held, &from)
+		err := rows.Scan(&f.Path, &f.Size, &f.Identity, &f.Run, &f.ReadAt, &f.Held, &from, &f.Footer, &f.Unsettled)
 		f.HeldFrom = instant(from)
 		return f, err
-	}, `SELECT path, size, identity, run, read_at, held, held_from FROM ledger WHERE generation = ? ORDER BY path`, id)
+	}, `SELECT path, size, identity, run, read_at, held, held_from, footer, unsettled FROM ledger WHERE generation = ? ORDER BY path`, id)
 	return files, failure("read ledger from", err)
 }
 
@@ -178,6 +186,35 @@ type Commit struct {
 	Now      time.Time
 }
 
+// Progress is what a rebuild has done for good: where it is cut short, another run goes on from there.
+type Progress struct {
+	Run     *Run
+	TTL     int64
+	Newest  int64        // newest event time written; NoTime for none
+	Files   []LedgerFile // whose rows are all in the generation
+	Session string       // of the store, under which they were written
+	Now     time.Time
+}
+
+// Progress records what a rebuild has done so far, in one transaction; ErrLeaseLost, and nothing done, where l is no
+// longer the lease. Every write must have been acknowledged.
+func (s *Store) Progress(ctx context.Context, l Lease, p Progress) error {
+	return s.write(ctx, "record progress in", func(tx *sql.Tx) error {
+		if err := fence(ctx, tx, l); err != nil {
+			return err
+		}
+		if err := writeLedger(ctx, tx, p.Run, p.Files, p.Now); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE generation SET session = ?,
+				ttl = CASE WHEN ttl = 0 THEN ? WHEN ? = 0 OR ttl < ? THEN ttl ELSE ? END,
+				newest_event = CASE WHEN newest_event > ? THEN newest_event ELSE coalesce(?, newest_event) END
+			WHERE id = ? AND state = ?`, p.Session, p.TTL, p.TTL, p.TTL, p.TTL,
+			nullable(p.Newest), nullable(p.Newest), p.Run.Generation, Filling)
+		return err
+	})
+}
+
 // Commit records a complete run: its files, the generation's T, the swap, in one transaction; ErrLeaseLost, and
 // nothing done, where l is no longer the lease.
 func (s *Store) Commit(ctx context.Context, l Lease, c Commit) error {
@@ -187,7 +224,10 @@ func (s *Store) Commit(ctx context.Context, l Lease, c Commit) error {
 		if err := fence(ctx, tx, l); err != nil {
 			return err
 		}
-		if err := c.writeLedger(ctx, tx); err != nil {
+		if err := deleteLedger(ctx, tx, done.Generation, c.Gone); err != nil {
+			return err
+		}
+		if err := writeLedger(ctx, tx, &done, c.Files, c.Now); err != nil {
 			return err
 		}
 		// The run has dealt with what unfinished ones left.
@@ -196,9 +236,13 @@ func (s *Store) Commit(ctx context.Context, l Lease, c Commit) error {
 		}
 		now := c.Now.UnixMicro()
 		if c.Swap {
-			if _, err := tx.ExecContext(ctx, `UPDATE generation SET state = ?, retired = ?
+			swap, err := allocate(ctx, tx, "swap")
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ExecContext(ctx, `UPDATE generation SET state = ?, retired = ?, swap = ?
 				WHERE view_name = ? AND state = ? AND incarnation = (SELECT incarnation FROM generation WHERE id = ?)`,
-				Retired, now, done.View, Serving, done.Generation); err != nil {
+				Retired, now, swap, done.View, Serving, done.Generation); err != nil {
 				return err
 			}
 		}
@@ -220,28 +264,35 @@ func (s *Store) Commit(ctx context.Context, l Lease, c Commit) error {
 	return err
 }
 
-func (c *Commit) writeLedger(ctx context.Context, tx *sql.Tx) error {
+// deleteLedger removes paths from a generation's ledger.
+func deleteLedger(ctx context.Context, tx *sql.Tx, id online.GenerationID, paths []string) error {
 	del, err := tx.PrepareContext(ctx, `DELETE FROM ledger WHERE generation = ? AND path = ?`)
 	if err != nil {
 		return err
 	}
 	defer del.Close()
-	for _, path := range c.Gone {
-		if _, err := del.ExecContext(ctx, c.Run.Generation, path); err != nil {
+	for _, path := range paths {
+		if _, err := del.ExecContext(ctx, id, path); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// writeLedger records files that a run has read in full.
+func writeLedger(ctx context.Context, tx *sql.Tx, run *Run, files []LedgerFile, now time.Time) error {
 	put, err := tx.PrepareContext(ctx, `INSERT INTO ledger
-		(generation, path, size, identity, run, read_at, held, held_from) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		(generation, path, size, identity, run, read_at, held, held_from, footer, unsettled) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT (generation, path) DO UPDATE SET size = excluded.size, identity = excluded.identity,
-			run = excluded.run, read_at = excluded.read_at, held = excluded.held, held_from = excluded.held_from`)
+			run = excluded.run, read_at = excluded.read_at, held = excluded.held, held_from = excluded.held_from,
+			footer = excluded.footer, unsettled = excluded.unsettled`)
 	if err != nil {
 		return err
 	}
 	defer put.Close()
-	for _, f := range c.Files {
-		if _, err := put.ExecContext(ctx, c.Run.Generation, f.Path, f.Size, f.Identity, c.Run.ID, c.Now.UnixMicro(),
-			f.Held, nullable(f.HeldFrom)); err != nil {
+	for _, f := range files {
+		if _, err := put.ExecContext(ctx, run.Generation, f.Path, f.Size, f.Identity, run.ID, now.UnixMicro(),
+			f.Held, nullable(f.HeldFrom), f.Footer, f.Unsettled); err != nil {
 			return err
 		}
 	}

@@ -98,11 +98,17 @@ func fence(ctx context.Context, tx *sql.Tx, l Lease) error {
 
 // one checks that a statement under a lease found it.
 func one(res sql.Result, err error) error {
+	n, err := affected(res, err)
+	if err == nil && n != 1 {
+		return ErrLeaseLost
+	}
+	return err
+}
+
+// affected returns how many rows a statement changed.
+func affected(res sql.Result, err error) (int64, error) {
 	if err != nil {
-		return err
+		return 0, err
 	}
-	if n, err := res.RowsAffected(); err != nil || n == 1 {
-		return err
-	}
-	return ErrLeaseLost
+	return res.RowsAffected()
 }

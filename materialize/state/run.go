@@ -3,21 +3,33 @@ package state
 import (
 	"context"
 	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
 	"strings"
 	"time"
 
+	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/online"
 )
+
+// ErrCancelled reports that somebody asked to cancel the run.
+var ErrCancelled = errors.New("the run was cancelled")
 
 // RunState is where a run is.
 type RunState string
 
 // The states of a run.
 const (
+	RunQueued    RunState = "queued"
 	RunRunning   RunState = "running"
 	RunSucceeded RunState = "succeeded"
 	RunFailed    RunState = "failed"
+	RunCancelled RunState = "cancelled"
 )
+
+// Ended reports whether a run in this state is over.
+func (s RunState) Ended() bool { return s != RunQueued && s != RunRunning }
 
 // Interrupted is the error of a run whose process ended before it could say why.
 const Interrupted = "interrupted: the process that ran it has gone"
@@ -44,17 +56,82 @@ type Run struct {
 	NullKeys   int64 // rows dropped for a null key
 	Ties       int64
 	Error      string
+
+	Asked        Asked
+	Attempt      int64     // 1 for the first
+	RetryOf      int64     // the run of attempt 1, 0 where this is it
+	Queued       time.Time // zero where it did not wait
+	BytesRead    int64     // of the files read, their whole size
+	BytesWritten int64     // of keys and rows sent to the store
+	Rejects      []Reject
+	Phases       []PhaseTime // in order, complete once it has ended
+	CancelAsked  time.Time   // zero: nobody asked
+	CancelBy     string
+}
+
+// Asked is what was asked of a run, for those who repeat it.
+type Asked struct {
+	To          time.Time `json:"to,omitzero"`
+	Full        bool      `json:"full,omitempty"`
+	AllowFuture bool      `json:"allow_future,omitempty"`
+}
+
+// Reject is rows that could not be used, for one reason.
+type Reject struct {
+	Reason  string   `json:"reason"` // "null key", "key out of range", "time out of range", "value"
+	Rows    int64    `json:"rows"`
+	Samples []string `json:"samples,omitempty"` // the first few: file, row group, row, what
+}
+
+// PhaseTime is how long one part of a run took.
+type PhaseTime struct {
+	Name string        `json:"name"` // "list", "read", "write", "commit"
+	Took time.Duration `json:"took"` // nanoseconds
+}
+
+// Enqueue records a run as queued, with its id, for this process, which must Await it before ttl is over.
+func (s *Store) Enqueue(ctx context.Context, store string, run *Run, ttl time.Duration) error {
+	queued := *run
+	queued.State = RunQueued
+	err := s.write(ctx, "record run in", func(tx *sql.Tx) error {
+		return insertRun(ctx, tx, Lease{Store: store}, &queued, queued.Queued.Add(ttl))
+	})
+	if err == nil {
+		*run = queued
+	}
+	return err
+}
+
+// Await gives a sign of life of this process for a queued run. ErrCancelled where it is queued no more.
+func (s *Store) Await(ctx context.Context, id int64, now time.Time, ttl time.Duration) error {
+	return s.write(ctx, "await run in", func(tx *sql.Tx) error {
+		n, err := affected(tx.ExecContext(ctx, `UPDATE run SET expires = ? WHERE id = ? AND state = ?`,
+			now.Add(ttl).UnixMicro(), id, RunQueued))
+		if err == nil && n == 0 {
+			return ErrCancelled
+		}
+		return err
+	})
+}
+
+// Withdraw removes a queued run that turned out to have nothing to do. One that is queued no more stays.
+func (s *Store) Withdraw(ctx context.Context, id int64) error {
+	return s.write(ctx, "withdraw run from", func(tx *sql.Tx) error {
+		_, err := tx.ExecContext(ctx, `DELETE FROM run WHERE id = ? AND state = ?`, id, RunQueued)
+		return err
+	})
 }
 
 // Start is what must be known of a run before it writes a row.
 type Start struct {
 	Run   *Run
 	Fresh *Generation  // the new generation that it fills; nil: it continues Run.Generation
-	Reads []LedgerFile // path, size and identity of the files whose rows it may write to a generation that it continues
+	Reads []LedgerFile // path, size and identity of the files whose rows it may write
 }
 
-// Begin records a run as running, with its id, in one transaction with how far it may reach. Runs that an earlier
-// holder of the lease left running become interrupted. ErrLeaseLost where l is no longer the lease.
+// Begin records a run as running, with its id unless it was queued, in one transaction with how far it may reach. Runs
+// that an earlier holder of the lease left running become interrupted. ErrLeaseLost where l is no longer the lease,
+// ErrCancelled where the run was queued and is no more.
 func (s *Store) Begin(ctx context.Context, l Lease, start Start) error {
 	begun := *start.Run
 	begun.State = RunRunning
@@ -80,7 +157,17 @@ func (s *Store) Begin(ctx context.Context, l Lease, start Start) error {
 		if err := insertAttempts(ctx, tx, begun.Generation, start.Reads); err != nil {
 			return err
 		}
-		return insertRun(ctx, tx, l, &begun)
+		if begun.ID == 0 {
+			return insertRun(ctx, tx, l, &begun, time.Time{})
+		}
+		n, err := affected(tx.ExecContext(ctx, `UPDATE run SET state = ?, token = ?, generation = ?, revision = ?, is_full = ?,
+				reason = ?, t = ?, started = ? WHERE id = ? AND state = ?`,
+			begun.State, l.Token, begun.Generation, begun.Revision, begun.Full,
+			begun.Reason, nullableTime(begun.T), begun.Started.UnixMicro(), begun.ID, RunQueued))
+		if err == nil && n == 0 {
+			return ErrCancelled
+		}
+		return err
 	})
 	if err == nil {
 		*start.Run = begun
@@ -103,51 +190,127 @@ func insertAttempts(ctx context.Context, tx *sql.Tx, id online.GenerationID, fil
 	return nil
 }
 
-// Fail records that a run ended with run.Error at run.Finished, whether or not it was begun. One that was meanwhile
-// recorded as interrupted stays that.
-func (s *Store) Fail(ctx context.Context, l Lease, run *Run) error {
-	failed := *run
-	failed.State = RunFailed
-	err := s.write(ctx, "record failed run in", func(tx *sql.Tx) error {
-		if failed.ID == 0 {
-			return insertRun(ctx, tx, l, &failed)
+// End records that a run ended as failed or cancelled, with run.Error, at run.Finished, whether or not it was begun. One
+// that was meanwhile recorded as interrupted stays that.
+func (s *Store) End(ctx context.Context, l Lease, run *Run, as RunState) error {
+	ended := *run
+	ended.State = as
+	err := s.write(ctx, "record ended run in", func(tx *sql.Tx) error {
+		if ended.ID == 0 {
+			return insertRun(ctx, tx, l, &ended, time.Time{})
 		}
-		return updateRun(ctx, tx, &failed)
+		return updateRun(ctx, tx, &ended)
 	})
 	if err == nil {
-		*run = failed
+		*run = ended
 	}
 	return err
 }
 
-func insertRun(ctx context.Context, tx *sql.Tx, l Lease, r *Run) error {
+// Cancel asks for the end of a run: one that is queued ends at once, one that is running when its process looks
+// (CancelAsked). NotFound, and Precondition for a run that is over.
+func (s *Store) Cancel(ctx context.Context, store string, id int64, by string, now time.Time) (Run, error) {
+	err := s.write(ctx, "cancel run in", func(tx *sql.Tx) error {
+		at := now.UnixMicro()
+		if _, err := tx.ExecContext(ctx, `UPDATE run SET cancel_asked = ?, cancel_by = ?
+			WHERE id = ? AND store = ? AND state IN (?, ?) AND cancel_asked IS NULL`,
+			at, by, id, store, RunQueued, RunRunning); err != nil {
+			return err
+		}
+		_, err := tx.ExecContext(ctx, `UPDATE run SET state = ?, finished = ?, started = ?, error = ? WHERE id = ? AND store = ? AND state = ?`,
+			RunCancelled, at, at, "cancelled by "+by, id, store, RunQueued)
+		return err
+	})
+	if err != nil {
+		return Run{}, err
+	}
+	run, err := s.Run(ctx, store, id, now)
+	if err == nil && run.State.Ended() && run.CancelAsked.IsZero() {
+		return run, &problem.Error{
+			Code: problem.Precondition, Message: fmt.Sprintf("run %d is over: it has %s", id, run.State), Suggestion: "see provender runs",
+		}
+	}
+	return run, err
+}
+
+// CancelAsked returns ErrCancelled, with who asked in its text, where the end of a run was asked for.
+func (s *Store) CancelAsked(ctx context.Context, id int64) error {
+	var by string
+	err := s.db.QueryRowContext(ctx, `SELECT cancel_by FROM run WHERE id = ? AND cancel_asked IS NOT NULL`, id).Scan(&by)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return failure("read run from", err)
+	}
+	return fmt.Errorf("%w by %s", ErrCancelled, by)
+}
+
+// insertRun allocates r's id and records it; expires is for queued ones.
+func insertRun(ctx context.Context, tx *sql.Tx, l Lease, r *Run, expires time.Time) error {
 	id, err := allocate(ctx, tx, "run")
 	if err != nil {
 		return err
 	}
-	r.ID = id
-	_, err = tx.ExecContext(ctx, `INSERT INTO run (id, store, view_name, token, state, generation, revision, cause, run_by,
-			is_full, reason, t, started, finished, files, rows_read, written, older, held, null_keys, ties, error)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+	r.ID, r.Attempt = id, max(r.Attempt, 1)
+	started := r.Started
+	if started.IsZero() {
+		started = r.Queued
+	}
+	asked, err := json.Marshal(r.Asked)
+	if err != nil {
+		return err
+	}
+	var until int64
+	if !expires.IsZero() {
+		until = expires.UnixMicro()
+	}
+	if _, err = tx.ExecContext(ctx, `INSERT INTO run (id, store, view_name, token, state, generation, revision, cause, run_by,
+			is_full, reason, t, started, queued, expires, process, attempt, retry_of, asked,
+			files, rows_read, written, older, held, null_keys, ties, error)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, 0, 0, 0, '')`,
 		id, l.Store, r.View, l.Token, r.State, r.Generation, r.Revision, r.Trigger, r.By,
-		r.Full, r.Reason, nullableTime(r.T), r.Started.UnixMicro(), nullableTime(r.Finished),
-		r.Files, r.RowsRead, r.Written, r.Older, r.Held, r.NullKeys, r.Ties, r.Error)
-	return err
+		r.Full, r.Reason, nullableTime(r.T), started.UnixMicro(), nullableTime(r.Queued), until, self().String(), r.Attempt,
+		r.RetryOf, string(asked)); err != nil || !r.State.Ended() {
+		return err
+	}
+	return setCounts(ctx, tx, r)
 }
 
+// updateRun records how a run that is not yet over goes on.
 func updateRun(ctx context.Context, tx *sql.Tx, r *Run) error {
-	_, err := tx.ExecContext(ctx, `UPDATE run SET state = ?, finished = ?, files = ?, rows_read = ?, written = ?,
-			older = ?, held = ?, null_keys = ?, ties = ?, error = ?
-		WHERE id = ? AND state = ?`, r.State, nullableTime(r.Finished), r.Files, r.RowsRead, r.Written,
-		r.Older, r.Held, r.NullKeys, r.Ties, r.Error, r.ID, RunRunning)
+	n, err := affected(tx.ExecContext(ctx, `UPDATE run SET state = ? WHERE id = ? AND state IN (?, ?)`,
+		r.State, r.ID, RunQueued, RunRunning))
+	if err != nil || n == 0 {
+		return err
+	}
+	return setCounts(ctx, tx, r)
+}
+
+func setCounts(ctx context.Context, tx *sql.Tx, r *Run) error {
+	rejects, err := json.Marshal(r.Rejects)
+	if err != nil {
+		return err
+	}
+	phases, err := json.Marshal(r.Phases)
+	if err != nil {
+		return err
+	}
+	_, err = tx.ExecContext(ctx, `UPDATE run SET finished = ?, files = ?, rows_read = ?, bytes_read = ?, written = ?,
+			bytes_written = ?, older = ?, held = ?, null_keys = ?, ties = ?, rejects = ?, phases = ?, error = ?
+		WHERE id = ?`, nullableTime(r.Finished), r.Files, r.RowsRead, r.BytesRead, r.Written,
+		r.BytesWritten, r.Older, r.Held, r.NullKeys, r.Ties, string(rejects), string(phases), r.Error, r.ID)
 	return err
 }
 
-// selectRuns takes the present instant, for runs whose lease has ended without them.
+// selectRuns takes the present instant twice, for runs whose lease has ended without them and for queued ones that
+// nobody awaits.
 const selectRuns = `SELECT r.id, r.view_name, r.revision, r.generation, r.cause, r.run_by, r.state, r.is_full, r.reason, r.t,
 		r.started, r.finished, r.files, r.rows_read, r.written, r.older, r.held, r.null_keys, r.ties, r.error,
-		r.state = 'running' AND (l.token IS NULL OR l.token <> r.token OR l.expires <= ?) AS gone,
-		CASE WHEN r.state = 'running' THEN coalesce(l.process, '') ELSE '' END
+		r.queued, r.attempt, r.retry_of, r.asked, r.bytes_read, r.bytes_written, r.rejects, r.phases, r.cancel_asked, r.cancel_by,
+		r.state = 'running' AND (l.token IS NULL OR l.token <> r.token OR l.expires <= ?)
+			OR r.state = 'queued' AND r.expires <= ? AS gone,
+		CASE r.state WHEN 'running' THEN coalesce(l.process, '') WHEN 'queued' THEN r.process ELSE '' END
 	FROM run r LEFT JOIN lease l ON l.view_name = r.view_name AND l.store = r.store
 	`
 
@@ -155,7 +318,7 @@ const selectRuns = `SELECT r.id, r.view_name, r.revision, r.generation, r.cause,
 // ended without it, or whose process is gone, counts as interrupted.
 func (s *Store) Runs(ctx context.Context, store string, views []string, limit int, now time.Time) ([]Run, error) {
 	query := selectRuns + `WHERE r.store = ?`
-	args := []any{now.UnixMicro(), store}
+	args := []any{now.UnixMicro(), now.UnixMicro(), store}
 	if len(views) > 0 {
 		query += ` AND r.view_name IN (?` + strings.Repeat(`, ?`, len(views)-1) + `)`
 		for _, v := range views {
@@ -171,10 +334,23 @@ func (s *Store) Runs(ctx context.Context, store string, views []string, limit in
 	return runs, failure("read runs from", err)
 }
 
-// LastRuns returns the newest run of each view into a store.
+// Run returns one run, as Runs does; NotFound where there is none into this store.
+func (s *Store) Run(ctx context.Context, store string, id int64, now time.Time) (Run, error) {
+	runs, err := list(ctx, s.db, scanRun, selectRuns+`WHERE r.store = ? AND r.id = ?`, now.UnixMicro(), now.UnixMicro(), store, id)
+	if err != nil {
+		return Run{}, failure("read run from", err)
+	}
+	if len(runs) == 0 {
+		return Run{}, problem.New(problem.NotFound, "there is no run %d; see provender runs", id)
+	}
+	return runs[0], nil
+}
+
+// LastRuns returns the newest run of each view into a store that is not queued.
 func (s *Store) LastRuns(ctx context.Context, store string, now time.Time) (map[string]*Run, error) {
 	runs, err := list(ctx, s.db, scanRun, selectRuns+`
-		WHERE r.id IN (SELECT max(id) FROM run WHERE store = ? GROUP BY view_name)`, now.UnixMicro(), store)
+		WHERE r.id IN (SELECT max(id) FROM run WHERE store = ? AND state <> 'queued' GROUP BY view_name)`,
+		now.UnixMicro(), now.UnixMicro(), store)
 	if err != nil {
 		return nil, failure("read runs from", err)
 	}
@@ -187,14 +363,30 @@ func (s *Store) LastRuns(ctx context.Context, store string, now time.Time) (map[
 
 func scanRun(rows *sql.Rows) (Run, error) {
 	var r Run
-	var t, started, finished sql.NullInt64
+	var t, started, finished, queued, cancel sql.NullInt64
 	var gone bool
-	var by string
+	var by, asked, rejects, phases string
 	err := rows.Scan(&r.ID, &r.View, &r.Revision, &r.Generation, &r.Trigger, &r.By, &r.State, &r.Full, &r.Reason, &t,
-		&started, &finished, &r.Files, &r.RowsRead, &r.Written, &r.Older, &r.Held, &r.NullKeys, &r.Ties, &r.Error, &gone, &by)
-	r.T, r.Started, r.Finished = clock(t), clock(started), clock(finished)
+		&started, &finished, &r.Files, &r.RowsRead, &r.Written, &r.Older, &r.Held, &r.NullKeys, &r.Ties, &r.Error,
+		&queued, &r.Attempt, &r.RetryOf, &asked, &r.BytesRead, &r.BytesWritten, &rejects, &phases, &cancel, &r.CancelBy,
+		&gone, &by)
+	if err != nil {
+		return r, err
+	}
+	r.T, r.Started, r.Finished, r.Queued, r.CancelAsked = clock(t), clock(started), clock(finished), clock(queued), clock(cancel)
+	if r.State == RunQueued {
+		r.Started = time.Time{}
+	}
+	for _, part := range []struct {
+		text string
+		into any
+	}{{asked, &r.Asked}, {rejects, &r.Rejects}, {phases, &r.Phases}} {
+		if err := json.Unmarshal([]byte(part.text), part.into); err != nil {
+			return r, fmt.Errorf("run %d: %w", r.ID, err)
+		}
+	}
 	if gone || parseProcess(by).gone() {
 		r.State, r.Error = RunFailed, Interrupted
 	}
-	return r, err
+	return r, nil
 }

@@ -328,7 +328,7 @@ func TestZombie(t *testing.T) {
 	}
 	run2, gen2 := w.begin(b, at, 0)
 	run.Error, run.Finished = "late", at
-	check(t, w.s.Fail(w.ctx, a, run))
+	check(t, w.s.End(w.ctx, a, run, state.RunFailed))
 	check(t, w.s.Commit(w.ctx, b, state.Commit{Run: run2, Newest: 2, Swap: true, Now: at}))
 	r := w.runs(at)
 	if len(r) != 2 || r[0].State != state.RunSucceeded || r[1].State != state.RunFailed || r[1].Error != state.Interrupted {
@@ -384,7 +384,7 @@ func TestFailedBeforeItBegan(t *testing.T) {
 	w := newWorld(t)
 	l := w.lease(noon)
 	run := &state.Run{View: "v", Started: noon, Finished: noon, Trigger: "schedule", Error: "the store is down"}
-	check(t, w.s.Fail(w.ctx, l, run))
+	check(t, w.s.End(w.ctx, l, run, state.RunFailed))
 	r := w.runs(noon)
 	if len(r) != 1 || r[0].State != state.RunFailed || r[0].Error != "the store is down" || !r[0].T.IsZero() || r[0].ID != run.ID {
 		t.Errorf("runs %+v", r)
@@ -396,10 +396,10 @@ func TestRunsFilter(t *testing.T) {
 	for i := range 5 {
 		view := []string{"v", "w"}[i%2]
 		l := must[state.Lease](t)(w.s.Acquire(w.ctx, view, shop, "me", noon.Add(time.Duration(i)*time.Hour), time.Minute))
-		check(t, w.s.Fail(w.ctx, l, &state.Run{View: view, Started: noon, Finished: noon, Error: fmt.Sprint(i)}))
+		check(t, w.s.End(w.ctx, l, &state.Run{View: view, Started: noon, Finished: noon, Error: fmt.Sprint(i)}, state.RunFailed))
 	}
 	other := must[state.Lease](t)(w.s.Acquire(w.ctx, "v", "embedded://x", "me", noon, time.Minute))
-	check(t, w.s.Fail(w.ctx, other, &state.Run{View: "v", Started: noon, Finished: noon, Error: "elsewhere"}))
+	check(t, w.s.End(w.ctx, other, &state.Run{View: "v", Started: noon, Finished: noon, Error: "elsewhere"}, state.RunFailed))
 	for _, c := range []struct {
 		views []string
 		limit int

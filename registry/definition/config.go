@@ -30,6 +30,7 @@ type Config struct {
 	Online      string            // URL; may hold a password
 	Server      Server
 	Limits      Limits
+	Materialize Materialize
 }
 
 // Server is where `provender serve` listens.
@@ -39,7 +40,7 @@ type Server struct {
 }
 
 var (
-	overrideKeys    = []string{"project", "roots", "registry", "online", "server", "limits"}
+	overrideKeys    = []string{"project", "roots", "registry", "online", "server", "limits", "materialize"}
 	configKeys      = slices.Concat([]string{"version"}, overrideKeys, []string{"environments"})
 	serverKeys      = []string{"grpc", "http"}
 	registrySchemes = []string{"sqlite", "postgres", "postgresql"}
@@ -56,7 +57,7 @@ type setting struct {
 // settings is provender.yaml, or one environment's part of it.
 type settings struct {
 	project, registry, online, grpc, http setting
-	roots, limits                         map[string]setting
+	roots, limits, materialize            map[string]setting
 }
 
 // LoadConfig reads provender.yaml in dir for an environment, "" for the one that PROVENDER_ENV names, if any. Only
@@ -121,12 +122,13 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 		d.add(n, codeBadVersion, "version must be 1, the number").Hint = "a newer Provender may know others"
 	}
 	s := settings{
-		registry: setting{text: "sqlite://.provender/registry.db"},
-		online:   setting{text: "embedded://.provender/online"},
-		grpc:     setting{text: "127.0.0.1:6565"},
-		http:     setting{text: "127.0.0.1:6566"},
-		roots:    map[string]setting{},
-		limits:   map[string]setting{},
+		registry:    setting{text: "sqlite://.provender/registry.db"},
+		online:      setting{text: "embedded://.provender/online"},
+		grpc:        setting{text: "127.0.0.1:6565"},
+		http:        setting{text: "127.0.0.1:6566"},
+		roots:       map[string]setting{},
+		limits:      map[string]setting{},
+		materialize: map[string]setting{},
 	}
 	m.need("project", "a name for the project")
 	m.settings(&s)
@@ -135,12 +137,13 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 	e := &expander{decoder: d, getenv: getenv}
 	cfg := &Config{
 		Version: 1, Environment: env,
-		Project:  e.project(s.project),
-		Registry: e.url(s.registry, "registry", registrySchemes),
-		Online:   e.online(s.online),
-		Server:   Server{GRPC: e.address(s.grpc, "server.grpc"), HTTP: e.address(s.http, "server.http")},
-		Roots:    make(map[string]string, len(s.roots)),
-		Limits:   e.limits(s.limits),
+		Project:     e.project(s.project),
+		Registry:    e.url(s.registry, "registry", registrySchemes),
+		Online:      e.online(s.online),
+		Server:      Server{GRPC: e.address(s.grpc, "server.grpc"), HTTP: e.address(s.http, "server.http")},
+		Roots:       make(map[string]string, len(s.roots)),
+		Limits:      e.limits(s.limits),
+		Materialize: e.materialize(s.materialize),
 	}
 	for name, root := range s.roots {
 		text, ok := e.expand(root)
@@ -161,6 +164,7 @@ func (m *mapping) settings(s *settings) {
 	m.setting("registry", &s.registry)
 	m.setting("online", &s.online)
 	m.limits(s.limits)
+	m.materialize(s.materialize)
 	if n := m.get("server"); n != nil {
 		server := m.mapping(n, "server", serverKeys)
 		server.setting("grpc", &s.grpc)
@@ -207,7 +211,7 @@ func (m *mapping) environment(s *settings, env string) {
 		if name == env {
 			one.settings(s)
 		} else {
-			one.settings(&settings{roots: map[string]setting{}, limits: map[string]setting{}})
+			one.settings(&settings{roots: map[string]setting{}, limits: map[string]setting{}, materialize: map[string]setting{}})
 		}
 	}
 	if env != "" && !slices.Contains(names, env) {

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -40,7 +41,7 @@ func TestProjectInFull(t *testing.T) {
 		Version: 1, Project: "flights", Roots: map[string]string{"lake": "./data"},
 		Registry: "sqlite://.provender/registry.db", Online: "embedded://.provender/online",
 		Server: Server{GRPC: "127.0.0.1:6565", HTTP: "127.0.0.1:6566"},
-		Limits: DefaultLimits(),
+		Limits: DefaultLimits(), Materialize: DefaultMaterialize(),
 	}
 	if diff := cmp.Diff(want, p.Config); diff != "" {
 		t.Error(diff)
@@ -155,6 +156,7 @@ roots: {lake: ./data, other: /mnt}
 registry: sqlite://${BASE}.db
 server: {grpc: "0.0.0.0:1"}
 limits: {parquet_page: 1.5GiB, request_entities: 7, export_memory: 12345}
+materialize: {memory: 1GiB, rate: 50000, max_rejected: 0.001, backoff: 1m30s}
 environments:
   prod:
     project: ${NAME}_prod
@@ -163,28 +165,33 @@ environments:
     online: "redis://:${PASSWORD}@cache:6379"
     server: {http: "[::]:${PORT}"}
     limits: {parquet_page: "${PORT}MB", request_message: 64 MiB}
+    materialize: {rate: 0, webhook: "https://hooks.example.com/${PASSWORD_PATH}"}
   empty: {}
 `))
 	vars := map[string]string{
-		"PROVENDER_REGISTRY": "postgres://u:p@db/x", "PASSWORD": "${BASE}: #'\"", "PORT": "80", "NAME": "f", "BASE": "b",
+		"PROVENDER_REGISTRY": "postgres://u:p@db/x", "PASSWORD": "${BASE}: #'\"", "PORT": "80", "NAME": "f", "BASE": "b", "PASSWORD_PATH": "s3cret",
 	}
 	getenv := func(name string) string { return vars[name] }
 	limits := DefaultLimits()
 	limits.ParquetPage, limits.RequestEntities, limits.ExportMemory = 3<<29, 7, 12345
 	prodLimits := limits
 	prodLimits.ParquetPage, prodLimits.RequestMessage = 80_000_000, 64<<20
+	runs := DefaultMaterialize()
+	runs.Memory, runs.Rate, runs.MaxRejected, runs.Backoff = 1<<30, 50000, 0.001, 90*time.Second
+	prodRuns := runs
+	prodRuns.Rate, prodRuns.Webhook = 0, "https://hooks.example.com/s3cret"
 	prod := &Config{
 		Version: 1, Project: "f_prod", Environment: "prod",
 		Roots:    map[string]string{"lake": "s3://company-lake/flights", "other": "/mnt"},
 		Registry: "postgres://u:p@db/x", Online: "redis://:${BASE}: #'\"@cache:6379",
 		Server: Server{GRPC: "0.0.0.0:1", HTTP: "[::]:80"},
-		Limits: prodLimits,
+		Limits: prodLimits, Materialize: prodRuns,
 	}
 	base := &Config{
 		Version: 1, Project: "flights", Roots: map[string]string{"lake": "./data", "other": "/mnt"},
 		Registry: "sqlite://b.db", Online: "embedded://.provender/online",
 		Server: Server{GRPC: "0.0.0.0:1", HTTP: "127.0.0.1:6566"},
-		Limits: limits,
+		Limits: limits, Materialize: runs,
 	}
 	load := func(env string, want *Config) {
 		t.Helper()

@@ -57,14 +57,19 @@ func configSchema() *jsonschema.Schema {
 	for _, l := range limitTable {
 		limits[l.name] = l.schema()
 	}
+	options := map[string]*jsonschema.Schema{}
+	for _, o := range optionTable {
+		options[o.name] = o.schema()
+	}
 	overrides := func() map[string]*jsonschema.Schema {
 		return map[string]*jsonschema.Schema{
-			"project":  text("The project's name."),
-			"roots":    named("Storage roots, by the name that definitions put before a colon.", text("")),
-			"registry": text("URL of the registry: sqlite://…"),
-			"online":   text("URL of the online store: embedded://…, redis://…"),
-			"server":   server,
-			"limits":   object("What files and requests may ask for.", limitKeys, nil, limits),
+			"project":     text("The project's name."),
+			"roots":       named("Storage roots, by the name that definitions put before a colon.", text("")),
+			"registry":    text("URL of the registry: sqlite://…"),
+			"online":      text("URL of the online store: embedded://…, redis://…"),
+			"server":      server,
+			"limits":      object("What files and requests may ask for.", limitKeys, nil, limits),
+			"materialize": object("How runs go about their work, and when schedules begin them.", materializeKeys, nil, options),
 		}
 	}
 	properties := overrides()

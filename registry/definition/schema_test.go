@@ -130,6 +130,7 @@ func TestSchemaKeys(t *testing.T) {
 	same("config", schema.Then, configKeys)
 	same("server", schema.Then.Properties["server"], serverKeys)
 	same("limits", schema.Then.Properties["limits"], limitKeys)
+	same("materialize", schema.Then.Properties["materialize"], materializeKeys)
 	same("environment", schema.Then.Properties["environments"].AdditionalProperties, overrideKeys)
 	byKind := map[string]*jsonschema.Schema{}
 	for _, one := range schema.Else.AllOf {

@@ -257,11 +257,11 @@ type Run struct {
 	View       string                 `protobuf:"bytes,2,opt,name=view,proto3" json:"view,omitempty"`
 	Revision   int64                  `protobuf:"varint,3,opt,name=revision,proto3" json:"revision,omitempty"`
 	Generation uint64                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
-	// "command" or "schedule".
+	// "command", "schedule", "retry".
 	Trigger string `protobuf:"bytes,5,opt,name=trigger,proto3" json:"trigger,omitempty"`
 	// user@host:pid.
 	By string `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
-	// "running", "succeeded", "failed".
+	// "queued", "running", "succeeded", "failed", "cancelled".
 	State string `protobuf:"bytes,7,opt,name=state,proto3" json:"state,omitempty"`
 	// Whether it filled a new generation, and why.
 	Full   bool   `protobuf:"varint,8,opt,name=full,proto3" json:"full,omitempty"`
@@ -281,8 +281,24 @@ type Run struct {
 	// Rows dropped for a null key.
 	NullKeys int64 `protobuf:"varint,18,opt,name=null_keys,json=nullKeys,proto3" json:"null_keys,omitempty"`
 	// Rows that tied in event and created time.
-	Ties          int64  `protobuf:"varint,19,opt,name=ties,proto3" json:"ties,omitempty"`
-	Error         string `protobuf:"bytes,20,opt,name=error,proto3" json:"error,omitempty"`
+	Ties  int64  `protobuf:"varint,19,opt,name=ties,proto3" json:"ties,omitempty"`
+	Error string `protobuf:"bytes,20,opt,name=error,proto3" json:"error,omitempty"`
+	// What was asked for, as in MaterializeRequest.
+	AskedTo   *timestamppb.Timestamp `protobuf:"bytes,21,opt,name=asked_to,json=askedTo,proto3" json:"asked_to,omitempty"`
+	AskedFull bool                   `protobuf:"varint,22,opt,name=asked_full,json=askedFull,proto3" json:"asked_full,omitempty"`
+	// 1 for the first; of the others, the run of attempt 1.
+	Attempt int64 `protobuf:"varint,23,opt,name=attempt,proto3" json:"attempt,omitempty"`
+	RetryOf int64 `protobuf:"varint,24,opt,name=retry_of,json=retryOf,proto3" json:"retry_of,omitempty"`
+	// Unset where it did not wait.
+	Queued       *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=queued,proto3" json:"queued,omitempty"`
+	BytesRead    int64                  `protobuf:"varint,26,opt,name=bytes_read,json=bytesRead,proto3" json:"bytes_read,omitempty"`
+	BytesWritten int64                  `protobuf:"varint,27,opt,name=bytes_written,json=bytesWritten,proto3" json:"bytes_written,omitempty"`
+	// Rows that could not be used, null_keys among them.
+	Rejects []*Reject `protobuf:"bytes,28,rep,name=rejects,proto3" json:"rejects,omitempty"`
+	Phases  []*Phase  `protobuf:"bytes,29,rep,name=phases,proto3" json:"phases,omitempty"`
+	// When somebody asked for its end, and who.
+	CancelAsked   *timestamppb.Timestamp `protobuf:"bytes,30,opt,name=cancel_asked,json=cancelAsked,proto3" json:"cancel_asked,omitempty"`
+	CancelBy      string                 `protobuf:"bytes,31,opt,name=cancel_by,json=cancelBy,proto3" json:"cancel_by,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -457,6 +473,1147 @@ func (x *Run) GetError() string {
 	return ""
 }
 
+func (x *Run) GetAskedTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AskedTo
+	}
+	return nil
+}
+
+func (x *Run) GetAskedFull() bool {
+	if x != nil {
+		return x.AskedFull
+	}
+	return false
+}
+
+func (x *Run) GetAttempt() int64 {
+	if x != nil {
+		return x.Attempt
+	}
+	return 0
+}
+
+func (x *Run) GetRetryOf() int64 {
+	if x != nil {
+		return x.RetryOf
+	}
+	return 0
+}
+
+func (x *Run) GetQueued() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Queued
+	}
+	return nil
+}
+
+func (x *Run) GetBytesRead() int64 {
+	if x != nil {
+		return x.BytesRead
+	}
+	return 0
+}
+
+func (x *Run) GetBytesWritten() int64 {
+	if x != nil {
+		return x.BytesWritten
+	}
+	return 0
+}
+
+func (x *Run) GetRejects() []*Reject {
+	if x != nil {
+		return x.Rejects
+	}
+	return nil
+}
+
+func (x *Run) GetPhases() []*Phase {
+	if x != nil {
+		return x.Phases
+	}
+	return nil
+}
+
+func (x *Run) GetCancelAsked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CancelAsked
+	}
+	return nil
+}
+
+func (x *Run) GetCancelBy() string {
+	if x != nil {
+		return x.CancelBy
+	}
+	return ""
+}
+
+// Reject is rows that could not be used, for one reason.
+type Reject struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "null key", "key out of range", "time out of range", "value".
+	Reason string `protobuf:"bytes,1,opt,name=reason,proto3" json:"reason,omitempty"`
+	Rows   int64  `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	// The first few: file, row group, row, what.
+	Samples       []string `protobuf:"bytes,3,rep,name=samples,proto3" json:"samples,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reject) Reset() {
+	*x = Reject{}
+	mi := &file_provender_v1_operations_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reject) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reject) ProtoMessage() {}
+
+func (x *Reject) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reject.ProtoReflect.Descriptor instead.
+func (*Reject) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *Reject) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *Reject) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *Reject) GetSamples() []string {
+	if x != nil {
+		return x.Samples
+	}
+	return nil
+}
+
+// Phase is how long one part of a run took.
+type Phase struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "list", "read", "write", "commit".
+	Name          string               `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Took          *durationpb.Duration `protobuf:"bytes,2,opt,name=took,proto3" json:"took,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Phase) Reset() {
+	*x = Phase{}
+	mi := &file_provender_v1_operations_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Phase) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Phase) ProtoMessage() {}
+
+func (x *Phase) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Phase.ProtoReflect.Descriptor instead.
+func (*Phase) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *Phase) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Phase) GetTook() *durationpb.Duration {
+	if x != nil {
+		return x.Took
+	}
+	return nil
+}
+
+// PlanMaterializeRequest asks what a Materialize with the same fields would read.
+type PlanMaterializeRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: every view that is online.
+	Views         []string               `protobuf:"bytes,1,rep,name=views,proto3" json:"views,omitempty"`
+	To            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Full          bool                   `protobuf:"varint,3,opt,name=full,proto3" json:"full,omitempty"`
+	AllowFuture   bool                   `protobuf:"varint,4,opt,name=allow_future,json=allowFuture,proto3" json:"allow_future,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanMaterializeRequest) Reset() {
+	*x = PlanMaterializeRequest{}
+	mi := &file_provender_v1_operations_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanMaterializeRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanMaterializeRequest) ProtoMessage() {}
+
+func (x *PlanMaterializeRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanMaterializeRequest.ProtoReflect.Descriptor instead.
+func (*PlanMaterializeRequest) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *PlanMaterializeRequest) GetViews() []string {
+	if x != nil {
+		return x.Views
+	}
+	return nil
+}
+
+func (x *PlanMaterializeRequest) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *PlanMaterializeRequest) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
+func (x *PlanMaterializeRequest) GetAllowFuture() bool {
+	if x != nil {
+		return x.AllowFuture
+	}
+	return false
+}
+
+// PlanMaterializeResponse has one plan per view.
+type PlanMaterializeResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Plans         []*RunPlan             `protobuf:"bytes,1,rep,name=plans,proto3" json:"plans,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanMaterializeResponse) Reset() {
+	*x = PlanMaterializeResponse{}
+	mi := &file_provender_v1_operations_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanMaterializeResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanMaterializeResponse) ProtoMessage() {}
+
+func (x *PlanMaterializeResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanMaterializeResponse.ProtoReflect.Descriptor instead.
+func (*PlanMaterializeResponse) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *PlanMaterializeResponse) GetPlans() []*RunPlan {
+	if x != nil {
+		return x.Plans
+	}
+	return nil
+}
+
+// RunPlan is what a run of one view would do.
+type RunPlan struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	View  string                 `protobuf:"bytes,1,opt,name=view,proto3" json:"view,omitempty"`
+	T     *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=t,proto3" json:"t,omitempty"`
+	// Whether it would fill a new generation, and why.
+	Full   bool   `protobuf:"varint,3,opt,name=full,proto3" json:"full,omitempty"`
+	Reason string `protobuf:"bytes,4,opt,name=reason,proto3" json:"reason,omitempty"`
+	// The files that it would read, and those of the ledger that are no more.
+	Files []*PlannedFile `protobuf:"bytes,5,rep,name=files,proto3" json:"files,omitempty"`
+	// Why it can't be run, empty where it can.
+	Error         string `protobuf:"bytes,6,opt,name=error,proto3" json:"error,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RunPlan) Reset() {
+	*x = RunPlan{}
+	mi := &file_provender_v1_operations_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RunPlan) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RunPlan) ProtoMessage() {}
+
+func (x *RunPlan) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RunPlan.ProtoReflect.Descriptor instead.
+func (*RunPlan) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *RunPlan) GetView() string {
+	if x != nil {
+		return x.View
+	}
+	return ""
+}
+
+func (x *RunPlan) GetT() *timestamppb.Timestamp {
+	if x != nil {
+		return x.T
+	}
+	return nil
+}
+
+func (x *RunPlan) GetFull() bool {
+	if x != nil {
+		return x.Full
+	}
+	return false
+}
+
+func (x *RunPlan) GetReason() string {
+	if x != nil {
+		return x.Reason
+	}
+	return ""
+}
+
+func (x *RunPlan) GetFiles() []*PlannedFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *RunPlan) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+// PlannedFile is one file that a run would deal with.
+type PlannedFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Size  int64                  `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	// "new", "changed", "deleted", "due" (held rows that t covers), "again" (a rebuild reads it).
+	Why           string `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlannedFile) Reset() {
+	*x = PlannedFile{}
+	mi := &file_provender_v1_operations_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlannedFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlannedFile) ProtoMessage() {}
+
+func (x *PlannedFile) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlannedFile.ProtoReflect.Descriptor instead.
+func (*PlannedFile) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *PlannedFile) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *PlannedFile) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *PlannedFile) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
+// GetRunRequest names a run.
+type GetRunRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRunRequest) Reset() {
+	*x = GetRunRequest{}
+	mi := &file_provender_v1_operations_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRunRequest) ProtoMessage() {}
+
+func (x *GetRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRunRequest.ProtoReflect.Descriptor instead.
+func (*GetRunRequest) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *GetRunRequest) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// GetRunResponse has the run.
+type GetRunResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRunResponse) Reset() {
+	*x = GetRunResponse{}
+	mi := &file_provender_v1_operations_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRunResponse) ProtoMessage() {}
+
+func (x *GetRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRunResponse.ProtoReflect.Descriptor instead.
+func (*GetRunResponse) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *GetRunResponse) GetRun() *Run {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+// CancelRunRequest names a run.
+type CancelRunRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelRunRequest) Reset() {
+	*x = CancelRunRequest{}
+	mi := &file_provender_v1_operations_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelRunRequest) ProtoMessage() {}
+
+func (x *CancelRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelRunRequest.ProtoReflect.Descriptor instead.
+func (*CancelRunRequest) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *CancelRunRequest) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// CancelRunResponse has the run as it is then: cancelled where it was queued, else running until it has noticed.
+type CancelRunResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Run           *Run                   `protobuf:"bytes,1,opt,name=run,proto3" json:"run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CancelRunResponse) Reset() {
+	*x = CancelRunResponse{}
+	mi := &file_provender_v1_operations_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CancelRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CancelRunResponse) ProtoMessage() {}
+
+func (x *CancelRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CancelRunResponse.ProtoReflect.Descriptor instead.
+func (*CancelRunResponse) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *CancelRunResponse) GetRun() *Run {
+	if x != nil {
+		return x.Run
+	}
+	return nil
+}
+
+// RetryRunRequest names a run.
+type RetryRunRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryRunRequest) Reset() {
+	*x = RetryRunRequest{}
+	mi := &file_provender_v1_operations_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryRunRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryRunRequest) ProtoMessage() {}
+
+func (x *RetryRunRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryRunRequest.ProtoReflect.Descriptor instead.
+func (*RetryRunRequest) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RetryRunRequest) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+// RetryRunResponse is one message of a RetryRun stream.
+type RetryRunResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Message:
+	//
+	//	*RetryRunResponse_Progress
+	//	*RetryRunResponse_Run
+	Message       isRetryRunResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetryRunResponse) Reset() {
+	*x = RetryRunResponse{}
+	mi := &file_provender_v1_operations_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetryRunResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetryRunResponse) ProtoMessage() {}
+
+func (x *RetryRunResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetryRunResponse.ProtoReflect.Descriptor instead.
+func (*RetryRunResponse) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *RetryRunResponse) GetMessage() isRetryRunResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *RetryRunResponse) GetProgress() *Progress {
+	if x != nil {
+		if x, ok := x.Message.(*RetryRunResponse_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
+func (x *RetryRunResponse) GetRun() *Run {
+	if x != nil {
+		if x, ok := x.Message.(*RetryRunResponse_Run); ok {
+			return x.Run
+		}
+	}
+	return nil
+}
+
+type isRetryRunResponse_Message interface {
+	isRetryRunResponse_Message()
+}
+
+type RetryRunResponse_Progress struct {
+	Progress *Progress `protobuf:"bytes,1,opt,name=progress,proto3,oneof"`
+}
+
+type RetryRunResponse_Run struct {
+	Run *Run `protobuf:"bytes,2,opt,name=run,proto3,oneof"`
+}
+
+func (*RetryRunResponse_Progress) isRetryRunResponse_Message() {}
+
+func (*RetryRunResponse_Run) isRetryRunResponse_Message() {}
+
+// PauseSchedulesRequest names views.
+type PauseSchedulesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: every view with a schedule.
+	Views         []string `protobuf:"bytes,1,rep,name=views,proto3" json:"views,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseSchedulesRequest) Reset() {
+	*x = PauseSchedulesRequest{}
+	mi := &file_provender_v1_operations_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseSchedulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseSchedulesRequest) ProtoMessage() {}
+
+func (x *PauseSchedulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseSchedulesRequest.ProtoReflect.Descriptor instead.
+func (*PauseSchedulesRequest) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *PauseSchedulesRequest) GetViews() []string {
+	if x != nil {
+		return x.Views
+	}
+	return nil
+}
+
+// PauseSchedulesResponse names the views whose schedules rest now.
+type PauseSchedulesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Views         []string               `protobuf:"bytes,1,rep,name=views,proto3" json:"views,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PauseSchedulesResponse) Reset() {
+	*x = PauseSchedulesResponse{}
+	mi := &file_provender_v1_operations_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PauseSchedulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PauseSchedulesResponse) ProtoMessage() {}
+
+func (x *PauseSchedulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PauseSchedulesResponse.ProtoReflect.Descriptor instead.
+func (*PauseSchedulesResponse) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *PauseSchedulesResponse) GetViews() []string {
+	if x != nil {
+		return x.Views
+	}
+	return nil
+}
+
+// ResumeSchedulesRequest names views.
+type ResumeSchedulesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Empty: every view whose schedule rests.
+	Views         []string `protobuf:"bytes,1,rep,name=views,proto3" json:"views,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeSchedulesRequest) Reset() {
+	*x = ResumeSchedulesRequest{}
+	mi := &file_provender_v1_operations_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeSchedulesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeSchedulesRequest) ProtoMessage() {}
+
+func (x *ResumeSchedulesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeSchedulesRequest.ProtoReflect.Descriptor instead.
+func (*ResumeSchedulesRequest) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ResumeSchedulesRequest) GetViews() []string {
+	if x != nil {
+		return x.Views
+	}
+	return nil
+}
+
+// ResumeSchedulesResponse names the views whose schedules go on.
+type ResumeSchedulesResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Views         []string               `protobuf:"bytes,1,rep,name=views,proto3" json:"views,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeSchedulesResponse) Reset() {
+	*x = ResumeSchedulesResponse{}
+	mi := &file_provender_v1_operations_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeSchedulesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeSchedulesResponse) ProtoMessage() {}
+
+func (x *ResumeSchedulesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeSchedulesResponse.ProtoReflect.Descriptor instead.
+func (*ResumeSchedulesResponse) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *ResumeSchedulesResponse) GetViews() []string {
+	if x != nil {
+		return x.Views
+	}
+	return nil
+}
+
+// PruneRequest asks to remove what no definition needs.
+type PruneRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only tell what would be removed.
+	DryRun        bool `protobuf:"varint,1,opt,name=dry_run,json=dryRun,proto3" json:"dry_run,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneRequest) Reset() {
+	*x = PruneRequest{}
+	mi := &file_provender_v1_operations_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneRequest) ProtoMessage() {}
+
+func (x *PruneRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneRequest.ProtoReflect.Descriptor instead.
+func (*PruneRequest) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *PruneRequest) GetDryRun() bool {
+	if x != nil {
+		return x.DryRun
+	}
+	return false
+}
+
+// PruneResponse is one message of a Prune stream.
+type PruneResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Message:
+	//
+	//	*PruneResponse_Progress
+	//	*PruneResponse_Pruned
+	Message       isPruneResponse_Message `protobuf_oneof:"message"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PruneResponse) Reset() {
+	*x = PruneResponse{}
+	mi := &file_provender_v1_operations_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PruneResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PruneResponse) ProtoMessage() {}
+
+func (x *PruneResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PruneResponse.ProtoReflect.Descriptor instead.
+func (*PruneResponse) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *PruneResponse) GetMessage() isPruneResponse_Message {
+	if x != nil {
+		return x.Message
+	}
+	return nil
+}
+
+func (x *PruneResponse) GetProgress() *Progress {
+	if x != nil {
+		if x, ok := x.Message.(*PruneResponse_Progress); ok {
+			return x.Progress
+		}
+	}
+	return nil
+}
+
+func (x *PruneResponse) GetPruned() *Pruned {
+	if x != nil {
+		if x, ok := x.Message.(*PruneResponse_Pruned); ok {
+			return x.Pruned
+		}
+	}
+	return nil
+}
+
+type isPruneResponse_Message interface {
+	isPruneResponse_Message()
+}
+
+type PruneResponse_Progress struct {
+	Progress *Progress `protobuf:"bytes,1,opt,name=progress,proto3,oneof"`
+}
+
+type PruneResponse_Pruned struct {
+	Pruned *Pruned `protobuf:"bytes,2,opt,name=pruned,proto3,oneof"`
+}
+
+func (*PruneResponse_Progress) isPruneResponse_Message() {}
+
+func (*PruneResponse_Pruned) isPruneResponse_Message() {}
+
+// Pruned is one generation that was, or would be, removed.
+type Pruned struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	Generation uint64                 `protobuf:"varint,1,opt,name=generation,proto3" json:"generation,omitempty"`
+	// Empty where no record is left of it.
+	View string `protobuf:"bytes,2,opt,name=view,proto3" json:"view,omitempty"`
+	// "retired", "abandoned", "view deleted", "offline", "unknown".
+	Why           string `protobuf:"bytes,3,opt,name=why,proto3" json:"why,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Pruned) Reset() {
+	*x = Pruned{}
+	mi := &file_provender_v1_operations_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Pruned) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Pruned) ProtoMessage() {}
+
+func (x *Pruned) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Pruned.ProtoReflect.Descriptor instead.
+func (*Pruned) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Pruned) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Pruned) GetView() string {
+	if x != nil {
+		return x.View
+	}
+	return ""
+}
+
+func (x *Pruned) GetWhy() string {
+	if x != nil {
+		return x.Why
+	}
+	return ""
+}
+
 // ListRunsRequest selects runs.
 type ListRunsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -470,7 +1627,7 @@ type ListRunsRequest struct {
 
 func (x *ListRunsRequest) Reset() {
 	*x = ListRunsRequest{}
-	mi := &file_provender_v1_operations_proto_msgTypes[4]
+	mi := &file_provender_v1_operations_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -482,7 +1639,7 @@ func (x *ListRunsRequest) String() string {
 func (*ListRunsRequest) ProtoMessage() {}
 
 func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[4]
+	mi := &file_provender_v1_operations_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -495,7 +1652,7 @@ func (x *ListRunsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsRequest.ProtoReflect.Descriptor instead.
 func (*ListRunsRequest) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{4}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ListRunsRequest) GetViews() []string {
@@ -522,7 +1679,7 @@ type ListRunsResponse struct {
 
 func (x *ListRunsResponse) Reset() {
 	*x = ListRunsResponse{}
-	mi := &file_provender_v1_operations_proto_msgTypes[5]
+	mi := &file_provender_v1_operations_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +1691,7 @@ func (x *ListRunsResponse) String() string {
 func (*ListRunsResponse) ProtoMessage() {}
 
 func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[5]
+	mi := &file_provender_v1_operations_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +1704,7 @@ func (x *ListRunsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRunsResponse.ProtoReflect.Descriptor instead.
 func (*ListRunsResponse) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{5}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListRunsResponse) GetRuns() []*Run {
@@ -568,7 +1725,7 @@ type GetStatusRequest struct {
 
 func (x *GetStatusRequest) Reset() {
 	*x = GetStatusRequest{}
-	mi := &file_provender_v1_operations_proto_msgTypes[6]
+	mi := &file_provender_v1_operations_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -580,7 +1737,7 @@ func (x *GetStatusRequest) String() string {
 func (*GetStatusRequest) ProtoMessage() {}
 
 func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[6]
+	mi := &file_provender_v1_operations_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -593,7 +1750,7 @@ func (x *GetStatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusRequest.ProtoReflect.Descriptor instead.
 func (*GetStatusRequest) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{6}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *GetStatusRequest) GetViews() []string {
@@ -613,7 +1770,7 @@ type GetStatusResponse struct {
 
 func (x *GetStatusResponse) Reset() {
 	*x = GetStatusResponse{}
-	mi := &file_provender_v1_operations_proto_msgTypes[7]
+	mi := &file_provender_v1_operations_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -625,7 +1782,7 @@ func (x *GetStatusResponse) String() string {
 func (*GetStatusResponse) ProtoMessage() {}
 
 func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[7]
+	mi := &file_provender_v1_operations_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -638,7 +1795,7 @@ func (x *GetStatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetStatusResponse.ProtoReflect.Descriptor instead.
 func (*GetStatusResponse) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{7}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *GetStatusResponse) GetViews() []*ViewStatus {
@@ -652,7 +1809,7 @@ func (x *GetStatusResponse) GetViews() []*ViewStatus {
 type ViewStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	View  string                 `protobuf:"bytes,1,opt,name=view,proto3" json:"view,omitempty"`
-	// "ok", "never", "running", "failed", "stale", "diverged", "lost", "offline".
+	// "ok", "never", "running", "failed", "stale", "diverged", "lost", "unknown", "offline".
 	State      string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	Generation uint64 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
 	// Rows stored by the serving generation's runs, updates of an entity included.
@@ -667,15 +1824,25 @@ type ViewStatus struct {
 	NextRun *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=next_run,json=nextRun,proto3" json:"next_run,omitempty"`
 	Held    int64                  `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"`
 	// Files that the ledger has not: new, changed or deleted.
-	PendingFiles  int64  `protobuf:"varint,11,opt,name=pending_files,json=pendingFiles,proto3" json:"pending_files,omitempty"`
-	Error         string `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
+	PendingFiles int64  `protobuf:"varint,11,opt,name=pending_files,json=pendingFiles,proto3" json:"pending_files,omitempty"`
+	Error        string `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
+	// Whether the schedule rests, since when, and who paused it.
+	Paused   *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=paused,proto3" json:"paused,omitempty"`
+	PausedBy string                 `protobuf:"bytes,14,opt,name=paused_by,json=pausedBy,proto3" json:"paused_by,omitempty"`
+	// The newest event time in the source that a run could bring online now, as far as the files' statistics tell it;
+	// unset where they do not.
+	NewestInSource *timestamppb.Timestamp `protobuf:"bytes,15,opt,name=newest_in_source,json=newestInSource,proto3" json:"newest_in_source,omitempty"`
+	// Since when rows of changed or deleted files may remain; unset: not.
+	Diverged *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=diverged,proto3" json:"diverged,omitempty"`
+	// Runs that failed since the last that succeeded.
+	Failures      int64 `protobuf:"varint,17,opt,name=failures,proto3" json:"failures,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *ViewStatus) Reset() {
 	*x = ViewStatus{}
-	mi := &file_provender_v1_operations_proto_msgTypes[8]
+	mi := &file_provender_v1_operations_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -687,7 +1854,7 @@ func (x *ViewStatus) String() string {
 func (*ViewStatus) ProtoMessage() {}
 
 func (x *ViewStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[8]
+	mi := &file_provender_v1_operations_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -700,7 +1867,7 @@ func (x *ViewStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewStatus.ProtoReflect.Descriptor instead.
 func (*ViewStatus) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{8}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ViewStatus) GetView() string {
@@ -787,6 +1954,41 @@ func (x *ViewStatus) GetError() string {
 	return ""
 }
 
+func (x *ViewStatus) GetPaused() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Paused
+	}
+	return nil
+}
+
+func (x *ViewStatus) GetPausedBy() string {
+	if x != nil {
+		return x.PausedBy
+	}
+	return ""
+}
+
+func (x *ViewStatus) GetNewestInSource() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NewestInSource
+	}
+	return nil
+}
+
+func (x *ViewStatus) GetDiverged() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Diverged
+	}
+	return nil
+}
+
+func (x *ViewStatus) GetFailures() int64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
 // VerifyRequest asks to compare online with offline.
 type VerifyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -797,14 +1999,16 @@ type VerifyRequest struct {
 	// Every entity, and every stored row.
 	Full bool `protobuf:"varint,3,opt,name=full,proto3" json:"full,omitempty"`
 	// The read time; unset: now.
-	Now           *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=now,proto3" json:"now,omitempty"`
+	Now *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=now,proto3" json:"now,omitempty"`
+	// Rewrite what is wrong or missing, remove what is extra.
+	Repair        bool `protobuf:"varint,5,opt,name=repair,proto3" json:"repair,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_provender_v1_operations_proto_msgTypes[9]
+	mi := &file_provender_v1_operations_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -816,7 +2020,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[9]
+	mi := &file_provender_v1_operations_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -829,7 +2033,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{9}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *VerifyRequest) GetViews() []string {
@@ -860,6 +2064,13 @@ func (x *VerifyRequest) GetNow() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *VerifyRequest) GetRepair() bool {
+	if x != nil {
+		return x.Repair
+	}
+	return false
+}
+
 // VerifyResponse is one message of a Verify stream.
 type VerifyResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -874,7 +2085,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_provender_v1_operations_proto_msgTypes[10]
+	mi := &file_provender_v1_operations_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -886,7 +2097,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[10]
+	mi := &file_provender_v1_operations_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -899,7 +2110,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{10}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *VerifyResponse) GetMessage() isVerifyResponse_Message {
@@ -958,15 +2169,19 @@ type VerifyReport struct {
 	// Online has a value, offline has none.
 	Extra int64 `protobuf:"varint,9,opt,name=extra,proto3" json:"extra,omitempty"`
 	// The first of them.
-	Differences   []*Difference `protobuf:"bytes,10,rep,name=differences,proto3" json:"differences,omitempty"`
-	Note          string        `protobuf:"bytes,11,opt,name=note,proto3" json:"note,omitempty"`
+	Differences []*Difference `protobuf:"bytes,10,rep,name=differences,proto3" json:"differences,omitempty"`
+	Note        string        `protobuf:"bytes,11,opt,name=note,proto3" json:"note,omitempty"`
+	// Equal to history as of t, where history has newer rows by now: a run brings them.
+	Behind int64 `protobuf:"varint,12,opt,name=behind,proto3" json:"behind,omitempty"`
+	// Entities whose rows were rewritten or removed.
+	Repaired      int64 `protobuf:"varint,13,opt,name=repaired,proto3" json:"repaired,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VerifyReport) Reset() {
 	*x = VerifyReport{}
-	mi := &file_provender_v1_operations_proto_msgTypes[11]
+	mi := &file_provender_v1_operations_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -978,7 +2193,7 @@ func (x *VerifyReport) String() string {
 func (*VerifyReport) ProtoMessage() {}
 
 func (x *VerifyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[11]
+	mi := &file_provender_v1_operations_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -991,7 +2206,7 @@ func (x *VerifyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReport.ProtoReflect.Descriptor instead.
 func (*VerifyReport) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{11}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *VerifyReport) GetView() string {
@@ -1071,6 +2286,20 @@ func (x *VerifyReport) GetNote() string {
 	return ""
 }
 
+func (x *VerifyReport) GetBehind() int64 {
+	if x != nil {
+		return x.Behind
+	}
+	return 0
+}
+
+func (x *VerifyReport) GetRepaired() int64 {
+	if x != nil {
+		return x.Repaired
+	}
+	return 0
+}
+
 // Difference is one cell that is not the same.
 type Difference struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1078,15 +2307,17 @@ type Difference struct {
 	Entity  string `protobuf:"bytes,1,opt,name=entity,proto3" json:"entity,omitempty"`
 	Feature string `protobuf:"bytes,2,opt,name=feature,proto3" json:"feature,omitempty"`
 	// "12.5 PRESENT", "NOT_FOUND".
-	Online        string `protobuf:"bytes,3,opt,name=online,proto3" json:"online,omitempty"`
-	Offline       string `protobuf:"bytes,4,opt,name=offline,proto3" json:"offline,omitempty"`
+	Online  string `protobuf:"bytes,3,opt,name=online,proto3" json:"online,omitempty"`
+	Offline string `protobuf:"bytes,4,opt,name=offline,proto3" json:"offline,omitempty"`
+	// "wrong", "missing", "extra".
+	Class         string `protobuf:"bytes,5,opt,name=class,proto3" json:"class,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Difference) Reset() {
 	*x = Difference{}
-	mi := &file_provender_v1_operations_proto_msgTypes[12]
+	mi := &file_provender_v1_operations_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1098,7 +2329,7 @@ func (x *Difference) String() string {
 func (*Difference) ProtoMessage() {}
 
 func (x *Difference) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[12]
+	mi := &file_provender_v1_operations_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1111,7 +2342,7 @@ func (x *Difference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Difference.ProtoReflect.Descriptor instead.
 func (*Difference) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{12}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Difference) GetEntity() string {
@@ -1142,6 +2373,13 @@ func (x *Difference) GetOffline() string {
 	return ""
 }
 
+func (x *Difference) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
 var File_provender_v1_operations_proto protoreflect.FileDescriptor
 
 const file_provender_v1_operations_proto_rawDesc = "" +
@@ -1160,7 +2398,7 @@ const file_provender_v1_operations_proto_rawDesc = "" +
 	"\x04view\x18\x01 \x01(\tR\x04view\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x12\n" +
-	"\x04size\x18\x04 \x01(\x03R\x04size\"\xa7\x04\n" +
+	"\x04size\x18\x04 \x01(\x03R\x04size\"\xe3\a\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x12\n" +
 	"\x04view\x18\x02 \x01(\tR\x04view\x12\x1a\n" +
@@ -1184,7 +2422,79 @@ const file_provender_v1_operations_proto_rawDesc = "" +
 	"\x04held\x18\x11 \x01(\x03R\x04held\x12\x1b\n" +
 	"\tnull_keys\x18\x12 \x01(\x03R\bnullKeys\x12\x12\n" +
 	"\x04ties\x18\x13 \x01(\x03R\x04ties\x12\x14\n" +
-	"\x05error\x18\x14 \x01(\tR\x05error\"=\n" +
+	"\x05error\x18\x14 \x01(\tR\x05error\x125\n" +
+	"\basked_to\x18\x15 \x01(\v2\x1a.google.protobuf.TimestampR\aaskedTo\x12\x1d\n" +
+	"\n" +
+	"asked_full\x18\x16 \x01(\bR\taskedFull\x12\x18\n" +
+	"\aattempt\x18\x17 \x01(\x03R\aattempt\x12\x19\n" +
+	"\bretry_of\x18\x18 \x01(\x03R\aretryOf\x122\n" +
+	"\x06queued\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\x06queued\x12\x1d\n" +
+	"\n" +
+	"bytes_read\x18\x1a \x01(\x03R\tbytesRead\x12#\n" +
+	"\rbytes_written\x18\x1b \x01(\x03R\fbytesWritten\x12.\n" +
+	"\arejects\x18\x1c \x03(\v2\x14.provender.v1.RejectR\arejects\x12+\n" +
+	"\x06phases\x18\x1d \x03(\v2\x13.provender.v1.PhaseR\x06phases\x12=\n" +
+	"\fcancel_asked\x18\x1e \x01(\v2\x1a.google.protobuf.TimestampR\vcancelAsked\x12\x1b\n" +
+	"\tcancel_by\x18\x1f \x01(\tR\bcancelBy\"N\n" +
+	"\x06Reject\x12\x16\n" +
+	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x03R\x04rows\x12\x18\n" +
+	"\asamples\x18\x03 \x03(\tR\asamples\"J\n" +
+	"\x05Phase\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12-\n" +
+	"\x04took\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x04took\"\x91\x01\n" +
+	"\x16PlanMaterializeRequest\x12\x14\n" +
+	"\x05views\x18\x01 \x03(\tR\x05views\x12*\n" +
+	"\x02to\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x12\n" +
+	"\x04full\x18\x03 \x01(\bR\x04full\x12!\n" +
+	"\fallow_future\x18\x04 \x01(\bR\vallowFuture\"F\n" +
+	"\x17PlanMaterializeResponse\x12+\n" +
+	"\x05plans\x18\x01 \x03(\v2\x15.provender.v1.RunPlanR\x05plans\"\xba\x01\n" +
+	"\aRunPlan\x12\x12\n" +
+	"\x04view\x18\x01 \x01(\tR\x04view\x12(\n" +
+	"\x01t\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x01t\x12\x12\n" +
+	"\x04full\x18\x03 \x01(\bR\x04full\x12\x16\n" +
+	"\x06reason\x18\x04 \x01(\tR\x06reason\x12/\n" +
+	"\x05files\x18\x05 \x03(\v2\x19.provender.v1.PlannedFileR\x05files\x12\x14\n" +
+	"\x05error\x18\x06 \x01(\tR\x05error\"G\n" +
+	"\vPlannedFile\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x03R\x04size\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"\x1f\n" +
+	"\rGetRunRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\"5\n" +
+	"\x0eGetRunResponse\x12#\n" +
+	"\x03run\x18\x01 \x01(\v2\x11.provender.v1.RunR\x03run\"\"\n" +
+	"\x10CancelRunRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\"8\n" +
+	"\x11CancelRunResponse\x12#\n" +
+	"\x03run\x18\x01 \x01(\v2\x11.provender.v1.RunR\x03run\"!\n" +
+	"\x0fRetryRunRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\"z\n" +
+	"\x10RetryRunResponse\x124\n" +
+	"\bprogress\x18\x01 \x01(\v2\x16.provender.v1.ProgressH\x00R\bprogress\x12%\n" +
+	"\x03run\x18\x02 \x01(\v2\x11.provender.v1.RunH\x00R\x03runB\t\n" +
+	"\amessage\"-\n" +
+	"\x15PauseSchedulesRequest\x12\x14\n" +
+	"\x05views\x18\x01 \x03(\tR\x05views\".\n" +
+	"\x16PauseSchedulesResponse\x12\x14\n" +
+	"\x05views\x18\x01 \x03(\tR\x05views\".\n" +
+	"\x16ResumeSchedulesRequest\x12\x14\n" +
+	"\x05views\x18\x01 \x03(\tR\x05views\"/\n" +
+	"\x17ResumeSchedulesResponse\x12\x14\n" +
+	"\x05views\x18\x01 \x03(\tR\x05views\"'\n" +
+	"\fPruneRequest\x12\x17\n" +
+	"\adry_run\x18\x01 \x01(\bR\x06dryRun\"\x80\x01\n" +
+	"\rPruneResponse\x124\n" +
+	"\bprogress\x18\x01 \x01(\v2\x16.provender.v1.ProgressH\x00R\bprogress\x12.\n" +
+	"\x06pruned\x18\x02 \x01(\v2\x14.provender.v1.PrunedH\x00R\x06prunedB\t\n" +
+	"\amessage\"N\n" +
+	"\x06Pruned\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x01 \x01(\x04R\n" +
+	"generation\x12\x12\n" +
+	"\x04view\x18\x02 \x01(\tR\x04view\x12\x10\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"=\n" +
 	"\x0fListRunsRequest\x12\x14\n" +
 	"\x05views\x18\x01 \x03(\tR\x05views\x12\x14\n" +
 	"\x05limit\x18\x02 \x01(\x05R\x05limit\"9\n" +
@@ -1193,7 +2503,7 @@ const file_provender_v1_operations_proto_rawDesc = "" +
 	"\x10GetStatusRequest\x12\x14\n" +
 	"\x05views\x18\x01 \x03(\tR\x05views\"C\n" +
 	"\x11GetStatusResponse\x12.\n" +
-	"\x05views\x18\x01 \x03(\v2\x18.provender.v1.ViewStatusR\x05views\"\xba\x03\n" +
+	"\x05views\x18\x01 \x03(\v2\x18.provender.v1.ViewStatusR\x05views\"\xa5\x05\n" +
 	"\n" +
 	"ViewStatus\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\tR\x04view\x12\x14\n" +
@@ -1210,16 +2520,22 @@ const file_provender_v1_operations_proto_rawDesc = "" +
 	"\x04held\x18\n" +
 	" \x01(\x03R\x04held\x12#\n" +
 	"\rpending_files\x18\v \x01(\x03R\fpendingFiles\x12\x14\n" +
-	"\x05error\x18\f \x01(\tR\x05error\"\x7f\n" +
+	"\x05error\x18\f \x01(\tR\x05error\x122\n" +
+	"\x06paused\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x06paused\x12\x1b\n" +
+	"\tpaused_by\x18\x0e \x01(\tR\bpausedBy\x12D\n" +
+	"\x10newest_in_source\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\x0enewestInSource\x126\n" +
+	"\bdiverged\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\bdiverged\x12\x1a\n" +
+	"\bfailures\x18\x11 \x01(\x03R\bfailures\"\x97\x01\n" +
 	"\rVerifyRequest\x12\x14\n" +
 	"\x05views\x18\x01 \x03(\tR\x05views\x12\x16\n" +
 	"\x06sample\x18\x02 \x01(\x05R\x06sample\x12\x12\n" +
 	"\x04full\x18\x03 \x01(\bR\x04full\x12,\n" +
-	"\x03now\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\"\x87\x01\n" +
+	"\x03now\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x16\n" +
+	"\x06repair\x18\x05 \x01(\bR\x06repair\"\x87\x01\n" +
 	"\x0eVerifyResponse\x124\n" +
 	"\bprogress\x18\x01 \x01(\v2\x16.provender.v1.ProgressH\x00R\bprogress\x124\n" +
 	"\x06report\x18\x02 \x01(\v2\x1a.provender.v1.VerifyReportH\x00R\x06reportB\t\n" +
-	"\amessage\"\xe3\x02\n" +
+	"\amessage\"\x97\x03\n" +
 	"\fVerifyReport\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\tR\x04view\x12(\n" +
 	"\x01t\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x01t\x127\n" +
@@ -1232,18 +2548,28 @@ const file_provender_v1_operations_proto_rawDesc = "" +
 	"\x05extra\x18\t \x01(\x03R\x05extra\x12:\n" +
 	"\vdifferences\x18\n" +
 	" \x03(\v2\x18.provender.v1.DifferenceR\vdifferences\x12\x12\n" +
-	"\x04note\x18\v \x01(\tR\x04note\"p\n" +
+	"\x04note\x18\v \x01(\tR\x04note\x12\x16\n" +
+	"\x06behind\x18\f \x01(\x03R\x06behind\x12\x1a\n" +
+	"\brepaired\x18\r \x01(\x03R\brepaired\"\x86\x01\n" +
 	"\n" +
 	"Difference\x12\x16\n" +
 	"\x06entity\x18\x01 \x01(\tR\x06entity\x12\x18\n" +
 	"\afeature\x18\x02 \x01(\tR\afeature\x12\x16\n" +
 	"\x06online\x18\x03 \x01(\tR\x06online\x12\x18\n" +
-	"\aoffline\x18\x04 \x01(\tR\aoffline2\xc9\x02\n" +
+	"\aoffline\x18\x04 \x01(\tR\aoffline\x12\x14\n" +
+	"\x05class\x18\x05 \x01(\tR\x05class2\x8a\a\n" +
 	"\x11OperationsService\x12T\n" +
-	"\vMaterialize\x12 .provender.v1.MaterializeRequest\x1a!.provender.v1.MaterializeResponse0\x01\x12I\n" +
-	"\bListRuns\x12\x1d.provender.v1.ListRunsRequest\x1a\x1e.provender.v1.ListRunsResponse\x12L\n" +
+	"\vMaterialize\x12 .provender.v1.MaterializeRequest\x1a!.provender.v1.MaterializeResponse0\x01\x12^\n" +
+	"\x0fPlanMaterialize\x12$.provender.v1.PlanMaterializeRequest\x1a%.provender.v1.PlanMaterializeResponse\x12I\n" +
+	"\bListRuns\x12\x1d.provender.v1.ListRunsRequest\x1a\x1e.provender.v1.ListRunsResponse\x12C\n" +
+	"\x06GetRun\x12\x1b.provender.v1.GetRunRequest\x1a\x1c.provender.v1.GetRunResponse\x12L\n" +
+	"\tCancelRun\x12\x1e.provender.v1.CancelRunRequest\x1a\x1f.provender.v1.CancelRunResponse\x12K\n" +
+	"\bRetryRun\x12\x1d.provender.v1.RetryRunRequest\x1a\x1e.provender.v1.RetryRunResponse0\x01\x12[\n" +
+	"\x0ePauseSchedules\x12#.provender.v1.PauseSchedulesRequest\x1a$.provender.v1.PauseSchedulesResponse\x12^\n" +
+	"\x0fResumeSchedules\x12$.provender.v1.ResumeSchedulesRequest\x1a%.provender.v1.ResumeSchedulesResponse\x12L\n" +
 	"\tGetStatus\x12\x1e.provender.v1.GetStatusRequest\x1a\x1f.provender.v1.GetStatusResponse\x12E\n" +
-	"\x06Verify\x12\x1b.provender.v1.VerifyRequest\x1a\x1c.provender.v1.VerifyResponse0\x01BCZAgithub.com/provender-dev/provender/proto/provender/v1;provenderv1b\x06proto3"
+	"\x06Verify\x12\x1b.provender.v1.VerifyRequest\x1a\x1c.provender.v1.VerifyResponse0\x01\x12B\n" +
+	"\x05Prune\x12\x1a.provender.v1.PruneRequest\x1a\x1b.provender.v1.PruneResponse0\x01BCZAgithub.com/provender-dev/provender/proto/provender/v1;provenderv1b\x06proto3"
 
 var (
 	file_provender_v1_operations_proto_rawDescOnce sync.Once
@@ -1257,57 +2583,109 @@ func file_provender_v1_operations_proto_rawDescGZIP() []byte {
 	return file_provender_v1_operations_proto_rawDescData
 }
 
-var file_provender_v1_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
+var file_provender_v1_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_provender_v1_operations_proto_goTypes = []any{
-	(*MaterializeRequest)(nil),    // 0: provender.v1.MaterializeRequest
-	(*MaterializeResponse)(nil),   // 1: provender.v1.MaterializeResponse
-	(*Progress)(nil),              // 2: provender.v1.Progress
-	(*Run)(nil),                   // 3: provender.v1.Run
-	(*ListRunsRequest)(nil),       // 4: provender.v1.ListRunsRequest
-	(*ListRunsResponse)(nil),      // 5: provender.v1.ListRunsResponse
-	(*GetStatusRequest)(nil),      // 6: provender.v1.GetStatusRequest
-	(*GetStatusResponse)(nil),     // 7: provender.v1.GetStatusResponse
-	(*ViewStatus)(nil),            // 8: provender.v1.ViewStatus
-	(*VerifyRequest)(nil),         // 9: provender.v1.VerifyRequest
-	(*VerifyResponse)(nil),        // 10: provender.v1.VerifyResponse
-	(*VerifyReport)(nil),          // 11: provender.v1.VerifyReport
-	(*Difference)(nil),            // 12: provender.v1.Difference
-	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*MaterializeRequest)(nil),      // 0: provender.v1.MaterializeRequest
+	(*MaterializeResponse)(nil),     // 1: provender.v1.MaterializeResponse
+	(*Progress)(nil),                // 2: provender.v1.Progress
+	(*Run)(nil),                     // 3: provender.v1.Run
+	(*Reject)(nil),                  // 4: provender.v1.Reject
+	(*Phase)(nil),                   // 5: provender.v1.Phase
+	(*PlanMaterializeRequest)(nil),  // 6: provender.v1.PlanMaterializeRequest
+	(*PlanMaterializeResponse)(nil), // 7: provender.v1.PlanMaterializeResponse
+	(*RunPlan)(nil),                 // 8: provender.v1.RunPlan
+	(*PlannedFile)(nil),             // 9: provender.v1.PlannedFile
+	(*GetRunRequest)(nil),           // 10: provender.v1.GetRunRequest
+	(*GetRunResponse)(nil),          // 11: provender.v1.GetRunResponse
+	(*CancelRunRequest)(nil),        // 12: provender.v1.CancelRunRequest
+	(*CancelRunResponse)(nil),       // 13: provender.v1.CancelRunResponse
+	(*RetryRunRequest)(nil),         // 14: provender.v1.RetryRunRequest
+	(*RetryRunResponse)(nil),        // 15: provender.v1.RetryRunResponse
+	(*PauseSchedulesRequest)(nil),   // 16: provender.v1.PauseSchedulesRequest
+	(*PauseSchedulesResponse)(nil),  // 17: provender.v1.PauseSchedulesResponse
+	(*ResumeSchedulesRequest)(nil),  // 18: provender.v1.ResumeSchedulesRequest
+	(*ResumeSchedulesResponse)(nil), // 19: provender.v1.ResumeSchedulesResponse
+	(*PruneRequest)(nil),            // 20: provender.v1.PruneRequest
+	(*PruneResponse)(nil),           // 21: provender.v1.PruneResponse
+	(*Pruned)(nil),                  // 22: provender.v1.Pruned
+	(*ListRunsRequest)(nil),         // 23: provender.v1.ListRunsRequest
+	(*ListRunsResponse)(nil),        // 24: provender.v1.ListRunsResponse
+	(*GetStatusRequest)(nil),        // 25: provender.v1.GetStatusRequest
+	(*GetStatusResponse)(nil),       // 26: provender.v1.GetStatusResponse
+	(*ViewStatus)(nil),              // 27: provender.v1.ViewStatus
+	(*VerifyRequest)(nil),           // 28: provender.v1.VerifyRequest
+	(*VerifyResponse)(nil),          // 29: provender.v1.VerifyResponse
+	(*VerifyReport)(nil),            // 30: provender.v1.VerifyReport
+	(*Difference)(nil),              // 31: provender.v1.Difference
+	(*timestamppb.Timestamp)(nil),   // 32: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 33: google.protobuf.Duration
 }
 var file_provender_v1_operations_proto_depIdxs = []int32{
-	13, // 0: provender.v1.MaterializeRequest.to:type_name -> google.protobuf.Timestamp
+	32, // 0: provender.v1.MaterializeRequest.to:type_name -> google.protobuf.Timestamp
 	2,  // 1: provender.v1.MaterializeResponse.progress:type_name -> provender.v1.Progress
 	3,  // 2: provender.v1.MaterializeResponse.run:type_name -> provender.v1.Run
-	13, // 3: provender.v1.Run.t:type_name -> google.protobuf.Timestamp
-	13, // 4: provender.v1.Run.started:type_name -> google.protobuf.Timestamp
-	13, // 5: provender.v1.Run.finished:type_name -> google.protobuf.Timestamp
-	3,  // 6: provender.v1.ListRunsResponse.runs:type_name -> provender.v1.Run
-	8,  // 7: provender.v1.GetStatusResponse.views:type_name -> provender.v1.ViewStatus
-	13, // 8: provender.v1.ViewStatus.t:type_name -> google.protobuf.Timestamp
-	13, // 9: provender.v1.ViewStatus.newest_event:type_name -> google.protobuf.Timestamp
-	14, // 10: provender.v1.ViewStatus.lag:type_name -> google.protobuf.Duration
-	3,  // 11: provender.v1.ViewStatus.last_run:type_name -> provender.v1.Run
-	13, // 12: provender.v1.ViewStatus.next_run:type_name -> google.protobuf.Timestamp
-	13, // 13: provender.v1.VerifyRequest.now:type_name -> google.protobuf.Timestamp
-	2,  // 14: provender.v1.VerifyResponse.progress:type_name -> provender.v1.Progress
-	11, // 15: provender.v1.VerifyResponse.report:type_name -> provender.v1.VerifyReport
-	13, // 16: provender.v1.VerifyReport.t:type_name -> google.protobuf.Timestamp
-	13, // 17: provender.v1.VerifyReport.read_time:type_name -> google.protobuf.Timestamp
-	12, // 18: provender.v1.VerifyReport.differences:type_name -> provender.v1.Difference
-	0,  // 19: provender.v1.OperationsService.Materialize:input_type -> provender.v1.MaterializeRequest
-	4,  // 20: provender.v1.OperationsService.ListRuns:input_type -> provender.v1.ListRunsRequest
-	6,  // 21: provender.v1.OperationsService.GetStatus:input_type -> provender.v1.GetStatusRequest
-	9,  // 22: provender.v1.OperationsService.Verify:input_type -> provender.v1.VerifyRequest
-	1,  // 23: provender.v1.OperationsService.Materialize:output_type -> provender.v1.MaterializeResponse
-	5,  // 24: provender.v1.OperationsService.ListRuns:output_type -> provender.v1.ListRunsResponse
-	7,  // 25: provender.v1.OperationsService.GetStatus:output_type -> provender.v1.GetStatusResponse
-	10, // 26: provender.v1.OperationsService.Verify:output_type -> provender.v1.VerifyResponse
-	23, // [23:27] is the sub-list for method output_type
-	19, // [19:23] is the sub-list for method input_type
-	19, // [19:19] is the sub-list for extension type_name
-	19, // [19:19] is the sub-list for extension extendee
-	0,  // [0:19] is the sub-list for field type_name
+	32, // 3: provender.v1.Run.t:type_name -> google.protobuf.Timestamp
+	32, // 4: provender.v1.Run.started:type_name -> google.protobuf.Timestamp
+	32, // 5: provender.v1.Run.finished:type_name -> google.protobuf.Timestamp
+	32, // 6: provender.v1.Run.asked_to:type_name -> google.protobuf.Timestamp
+	32, // 7: provender.v1.Run.queued:type_name -> google.protobuf.Timestamp
+	4,  // 8: provender.v1.Run.rejects:type_name -> provender.v1.Reject
+	5,  // 9: provender.v1.Run.phases:type_name -> provender.v1.Phase
+	32, // 10: provender.v1.Run.cancel_asked:type_name -> google.protobuf.Timestamp
+	33, // 11: provender.v1.Phase.took:type_name -> google.protobuf.Duration
+	32, // 12: provender.v1.PlanMaterializeRequest.to:type_name -> google.protobuf.Timestamp
+	8,  // 13: provender.v1.PlanMaterializeResponse.plans:type_name -> provender.v1.RunPlan
+	32, // 14: provender.v1.RunPlan.t:type_name -> google.protobuf.Timestamp
+	9,  // 15: provender.v1.RunPlan.files:type_name -> provender.v1.PlannedFile
+	3,  // 16: provender.v1.GetRunResponse.run:type_name -> provender.v1.Run
+	3,  // 17: provender.v1.CancelRunResponse.run:type_name -> provender.v1.Run
+	2,  // 18: provender.v1.RetryRunResponse.progress:type_name -> provender.v1.Progress
+	3,  // 19: provender.v1.RetryRunResponse.run:type_name -> provender.v1.Run
+	2,  // 20: provender.v1.PruneResponse.progress:type_name -> provender.v1.Progress
+	22, // 21: provender.v1.PruneResponse.pruned:type_name -> provender.v1.Pruned
+	3,  // 22: provender.v1.ListRunsResponse.runs:type_name -> provender.v1.Run
+	27, // 23: provender.v1.GetStatusResponse.views:type_name -> provender.v1.ViewStatus
+	32, // 24: provender.v1.ViewStatus.t:type_name -> google.protobuf.Timestamp
+	32, // 25: provender.v1.ViewStatus.newest_event:type_name -> google.protobuf.Timestamp
+	33, // 26: provender.v1.ViewStatus.lag:type_name -> google.protobuf.Duration
+	3,  // 27: provender.v1.ViewStatus.last_run:type_name -> provender.v1.Run
+	32, // 28: provender.v1.ViewStatus.next_run:type_name -> google.protobuf.Timestamp
+	32, // 29: provender.v1.ViewStatus.paused:type_name -> google.protobuf.Timestamp
+	32, // 30: provender.v1.ViewStatus.newest_in_source:type_name -> google.protobuf.Timestamp
+	32, // 31: provender.v1.ViewStatus.diverged:type_name -> google.protobuf.Timestamp
+	32, // 32: provender.v1.VerifyRequest.now:type_name -> google.protobuf.Timestamp
+	2,  // 33: provender.v1.VerifyResponse.progress:type_name -> provender.v1.Progress
+	30, // 34: provender.v1.VerifyResponse.report:type_name -> provender.v1.VerifyReport
+	32, // 35: provender.v1.VerifyReport.t:type_name -> google.protobuf.Timestamp
+	32, // 36: provender.v1.VerifyReport.read_time:type_name -> google.protobuf.Timestamp
+	31, // 37: provender.v1.VerifyReport.differences:type_name -> provender.v1.Difference
+	0,  // 38: provender.v1.OperationsService.Materialize:input_type -> provender.v1.MaterializeRequest
+	6,  // 39: provender.v1.OperationsService.PlanMaterialize:input_type -> provender.v1.PlanMaterializeRequest
+	23, // 40: provender.v1.OperationsService.ListRuns:input_type -> provender.v1.ListRunsRequest
+	10, // 41: provender.v1.OperationsService.GetRun:input_type -> provender.v1.GetRunRequest
+	12, // 42: provender.v1.OperationsService.CancelRun:input_type -> provender.v1.CancelRunRequest
+	14, // 43: provender.v1.OperationsService.RetryRun:input_type -> provender.v1.RetryRunRequest
+	16, // 44: provender.v1.OperationsService.PauseSchedules:input_type -> provender.v1.PauseSchedulesRequest
+	18, // 45: provender.v1.OperationsService.ResumeSchedules:input_type -> provender.v1.ResumeSchedulesRequest
+	25, // 46: provender.v1.OperationsService.GetStatus:input_type -> provender.v1.GetStatusRequest
+	28, // 47: provender.v1.OperationsService.Verify:input_type -> provender.v1.VerifyRequest
+	20, // 48: provender.v1.OperationsService.Prune:input_type -> provender.v1.PruneRequest
+	1,  // 49: provender.v1.OperationsService.Materialize:output_type -> provender.v1.MaterializeResponse
+	7,  // 50: provender.v1.OperationsService.PlanMaterialize:output_type -> provender.v1.PlanMaterializeResponse
+	24, // 51: provender.v1.OperationsService.ListRuns:output_type -> provender.v1.ListRunsResponse
+	11, // 52: provender.v1.OperationsService.GetRun:output_type -> provender.v1.GetRunResponse
+	13, // 53: provender.v1.OperationsService.CancelRun:output_type -> provender.v1.CancelRunResponse
+	15, // 54: provender.v1.OperationsService.RetryRun:output_type -> provender.v1.RetryRunResponse
+	17, // 55: provender.v1.OperationsService.PauseSchedules:output_type -> provender.v1.PauseSchedulesResponse
+	19, // 56: provender.v1.OperationsService.ResumeSchedules:output_type -> provender.v1.ResumeSchedulesResponse
+	26, // 57: provender.v1.OperationsService.GetStatus:output_type -> provender.v1.GetStatusResponse
+	29, // 58: provender.v1.OperationsService.Verify:output_type -> provender.v1.VerifyResponse
+	21, // 59: provender.v1.OperationsService.Prune:output_type -> provender.v1.PruneResponse
+	49, // [49:60] is the sub-list for method output_type
+	38, // [38:49] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_provender_v1_operations_proto_init() }
@@ -1319,7 +2697,15 @@ func file_provender_v1_operations_proto_init() {
 		(*MaterializeResponse_Progress)(nil),
 		(*MaterializeResponse_Run)(nil),
 	}
-	file_provender_v1_operations_proto_msgTypes[10].OneofWrappers = []any{
+	file_provender_v1_operations_proto_msgTypes[15].OneofWrappers = []any{
+		(*RetryRunResponse_Progress)(nil),
+		(*RetryRunResponse_Run)(nil),
+	}
+	file_provender_v1_operations_proto_msgTypes[21].OneofWrappers = []any{
+		(*PruneResponse_Progress)(nil),
+		(*PruneResponse_Pruned)(nil),
+	}
+	file_provender_v1_operations_proto_msgTypes[29].OneofWrappers = []any{
 		(*VerifyResponse_Progress)(nil),
 		(*VerifyResponse_Report)(nil),
 	}
@@ -1329,7 +2715,7 @@ func file_provender_v1_operations_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_provender_v1_operations_proto_rawDesc), len(file_provender_v1_operations_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   13,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

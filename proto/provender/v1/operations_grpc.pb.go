@@ -19,10 +19,17 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	OperationsService_Materialize_FullMethodName = "/provender.v1.OperationsService/Materialize"
-	OperationsService_ListRuns_FullMethodName    = "/provender.v1.OperationsService/ListRuns"
-	OperationsService_GetStatus_FullMethodName   = "/provender.v1.OperationsService/GetStatus"
-	OperationsService_Verify_FullMethodName      = "/provender.v1.OperationsService/Verify"
+	OperationsService_Materialize_FullMethodName     = "/provender.v1.OperationsService/Materialize"
+	OperationsService_PlanMaterialize_FullMethodName = "/provender.v1.OperationsService/PlanMaterialize"
+	OperationsService_ListRuns_FullMethodName        = "/provender.v1.OperationsService/ListRuns"
+	OperationsService_GetRun_FullMethodName          = "/provender.v1.OperationsService/GetRun"
+	OperationsService_CancelRun_FullMethodName       = "/provender.v1.OperationsService/CancelRun"
+	OperationsService_RetryRun_FullMethodName        = "/provender.v1.OperationsService/RetryRun"
+	OperationsService_PauseSchedules_FullMethodName  = "/provender.v1.OperationsService/PauseSchedules"
+	OperationsService_ResumeSchedules_FullMethodName = "/provender.v1.OperationsService/ResumeSchedules"
+	OperationsService_GetStatus_FullMethodName       = "/provender.v1.OperationsService/GetStatus"
+	OperationsService_Verify_FullMethodName          = "/provender.v1.OperationsService/Verify"
+	OperationsService_Prune_FullMethodName           = "/provender.v1.OperationsService/Prune"
 )
 
 // OperationsServiceClient is the client API for OperationsService service.
@@ -34,12 +41,26 @@ type OperationsServiceClient interface {
 	// Materialize runs views one after another. The answer is progress, then the record of each run; where a view failed,
 	// the call's status says so after the records.
 	Materialize(ctx context.Context, in *MaterializeRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[MaterializeResponse], error)
+	// PlanMaterialize tells what Materialize would read, and why. Nothing is written.
+	PlanMaterialize(ctx context.Context, in *PlanMaterializeRequest, opts ...grpc.CallOption) (*PlanMaterializeResponse, error)
 	// ListRuns lists runs, newest first.
 	ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error)
+	// GetRun returns one run.
+	GetRun(ctx context.Context, in *GetRunRequest, opts ...grpc.CallOption) (*GetRunResponse, error)
+	// CancelRun asks for the end of a run that is queued or running.
+	CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*CancelRunResponse, error)
+	// RetryRun runs again what a run that failed or was cancelled was asked for. The answer is as of Materialize.
+	RetryRun(ctx context.Context, in *RetryRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RetryRunResponse], error)
+	// PauseSchedules lets the schedules of views rest; runs that are asked for go on.
+	PauseSchedules(ctx context.Context, in *PauseSchedulesRequest, opts ...grpc.CallOption) (*PauseSchedulesResponse, error)
+	// ResumeSchedules ends that.
+	ResumeSchedules(ctx context.Context, in *ResumeSchedulesRequest, opts ...grpc.CallOption) (*ResumeSchedulesResponse, error)
 	// GetStatus tells the state of views.
 	GetStatus(ctx context.Context, in *GetStatusRequest, opts ...grpc.CallOption) (*GetStatusResponse, error)
 	// Verify compares online with offline, cell by cell. The answer is progress, then one report per view.
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifyResponse], error)
+	// Prune removes from the online store what no definition needs any more. The answer is progress, then what was removed.
+	Prune(ctx context.Context, in *PruneRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PruneResponse], error)
 }
 
 type operationsServiceClient struct {
@@ -69,10 +90,79 @@ func (c *operationsServiceClient) Materialize(ctx context.Context, in *Materiali
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type OperationsService_MaterializeClient = grpc.ServerStreamingClient[MaterializeResponse]
 
+func (c *operationsServiceClient) PlanMaterialize(ctx context.Context, in *PlanMaterializeRequest, opts ...grpc.CallOption) (*PlanMaterializeResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanMaterializeResponse)
+	err := c.cc.Invoke(ctx, OperationsService_PlanMaterialize_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 func (c *operationsServiceClient) ListRuns(ctx context.Context, in *ListRunsRequest, opts ...grpc.CallOption) (*ListRunsResponse, error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
 	out := new(ListRunsResponse)
 	err := c.cc.Invoke(ctx, OperationsService_ListRuns_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) GetRun(ctx context.Context, in *GetRunRequest, opts ...grpc.CallOption) (*GetRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetRunResponse)
+	err := c.cc.Invoke(ctx, OperationsService_GetRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) CancelRun(ctx context.Context, in *CancelRunRequest, opts ...grpc.CallOption) (*CancelRunResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CancelRunResponse)
+	err := c.cc.Invoke(ctx, OperationsService_CancelRun_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) RetryRun(ctx context.Context, in *RetryRunRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[RetryRunResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &OperationsService_ServiceDesc.Streams[1], OperationsService_RetryRun_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[RetryRunRequest, RetryRunResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type OperationsService_RetryRunClient = grpc.ServerStreamingClient[RetryRunResponse]
+
+func (c *operationsServiceClient) PauseSchedules(ctx context.Context, in *PauseSchedulesRequest, opts ...grpc.CallOption) (*PauseSchedulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PauseSchedulesResponse)
+	err := c.cc.Invoke(ctx, OperationsService_PauseSchedules_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *operationsServiceClient) ResumeSchedules(ctx context.Context, in *ResumeSchedulesRequest, opts ...grpc.CallOption) (*ResumeSchedulesResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ResumeSchedulesResponse)
+	err := c.cc.Invoke(ctx, OperationsService_ResumeSchedules_FullMethodName, in, out, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +181,7 @@ func (c *operationsServiceClient) GetStatus(ctx context.Context, in *GetStatusRe
 
 func (c *operationsServiceClient) Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifyResponse], error) {
 	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	stream, err := c.cc.NewStream(ctx, &OperationsService_ServiceDesc.Streams[1], OperationsService_Verify_FullMethodName, cOpts...)
+	stream, err := c.cc.NewStream(ctx, &OperationsService_ServiceDesc.Streams[2], OperationsService_Verify_FullMethodName, cOpts...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,6 +198,25 @@ func (c *operationsServiceClient) Verify(ctx context.Context, in *VerifyRequest,
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type OperationsService_VerifyClient = grpc.ServerStreamingClient[VerifyResponse]
 
+func (c *operationsServiceClient) Prune(ctx context.Context, in *PruneRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[PruneResponse], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &OperationsService_ServiceDesc.Streams[3], OperationsService_Prune_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[PruneRequest, PruneResponse]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type OperationsService_PruneClient = grpc.ServerStreamingClient[PruneResponse]
+
 // OperationsServiceServer is the server API for OperationsService service.
 // All implementations must embed UnimplementedOperationsServiceServer
 // for forward compatibility.
@@ -117,12 +226,26 @@ type OperationsServiceServer interface {
 	// Materialize runs views one after another. The answer is progress, then the record of each run; where a view failed,
 	// the call's status says so after the records.
 	Materialize(*MaterializeRequest, grpc.ServerStreamingServer[MaterializeResponse]) error
+	// PlanMaterialize tells what Materialize would read, and why. Nothing is written.
+	PlanMaterialize(context.Context, *PlanMaterializeRequest) (*PlanMaterializeResponse, error)
 	// ListRuns lists runs, newest first.
 	ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error)
+	// GetRun returns one run.
+	GetRun(context.Context, *GetRunRequest) (*GetRunResponse, error)
+	// CancelRun asks for the end of a run that is queued or running.
+	CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error)
+	// RetryRun runs again what a run that failed or was cancelled was asked for. The answer is as of Materialize.
+	RetryRun(*RetryRunRequest, grpc.ServerStreamingServer[RetryRunResponse]) error
+	// PauseSchedules lets the schedules of views rest; runs that are asked for go on.
+	PauseSchedules(context.Context, *PauseSchedulesRequest) (*PauseSchedulesResponse, error)
+	// ResumeSchedules ends that.
+	ResumeSchedules(context.Context, *ResumeSchedulesRequest) (*ResumeSchedulesResponse, error)
 	// GetStatus tells the state of views.
 	GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error)
 	// Verify compares online with offline, cell by cell. The answer is progress, then one report per view.
 	Verify(*VerifyRequest, grpc.ServerStreamingServer[VerifyResponse]) error
+	// Prune removes from the online store what no definition needs any more. The answer is progress, then what was removed.
+	Prune(*PruneRequest, grpc.ServerStreamingServer[PruneResponse]) error
 	mustEmbedUnimplementedOperationsServiceServer()
 }
 
@@ -136,14 +259,35 @@ type UnimplementedOperationsServiceServer struct{}
 func (UnimplementedOperationsServiceServer) Materialize(*MaterializeRequest, grpc.ServerStreamingServer[MaterializeResponse]) error {
 	return status.Error(codes.Unimplemented, "method Materialize not implemented")
 }
+func (UnimplementedOperationsServiceServer) PlanMaterialize(context.Context, *PlanMaterializeRequest) (*PlanMaterializeResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlanMaterialize not implemented")
+}
 func (UnimplementedOperationsServiceServer) ListRuns(context.Context, *ListRunsRequest) (*ListRunsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRuns not implemented")
+}
+func (UnimplementedOperationsServiceServer) GetRun(context.Context, *GetRunRequest) (*GetRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRun not implemented")
+}
+func (UnimplementedOperationsServiceServer) CancelRun(context.Context, *CancelRunRequest) (*CancelRunResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method CancelRun not implemented")
+}
+func (UnimplementedOperationsServiceServer) RetryRun(*RetryRunRequest, grpc.ServerStreamingServer[RetryRunResponse]) error {
+	return status.Error(codes.Unimplemented, "method RetryRun not implemented")
+}
+func (UnimplementedOperationsServiceServer) PauseSchedules(context.Context, *PauseSchedulesRequest) (*PauseSchedulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PauseSchedules not implemented")
+}
+func (UnimplementedOperationsServiceServer) ResumeSchedules(context.Context, *ResumeSchedulesRequest) (*ResumeSchedulesResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ResumeSchedules not implemented")
 }
 func (UnimplementedOperationsServiceServer) GetStatus(context.Context, *GetStatusRequest) (*GetStatusResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method GetStatus not implemented")
 }
 func (UnimplementedOperationsServiceServer) Verify(*VerifyRequest, grpc.ServerStreamingServer[VerifyResponse]) error {
 	return status.Error(codes.Unimplemented, "method Verify not implemented")
+}
+func (UnimplementedOperationsServiceServer) Prune(*PruneRequest, grpc.ServerStreamingServer[PruneResponse]) error {
+	return status.Error(codes.Unimplemented, "method Prune not implemented")
 }
 func (UnimplementedOperationsServiceServer) mustEmbedUnimplementedOperationsServiceServer() {}
 func (UnimplementedOperationsServiceServer) testEmbeddedByValue()                           {}
@@ -177,6 +321,24 @@ func _OperationsService_Materialize_Handler(srv interface{}, stream grpc.ServerS
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type OperationsService_MaterializeServer = grpc.ServerStreamingServer[MaterializeResponse]
 
+func _OperationsService_PlanMaterialize_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanMaterializeRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).PlanMaterialize(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_PlanMaterialize_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).PlanMaterialize(ctx, req.(*PlanMaterializeRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 func _OperationsService_ListRuns_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
 	in := new(ListRunsRequest)
 	if err := dec(in); err != nil {
@@ -191,6 +353,89 @@ func _OperationsService_ListRuns_Handler(srv interface{}, ctx context.Context, d
 	}
 	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
 		return srv.(OperationsServiceServer).ListRuns(ctx, req.(*ListRunsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_GetRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).GetRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_GetRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).GetRun(ctx, req.(*GetRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_CancelRun_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CancelRunRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).CancelRun(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_CancelRun_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).CancelRun(ctx, req.(*CancelRunRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_RetryRun_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(RetryRunRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(OperationsServiceServer).RetryRun(m, &grpc.GenericServerStream[RetryRunRequest, RetryRunResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type OperationsService_RetryRunServer = grpc.ServerStreamingServer[RetryRunResponse]
+
+func _OperationsService_PauseSchedules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PauseSchedulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).PauseSchedules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_PauseSchedules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).PauseSchedules(ctx, req.(*PauseSchedulesRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _OperationsService_ResumeSchedules_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ResumeSchedulesRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(OperationsServiceServer).ResumeSchedules(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: OperationsService_ResumeSchedules_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(OperationsServiceServer).ResumeSchedules(ctx, req.(*ResumeSchedulesRequest))
 	}
 	return interceptor(ctx, in, info, handler)
 }
@@ -224,6 +469,17 @@ func _OperationsService_Verify_Handler(srv interface{}, stream grpc.ServerStream
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type OperationsService_VerifyServer = grpc.ServerStreamingServer[VerifyResponse]
 
+func _OperationsService_Prune_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(PruneRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(OperationsServiceServer).Prune(m, &grpc.GenericServerStream[PruneRequest, PruneResponse]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type OperationsService_PruneServer = grpc.ServerStreamingServer[PruneResponse]
+
 // OperationsService_ServiceDesc is the grpc.ServiceDesc for OperationsService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -232,8 +488,28 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 	HandlerType: (*OperationsServiceServer)(nil),
 	Methods: []grpc.MethodDesc{
 		{
+			MethodName: "PlanMaterialize",
+			Handler:    _OperationsService_PlanMaterialize_Handler,
+		},
+		{
 			MethodName: "ListRuns",
 			Handler:    _OperationsService_ListRuns_Handler,
+		},
+		{
+			MethodName: "GetRun",
+			Handler:    _OperationsService_GetRun_Handler,
+		},
+		{
+			MethodName: "CancelRun",
+			Handler:    _OperationsService_CancelRun_Handler,
+		},
+		{
+			MethodName: "PauseSchedules",
+			Handler:    _OperationsService_PauseSchedules_Handler,
+		},
+		{
+			MethodName: "ResumeSchedules",
+			Handler:    _OperationsService_ResumeSchedules_Handler,
 		},
 		{
 			MethodName: "GetStatus",
@@ -247,8 +523,18 @@ var OperationsService_ServiceDesc = grpc.ServiceDesc{
 			ServerStreams: true,
 		},
 		{
+			StreamName:    "RetryRun",
+			Handler:       _OperationsService_RetryRun_Handler,
+			ServerStreams: true,
+		},
+		{
 			StreamName:    "Verify",
 			Handler:       _OperationsService_Verify_Handler,
+			ServerStreams: true,
+		},
+		{
+			StreamName:    "Prune",
+			Handler:       _OperationsService_Prune_Handler,
 			ServerStreams: true,
 		},
 	},
