@@ -7,6 +7,10 @@ import (
 	"io"
 	"os"
 	"slices"
+
+	"github.com/provender-dev/provender/bench/internal/lookups"
+	"github.com/provender-dev/provender/bench/internal/loop"
+	"github.com/provender-dev/provender/bench/internal/process"
 )
 
 // The names of targets in -only.
@@ -30,7 +34,7 @@ type bench struct {
 	files   string // folder of the data
 	dir     string // folder of the run
 	stderr  io.Writer
-	running []*process // in the order of starting
+	running []*process.Process // in the order of starting
 	targets []*target
 	notes   []string
 }
@@ -43,28 +47,30 @@ func redisURL(addr string, db int) string { return fmt.Sprintf("redis://%s/%d", 
 
 // start starts the servers that the targets need, filled.
 func (b *bench) start(ctx context.Context) error {
-	cache, err := b.keep(startRedis(ctx, b.dir, b.listpack))
+	cache, err := b.keep(process.StartRedis(ctx, b.dir, b.listpack))
 	if err != nil {
 		return err
 	}
 	if b.wants(targetOwn) || b.wants(targetBulk) || b.wants(targetFeast) {
-		server, err := b.serve(ctx, b.provender, project{online: redisURL(cache.addr, 0)})
+		server, err := b.serve(ctx, b.provender, lookups.Project{Online: redisURL(cache.Addr, 0)})
 		if err != nil {
 			return err
 		}
 		b.add(ownTarget(targetOwn, "Provender", server, cache))
 		b.add(&target{
-			name: targetBulk, title: "Provender, one stream", addr: server.addr, server: server, redis: cache,
-			method: "/provender.v1.OnlineService/StreamFeatures", encode: encodeStreamed, check: checkStreamed,
-			only: "W3", stream: true,
+			Target: loop.Target{
+				Title: "Provender, one stream", Addr: server.Addr, Server: server, Redis: cache,
+				Method: "/provender.v1.OnlineService/StreamFeatures", Stream: true,
+			},
+			name: targetBulk, encode: encodeStreamed, check: checkStreamed, only: "W3",
 		})
 		b.add(&target{
-			name: targetFeast, title: "Provender, Feast's call", addr: server.addr, server: server, redis: cache,
-			method: feastMethod, encode: encodeFeast, check: checkFeast,
+			Target: loop.Target{Title: "Provender, Feast's call", Addr: server.Addr, Method: feastMethod, Server: server, Redis: cache},
+			name:   targetFeast, encode: encodeFeast, check: checkFeast,
 		})
 	}
 	if b.views > 0 {
-		server, err := b.serve(ctx, b.provender, project{online: redisURL(cache.addr, 0), extra: b.views})
+		server, err := b.serve(ctx, b.provender, lookups.Project{Online: redisURL(cache.Addr, 0), Extra: b.views})
 		if err != nil {
 			return err
 		}
@@ -73,14 +79,14 @@ func (b *bench) start(ctx context.Context) error {
 		b.targets = append(b.targets, more)
 	}
 	if b.other != "" {
-		server, err := b.serve(ctx, b.other, project{online: redisURL(cache.addr, 0)})
+		server, err := b.serve(ctx, b.other, lookups.Project{Online: redisURL(cache.Addr, 0)})
 		if err != nil {
 			return err
 		}
 		b.targets = append(b.targets, ownTarget(targetOther, "Provender, other binary", server, cache))
 	}
 	if b.wants(targetEmbedded) {
-		server, err := b.serve(ctx, b.provender, project{online: "embedded://.provender/online"})
+		server, err := b.serve(ctx, b.provender, lookups.Project{Online: "embedded://.provender/online"})
 		if err != nil {
 			return err
 		}
@@ -88,18 +94,18 @@ func (b *bench) start(ctx context.Context) error {
 	}
 	if b.wants(targetFloor) || b.wants(targetEcho) {
 		b.say("loading the floor's rows")
-		server, err := b.keep(start(ctx, b.dir, "floor", announced, b.floor, "-redis", redisURL(cache.addr, 1),
-			"-entities", fmt.Sprint(b.data.Entities), "-views", fmt.Sprint(viewCount)))
+		server, err := b.keep(process.Start(ctx, b.dir, "floor", process.Announced, b.floor, "-redis", redisURL(cache.Addr, 1),
+			"-entities", fmt.Sprint(b.data.Entities), "-views", fmt.Sprint(lookups.ViewCount)))
 		if err != nil {
 			return err
 		}
 		b.add(&target{
-			name: targetFloor, title: "gRPC + Redis, bare", addr: server.addr, server: server, redis: cache,
-			method: "/floor.Floor/Lookup", encode: encodeFloor, check: checkFloor,
+			Target: loop.Target{Title: "gRPC + Redis, bare", Addr: server.Addr, Method: "/floor.Floor/Lookup", Server: server, Redis: cache},
+			name:   targetFloor, encode: encodeFloor, check: checkFloor,
 		})
 		b.add(&target{
-			name: targetEcho, title: "gRPC echo, bare", addr: server.addr, server: server,
-			method: "/floor.Floor/Echo", encode: encodeEcho, check: checkFloor,
+			Target: loop.Target{Title: "gRPC echo, bare", Addr: server.Addr, Method: "/floor.Floor/Echo", Server: server},
+			name:   targetEcho, encode: encodeEcho, check: checkFloor,
 		})
 	}
 	if b.feastRedis != "" {
@@ -110,7 +116,8 @@ func (b *bench) start(ctx context.Context) error {
 	}
 	if b.feast != "" {
 		b.targets = append(b.targets, &target{
-			name: targetPeer, title: "Feast", addr: b.feast, method: feastMethod, encode: encodeFeast, check: checkFeast,
+			Target: loop.Target{Title: "Feast", Addr: b.feast, Method: feastMethod},
+			name:   targetPeer, encode: encodeFeast, check: checkFeast,
 		})
 	}
 	return nil
@@ -121,10 +128,10 @@ const (
 	feastMethod = "/feast.serving.ServingService/GetOnlineFeatures"
 )
 
-func ownTarget(name, title string, server, cache *process) *target {
+func ownTarget(name, title string, server, cache *process.Process) *target {
 	return &target{
-		name: name, title: title, addr: server.addr, server: server, redis: cache,
-		method: ownMethod, encode: encodeOwn, check: checkOwn,
+		Target: loop.Target{Title: title, Addr: server.Addr, Method: ownMethod, Server: server, Redis: cache},
+		name:   name, encode: lookups.Workload.Encode, check: checkOwn,
 	}
 }
 
@@ -136,7 +143,7 @@ func (b *bench) add(t *target) {
 }
 
 // keep remembers a process for stop.
-func (b *bench) keep(p *process, err error) (*process, error) {
+func (b *bench) keep(p *process.Process, err error) (*process.Process, error) {
 	if err == nil {
 		b.running = append(b.running, p)
 	}
@@ -146,38 +153,38 @@ func (b *bench) keep(p *process, err error) (*process, error) {
 // stop ends what was started, the last first.
 func (b *bench) stop() (err error) {
 	for _, p := range slices.Backward(b.running) {
-		err = errors.Join(err, p.stop())
+		err = errors.Join(err, p.Stop())
 	}
 	return err
 }
 
 // materialized makes a project of the run whose online store is filled, and returns its folder.
-func (b *bench) materialized(ctx context.Context, binary string, p project) (string, error) {
+func (b *bench) materialized(ctx context.Context, binary string, p lookups.Project) (string, error) {
 	dir, err := os.MkdirTemp(b.dir, "project")
 	if err != nil {
 		return "", err
 	}
-	if err := p.write(dir, b.files); err != nil {
+	if err := p.Write(dir, b.files); err != nil {
 		return "", err
 	}
-	b.say("materializing into %s", p.online)
-	if err := command(ctx, binary, "-C", dir, "apply", "--yes"); err != nil {
+	b.say("materializing into %s", p.Online)
+	if err := process.Command(ctx, binary, "-C", dir, "apply", "--yes"); err != nil {
 		return "", err
 	}
 	args := []string{"-C", dir, "materialize"}
-	for view := range viewCount {
-		args = append(args, viewName(view))
+	for view := range lookups.ViewCount {
+		args = append(args, lookups.ViewName(view))
 	}
-	return dir, command(ctx, binary, args...)
+	return dir, process.Command(ctx, binary, args...)
 }
 
 // serve starts a server of a project that is filled first, by the same binary.
-func (b *bench) serve(ctx context.Context, binary string, p project) (*process, error) {
+func (b *bench) serve(ctx context.Context, binary string, p lookups.Project) (*process.Process, error) {
 	dir, err := b.materialized(ctx, binary, p)
 	if err != nil {
 		return nil, err
 	}
-	return b.keep(start(ctx, b.dir, "provender", announced, binary, "-C", dir, "-o", "json",
+	return b.keep(process.Start(ctx, b.dir, "provender", process.Announced, binary, "-C", dir, "-o", "json",
 		"serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"))
 }
 
@@ -188,7 +195,7 @@ func (b *bench) check(ctx context.Context) error {
 		err := b.checkTarget(ctx, t)
 		switch {
 		case errors.Is(err, errUnimplemented):
-			b.notes = append(b.notes, t.title+" is left out: the server does not have the call.")
+			b.notes = append(b.notes, t.Title+" is left out: the server does not have the call.")
 			continue
 		case err != nil:
 			return err
@@ -201,7 +208,7 @@ func (b *bench) check(ctx context.Context) error {
 
 func (b *bench) checkTarget(ctx context.Context, t *target) error {
 	for _, w := range b.workloads {
-		if t.only != "" && t.only != w.name {
+		if t.only != "" && t.only != w.Name {
 			continue
 		}
 		if err := t.checkAnswers(ctx, b.data, w); err != nil {
@@ -225,7 +232,7 @@ func (b *bench) measureAll(ctx context.Context) (*report, error) {
 		for _, group := range groups {
 			for i := range group {
 				c := group[(round+i)%len(group)]
-				m, err := c.load.run(ctx)
+				m, err := c.loop.Run(ctx)
 				if err != nil {
 					return nil, err
 				}
@@ -246,20 +253,20 @@ func (b *bench) measureAll(ctx context.Context) (*report, error) {
 // cell is one thing to measure.
 type cell struct {
 	*result
-	load load
+	loop loop.Loop
 }
 
 // groups returns what is measured side by side.
 func (b *bench) groups() (groups [][]cell, err error) {
-	group := func(w workload, callers int, tolerant bool) error {
+	group := func(w lookups.Workload, callers int, tolerant bool) error {
 		var cells []cell
 		for _, t := range b.targets {
-			if t.only != "" && t.only != w.name || tolerant && t.name != targetOwn && t.name != targetFloor {
+			if t.only != "" && t.only != w.Name || tolerant && t.name != targetOwn && t.name != targetFloor {
 				continue
 			}
 			// One stream takes what the server can give: it stands beside the greatest number of callers.
 			connections := callers
-			if t.stream {
+			if t.Stream {
 				if callers != slices.Max(b.callers) {
 					continue
 				}
@@ -270,8 +277,8 @@ func (b *bench) groups() (groups [][]cell, err error) {
 				return err
 			}
 			cells = append(cells, cell{
-				&result{Target: t.name, Title: t.title, Workload: w.name, Callers: callers, Overload: tolerant},
-				load{target: t, bodies: bodies, callers: connections, warm: b.warm, measure: b.measure, tolerant: tolerant},
+				&result{Target: t.name, Title: t.Title, Workload: w.Name, Callers: callers, Overload: tolerant},
+				loop.Loop{Target: t.Target, Bodies: bodies, Callers: connections, Warm: b.warm, Measure: b.measure, Tolerant: tolerant},
 			})
 		}
 		groups = append(groups, cells)
@@ -285,7 +292,7 @@ func (b *bench) groups() (groups [][]cell, err error) {
 		}
 	}
 	if b.overload {
-		err = group(workloads()[0], 4*slices.Max(b.callers), true)
+		err = group(lookups.Workloads()[0], 4*slices.Max(b.callers), true)
 	}
 	return groups, err
 }

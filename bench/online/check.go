@@ -13,6 +13,8 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/provender-dev/provender/bench/internal/lookups"
+	"github.com/provender-dev/provender/bench/internal/loop"
 	"github.com/provender-dev/provender/bench/internal/raw"
 	provenderv1 "github.com/provender-dev/provender/proto/provender/v1"
 )
@@ -24,15 +26,15 @@ const checkedEntities = 1000
 var errUnimplemented = errors.New("the server does not have the call")
 
 // checkAnswers looks entities up and compares every value of the answers with what the seed says.
-func (t *target) checkAnswers(ctx context.Context, d dataset, w workload) error {
-	conn, err := dial(t.addr)
+func (t *target) checkAnswers(ctx context.Context, d lookups.Dataset, w lookups.Workload) error {
+	conn, err := loop.Dial(t.Addr)
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, loop.Patience)
 	defer cancel()
-	requests := w.requests(d)[:checkedEntities/w.entities]
+	requests := w.Requests(d)[:checkedEntities/w.Entities]
 	bodies := make([][]byte, len(requests))
 	for i, entities := range requests {
 		if bodies[i], err = t.encode(w, entities); err != nil {
@@ -49,7 +51,7 @@ func (t *target) checkAnswers(ctx context.Context, d dataset, w workload) error 
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("%s, %s: %w", t.title, w.name, err)
+		return fmt.Errorf("%s, %s: %w", t.Title, w.Name, err)
 	}
 	return nil
 }
@@ -58,11 +60,11 @@ func (t *target) checkAnswers(ctx context.Context, d dataset, w workload) error 
 func (t *target) answers(ctx context.Context, conn *grpc.ClientConn, bodies [][]byte) ([][]byte, error) {
 	exchange := func(body []byte) ([]byte, error) {
 		var out raw.Message
-		err := conn.Invoke(ctx, t.method, &raw.Message{Body: body}, &out)
+		err := conn.Invoke(ctx, t.Method, &raw.Message{Body: body}, &out)
 		return out.Body, err
 	}
-	if t.stream {
-		stream, err := conn.NewStream(ctx, streamDescription(), t.method)
+	if t.Stream {
+		stream, err := conn.NewStream(ctx, loop.StreamDescription(), t.Method)
 		if err != nil {
 			return nil, err
 		}
@@ -94,26 +96,26 @@ type column struct {
 }
 
 // compare tells the first difference of an answer's columns from the data.
-func compare(d dataset, w workload, entities []int64, columns map[string]column) error {
-	for view := range w.views {
-		var floats, ints [perType]column
-		for i := range perType {
-			floats[i], ints[i] = columns[floatName(view, i)], columns[intName(view, i)]
+func compare(d lookups.Dataset, w lookups.Workload, entities []int64, columns map[string]column) error {
+	for view := range w.Views {
+		var floats, ints [lookups.PerType]column
+		for i := range lookups.PerType {
+			floats[i], ints[i] = columns[lookups.FloatName(view, i)], columns[lookups.IntName(view, i)]
 			if f := floats[i]; len(f.floats) != len(entities) || len(f.present) != len(entities) {
-				return fmt.Errorf("feature %s: %d values and %d statuses, want %d", floatName(view, i), len(f.floats), len(f.present), len(entities))
+				return fmt.Errorf("feature %s: %d values and %d statuses, want %d", lookups.FloatName(view, i), len(f.floats), len(f.present), len(entities))
 			}
 			if n := ints[i]; len(n.ints) != len(entities) || len(n.present) != len(entities) {
-				return fmt.Errorf("feature %s: %d values and %d statuses, want %d", intName(view, i), len(n.ints), len(n.present), len(entities))
+				return fmt.Errorf("feature %s: %d values and %d statuses, want %d", lookups.IntName(view, i), len(n.ints), len(n.present), len(entities))
 			}
 		}
 		for at, entity := range entities {
-			want := d.row(entity, view)
-			for i := range perType {
-				if got := floats[i]; !got.present[at] || math.Float64bits(got.floats[at]) != math.Float64bits(want.floats[i]) {
-					return fmt.Errorf("entity %d, %s: %v (present: %v), want %v", entity, floatName(view, i), got.floats[at], got.present[at], want.floats[i])
+			want := d.Row(entity, view)
+			for i := range lookups.PerType {
+				if got := floats[i]; !got.present[at] || math.Float64bits(got.floats[at]) != math.Float64bits(want.Floats[i]) {
+					return fmt.Errorf("entity %d, %s: %v (present: %v), want %v", entity, lookups.FloatName(view, i), got.floats[at], got.present[at], want.Floats[i])
 				}
-				if got := ints[i]; !got.present[at] || got.ints[at] != want.ints[i] {
-					return fmt.Errorf("entity %d, %s: %d (present: %v), want %d", entity, intName(view, i), got.ints[at], got.present[at], want.ints[i])
+				if got := ints[i]; !got.present[at] || got.ints[at] != want.Ints[i] {
+					return fmt.Errorf("entity %d, %s: %d (present: %v), want %d", entity, lookups.IntName(view, i), got.ints[at], got.present[at], want.Ints[i])
 				}
 			}
 		}
@@ -121,7 +123,7 @@ func compare(d dataset, w workload, entities []int64, columns map[string]column)
 	return nil
 }
 
-func checkOwn(d dataset, w workload, entities []int64, answer []byte) error {
+func checkOwn(d lookups.Dataset, w lookups.Workload, entities []int64, answer []byte) error {
 	var m provenderv1.GetFeaturesResponse
 	if err := proto.Unmarshal(answer, &m); err != nil {
 		return err
@@ -129,7 +131,7 @@ func checkOwn(d dataset, w workload, entities []int64, answer []byte) error {
 	return compareOwn(d, w, entities, &m)
 }
 
-func checkStreamed(d dataset, w workload, entities []int64, answer []byte) error {
+func checkStreamed(d lookups.Dataset, w lookups.Workload, entities []int64, answer []byte) error {
 	var m provenderv1.StreamFeaturesResponse
 	if err := proto.Unmarshal(answer, &m); err != nil {
 		return err
@@ -137,7 +139,7 @@ func checkStreamed(d dataset, w workload, entities []int64, answer []byte) error
 	return compareOwn(d, w, entities, m.GetResponse())
 }
 
-func compareOwn(d dataset, w workload, entities []int64, m *provenderv1.GetFeaturesResponse) error {
+func compareOwn(d lookups.Dataset, w lookups.Workload, entities []int64, m *provenderv1.GetFeaturesResponse) error {
 	columns := make(map[string]column, len(m.GetColumns()))
 	for _, c := range m.GetColumns() {
 		got := column{floats: c.Values.GetFloat64S(), ints: c.Values.GetInt64S()}
@@ -151,7 +153,7 @@ func compareOwn(d dataset, w workload, entities []int64, m *provenderv1.GetFeatu
 
 // checkFeast reads a GetOnlineFeaturesResponse: metadata = 1 with feature_names = 1 with val = 1; results = 2 with
 // values = 1 (int64_val = 4, double_val = 5) and statuses = 2, of which PRESENT is 1.
-func checkFeast(d dataset, w workload, entities []int64, answer []byte) error {
+func checkFeast(d lookups.Dataset, w lookups.Workload, entities []int64, answer []byte) error {
 	var names []string
 	var results []column
 	err := fields(answer, func(field protowire.Number, value []byte, _ uint64) error {

@@ -17,6 +17,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/provender-dev/provender/bench/internal/lookups"
 )
 
 type settings struct {
@@ -27,7 +29,7 @@ type settings struct {
 	warm, measure    time.Duration
 	callers          []int
 	targets          []string
-	workloads        []workload
+	workloads        []lookups.Workload
 	feast            string // address of a Feast server
 	feastRedis       string // address of its Redis
 	listpack         int
@@ -35,7 +37,7 @@ type settings struct {
 	views            int
 	overload         bool
 	json             bool
-	data             dataset
+	data             lookups.Dataset
 }
 
 func main() {
@@ -54,7 +56,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	files := filepath.Join(s.dir, "online")
-	if err := s.data.write(files); err != nil {
+	if err := s.data.Write(files); err != nil {
 		return err
 	}
 	b := &bench{settings: s, files: files, stderr: stderr}
@@ -86,7 +88,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 }
 
 func parse(args []string) (settings, error) {
-	s := settings{data: dataset{Entities: 100_000, Seed: 1}}
+	s := settings{data: lookups.Dataset{Entities: 100_000, Seed: 1}}
 	flags := flag.NewFlagSet("online", flag.ContinueOnError)
 	flags.StringVar(&s.dir, "dir", ".cache/bench-data", "folder for the data, made once, and for a run's files, which do not stay")
 	flags.StringVar(&s.provender, "provender", "", "the provender binary")
@@ -117,11 +119,11 @@ func parse(args []string) (settings, error) {
 		}
 	}
 	for name := range strings.SplitSeq(*names, ",") {
-		i := slices.IndexFunc(workloads(), func(w workload) bool { return w.name == name })
+		i := slices.IndexFunc(lookups.Workloads(), func(w lookups.Workload) bool { return w.Name == name })
 		if i < 0 {
 			return s, fmt.Errorf("-workloads %q: want some of W1, W2, W3", name)
 		}
-		s.workloads = append(s.workloads, workloads()[i])
+		s.workloads = append(s.workloads, lookups.Workloads()[i])
 	}
 	for text := range strings.SplitSeq(*callers, ",") {
 		n, err := strconv.Atoi(text)

@@ -13,6 +13,10 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/provender-dev/provender/bench/internal/lookups"
+	"github.com/provender-dev/provender/bench/internal/loop"
+	"github.com/provender-dev/provender/bench/internal/process"
 )
 
 // layout is what the data takes in a Redis of its own.
@@ -30,15 +34,15 @@ const (
 
 // measureMemory loads the data into one Redis after another.
 func (b *bench) measureMemory(ctx context.Context) (layouts []layout, err error) {
-	ours := func(ctx context.Context, server *process) error {
-		_, err := b.materialized(ctx, b.provender, project{online: redisURL(server.addr, 0)})
+	ours := func(ctx context.Context, server *process.Process) error {
+		_, err := b.materialized(ctx, b.provender, lookups.Project{Online: redisURL(server.Addr, 0)})
 		return err
 	}
-	feast := func(ctx context.Context, server *process) error { return loadFeast(ctx, server.addr, b.data) }
+	feast := func(ctx context.Context, server *process.Process) error { return loadFeast(ctx, server.Addr, b.data) }
 	for _, l := range []struct {
 		title    string
 		listpack int
-		load     func(context.Context, *process) error
+		load     func(context.Context, *process.Process) error
 	}{
 		{"Provender, recommended setting", recommendedListpack, ours},
 		{"Provender, Redis's default", defaultListpack, ours},
@@ -55,13 +59,13 @@ func (b *bench) measureMemory(ctx context.Context) (layouts []layout, err error)
 }
 
 // memoryOf returns by how many bytes per entity a load makes a fresh Redis larger.
-func (b *bench) memoryOf(ctx context.Context, listpack int, load func(context.Context, *process) error) (bytes float64, err error) {
-	server, err := startRedis(ctx, b.dir, listpack)
+func (b *bench) memoryOf(ctx context.Context, listpack int, load func(context.Context, *process.Process) error) (bytes float64, err error) {
+	server, err := process.StartRedis(ctx, b.dir, listpack)
 	if err != nil {
 		return 0, err
 	}
-	defer func() { err = errors.Join(err, server.stop()) }()
-	client := redis.NewClient(&redis.Options{Addr: server.addr})
+	defer func() { err = errors.Join(err, server.Stop()) }()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr})
 	defer client.Close()
 	before, err := usedMemory(ctx, client)
 	if err != nil {
@@ -93,7 +97,7 @@ func settledMemory(ctx context.Context, client *redis.Client) (int64, error) {
 			return used, nil
 		}
 		last = used
-		if err := wait(ctx, 200*time.Millisecond); err != nil {
+		if err := loop.Wait(ctx, 200*time.Millisecond); err != nil {
 			return 0, err
 		}
 	}
@@ -114,25 +118,25 @@ func usedMemory(ctx context.Context, client *redis.Client) (int64, error) {
 
 // loadFeast writes the data as Feast does by default: a hash per entity with a field per feature, the hash of
 // "view:feature", and one per view for its event time; values are serialized messages.
-func loadFeast(ctx context.Context, addr string, d dataset) error {
+func loadFeast(ctx context.Context, addr string, d lookups.Dataset) error {
 	const batch = 500
 	client := redis.NewClient(&redis.Options{Addr: addr})
 	defer client.Close()
-	var floats, ints [viewCount][perType]string
-	for view := range viewCount {
-		for i := range perType {
-			floats[view][i] = feastField(viewName(view) + ":" + floatName(view, i))
-			ints[view][i] = feastField(viewName(view) + ":" + intName(view, i))
+	var floats, ints [lookups.ViewCount][lookups.PerType]string
+	for view := range lookups.ViewCount {
+		for i := range lookups.PerType {
+			floats[view][i] = feastField(lookups.ViewName(view) + ":" + lookups.FloatName(view, i))
+			ints[view][i] = feastField(lookups.ViewName(view) + ":" + lookups.IntName(view, i))
 		}
 	}
 	pipe := client.Pipeline()
 	for entity := range int64(d.Entities) {
 		key := feastKey("bench", entity)
-		for view := range viewCount {
-			x := d.row(entity, view)
-			pairs := []any{"_ts:" + viewName(view), feastTime(x.event)}
-			for i := range perType {
-				pairs = append(pairs, floats[view][i], feastDouble(x.floats[i]), ints[view][i], feastInt(x.ints[i]))
+		for view := range lookups.ViewCount {
+			x := d.Row(entity, view)
+			pairs := []any{"_ts:" + lookups.ViewName(view), feastTime(x.Event)}
+			for i := range lookups.PerType {
+				pairs = append(pairs, floats[view][i], feastDouble(x.Floats[i]), ints[view][i], feastInt(x.Ints[i]))
 			}
 			pipe.HSet(ctx, key, pairs...)
 		}
@@ -151,8 +155,8 @@ func feastKey(project string, entity int64) string {
 	le := binary.LittleEndian
 	key := le.AppendUint32(nil, 1)
 	key = le.AppendUint32(key, 2)
-	key = le.AppendUint32(key, uint32(len(joinKey)))
-	key = append(key, joinKey...)
+	key = le.AppendUint32(key, uint32(len(lookups.JoinKey)))
+	key = append(key, lookups.JoinKey...)
 	key = le.AppendUint32(key, 4)
 	key = le.AppendUint32(key, 8)
 	key = le.AppendUint64(key, uint64(entity))

@@ -6,39 +6,31 @@ import (
 	"io"
 	"slices"
 	"text/tabwriter"
+
+	"github.com/provender-dev/provender/bench/internal/loop"
+	"github.com/provender-dev/provender/bench/internal/ratio"
 )
 
 // report is what a run found. Its fields are the JSON, its text the tables.
 type report struct {
-	Entities int       `json:"entities"`
-	Rounds   int       `json:"rounds"`
-	Seconds  float64   `json:"seconds"`
-	Listpack int       `json:"hash_max_listpack_value"`
-	Results  []*result `json:"results"`
-	Memory   []layout  `json:"memory,omitempty"`
-	Bars     []bar     `json:"bars"`
-	Notes    []string  `json:"notes,omitempty"`
+	Entities int         `json:"entities"`
+	Rounds   int         `json:"rounds"`
+	Seconds  float64     `json:"seconds"`
+	Listpack int         `json:"hash_max_listpack_value"`
+	Results  []*result   `json:"results"`
+	Memory   []layout    `json:"memory,omitempty"`
+	Bars     []ratio.Bar `json:"bars"`
+	Notes    []string    `json:"notes,omitempty"`
 }
 
 // result is the rounds of one target under one workload.
 type result struct {
-	Target   string        `json:"target"`
-	Title    string        `json:"title"`
-	Workload string        `json:"workload"`
-	Callers  int           `json:"callers"`
-	Overload bool          `json:"overload,omitempty"`
-	Runs     []measurement `json:"rounds"`
-}
-
-// bar is a ratio and what it is meant to be.
-type bar struct {
-	Title  string    `json:"title"`
-	Want   float64   `json:"want"`
-	AtMost bool      `json:"at_most,omitempty"` // else at least
-	Got    []float64 `json:"got"`               // per round
-	Holds  bool      `json:"holds"`             // of the median
-	// CPU is the same ratio of requests per CPU second, of server and Redis: what else runs disturbs it less.
-	CPU []float64 `json:"cpu,omitempty"`
+	Target   string             `json:"target"`
+	Title    string             `json:"title"`
+	Workload string             `json:"workload"`
+	Callers  int                `json:"callers"`
+	Overload bool               `json:"overload,omitempty"`
+	Runs     []loop.Measurement `json:"rounds"`
 }
 
 func (r *report) find(target, workload string, callers int) *result {
@@ -84,21 +76,21 @@ func (r *report) judge() {
 	} {
 		over, under := r.find(b.over, b.workload, n), r.find(b.under, b.workload, n)
 		if over != nil && under != nil {
-			ratio := bar{
+			made := ratio.Bar{
 				Title: fmt.Sprintf("%s: %s, %d callers", b.title, b.workload, n), Want: b.want,
-				Got: ratios(over, under, measurement.rate),
+				Got: ratios(over, under, rateOf),
 			}
 			if b.under != targetPeer {
-				ratio.CPU = ratios(under, over, measurement.servers)
+				made.CPU = ratios(under, over, serversOf)
 			}
-			r.bar(ratio)
+			r.bar(made)
 		}
 	}
 	r.judgeOverload()
 	if len(r.Memory) == 3 {
 		feast := r.Memory[2].Bytes
 		for i, want := range []float64{0.75, 1} {
-			r.bar(bar{
+			r.bar(ratio.Bar{
 				Title: "bytes ÷ Feast's: " + r.Memory[i].Title, Want: want, AtMost: true,
 				Got: []float64{r.Memory[i].Bytes / feast},
 			})
@@ -113,7 +105,7 @@ func (r *report) judgeOverload() {
 		return
 	}
 	over := r.Results[i]
-	got := over.each(measurement.rate)
+	got := over.each(rateOf)
 	peak := slices.Clone(got)
 	for _, x := range r.Results {
 		if x.Target == targetOwn && x.Workload == over.Workload {
@@ -125,16 +117,10 @@ func (r *report) judgeOverload() {
 	for round := range got {
 		got[round] /= peak[round]
 	}
-	r.bar(bar{Title: fmt.Sprintf("past saturation ÷ peak: %s, %d callers", over.Workload, over.Callers), Want: 0.9, Got: got})
+	r.bar(ratio.Bar{Title: fmt.Sprintf("past saturation ÷ peak: %s, %d callers", over.Workload, over.Callers), Want: 0.9, Got: got})
 }
 
-func (r *report) bar(b bar) {
-	b.Holds = median(b.Got) >= b.Want
-	if b.AtMost {
-		b.Holds = median(b.Got) <= b.Want
-	}
-	r.Bars = append(r.Bars, b)
-}
+func (r *report) bar(b ratio.Bar) { r.Bars = append(r.Bars, b.Judged()) }
 
 func (r *report) json(w io.Writer) error {
 	enc := json.NewEncoder(w)
@@ -175,23 +161,23 @@ func (r *report) table(w io.Writer, workload string, callers int) error {
 		if x.Workload != workload || x.Callers != callers {
 			continue
 		}
-		of := func(field func(m measurement) float64) float64 { return median(x.each(field)) }
+		of := func(field func(m loop.Measurement) float64) float64 { return ratio.Median(x.each(field)) }
 		rate, cpu := "-", "-"
 		if floor != nil && x != floor {
-			rate = spread(ratios(x, floor, measurement.rate))
+			rate = ratio.Spread(ratios(x, floor, rateOf))
 			if x.Target != targetPeer {
-				cpu = spread(ratios(x, floor, measurement.servers))
+				cpu = ratio.Spread(ratios(x, floor, serversOf))
 			}
 		}
 		fmt.Fprintf(t, "%s\t%.0f\t%.0f\t%.0f\t%.0f\t%.1f\t%.1f\t%.1f\t%.2f\t%d\t%s\t%s\t\n", x.Title,
-			of(measurement.rate),
-			slices.Min(x.each(measurement.rate)),
-			of(func(m measurement) float64 { return m.P50 }),
-			of(func(m measurement) float64 { return m.P99 }),
-			of(func(m measurement) float64 { return m.Server }),
-			of(func(m measurement) float64 { return m.Redis }),
-			of(func(m measurement) float64 { return m.Generator }),
-			of(func(m measurement) float64 { return m.Others }),
+			of(rateOf),
+			slices.Min(x.each(rateOf)),
+			of(func(m loop.Measurement) float64 { return m.P50 }),
+			of(func(m loop.Measurement) float64 { return m.P99 }),
+			of(func(m loop.Measurement) float64 { return m.Server }),
+			of(func(m loop.Measurement) float64 { return m.Redis }),
+			of(func(m loop.Measurement) float64 { return m.Generator }),
+			of(func(m loop.Measurement) float64 { return m.Others }),
 			x.Runs[0].Bytes, rate, cpu)
 		if failed := x.failed(); failed > 0 {
 			r.Notes = append(r.Notes, fmt.Sprintf("%s, %s, %d callers: %d calls failed.", x.Title, workload, callers, failed))
@@ -201,26 +187,8 @@ func (r *report) table(w io.Writer, workload string, callers int) error {
 }
 
 func (r *report) verdicts(w io.Writer) error {
-	if len(r.Bars) > 0 {
-		fmt.Fprint(w, "\nratios: median of rounds (least – greatest)\n\n")
-		t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(t, "ratio\tgot\twanted\t\tby CPU")
-		for _, b := range r.Bars {
-			sign, verdict, cpu := "≥", "holds", "-"
-			if b.AtMost {
-				sign = "≤"
-			}
-			if !b.Holds {
-				verdict = "missed"
-			}
-			if b.CPU != nil {
-				cpu = spread(b.CPU)
-			}
-			fmt.Fprintf(t, "%s\t%s\t%s %.2f\t%s\t%s\n", b.Title, spread(b.Got), sign, b.Want, verdict, cpu)
-		}
-		if err := t.Flush(); err != nil {
-			return err
-		}
+	if err := ratio.Print(w, r.Bars); err != nil {
+		return err
 	}
 	for _, note := range r.Notes {
 		fmt.Fprintf(w, "\n%s\n", note)
@@ -228,10 +196,10 @@ func (r *report) verdicts(w io.Writer) error {
 	return nil
 }
 
-func (m measurement) rate() float64 { return m.Rate }
+func rateOf(m loop.Measurement) float64 { return m.Rate }
 
-// servers is the CPU of everybody but the generator.
-func (m measurement) servers() float64 { return m.Server + m.Redis }
+// serversOf is the CPU of everybody but the generator.
+func serversOf(m loop.Measurement) float64 { return m.Server + m.Redis }
 
 func (x *result) failed() (n int) {
 	for _, m := range x.Runs {
@@ -240,7 +208,7 @@ func (x *result) failed() (n int) {
 	return n
 }
 
-func (x *result) each(of func(measurement) float64) []float64 {
+func (x *result) each(of func(loop.Measurement) float64) []float64 {
 	values := make([]float64, len(x.Runs))
 	for i, m := range x.Runs {
 		values[i] = of(m)
@@ -249,23 +217,6 @@ func (x *result) each(of func(measurement) float64) []float64 {
 }
 
 // ratios are taken round by round, of runs that are close in time.
-func ratios(over, under *result, of func(measurement) float64) []float64 {
-	values := over.each(of)
-	for i, x := range under.each(of) {
-		values[i] /= x
-	}
-	return values
-}
-
-func spread(values []float64) string {
-	if len(values) == 1 {
-		return fmt.Sprintf("%.2f", values[0])
-	}
-	return fmt.Sprintf("%.2f (%.2f – %.2f)", median(values), slices.Min(values), slices.Max(values))
-}
-
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+func ratios(over, under *result, of func(loop.Measurement) float64) []float64 {
+	return ratio.Of(over.each(of), under.each(of))
 }

@@ -9,8 +9,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
-	"time"
+
+	"github.com/provender-dev/provender/bench/internal/process"
 )
 
 // engine is a program that joins, and what its runs took.
@@ -23,15 +23,10 @@ type engine struct {
 	cells  int // that differ from Provender's
 }
 
-// measurement is of one process, from start to exit.
+// measurement is of one process.
 type measurement struct {
-	wall, cpu time.Duration
-	peak      int64 // bytes resident
-	size      int64 // bytes of output
-}
-
-func (m measurement) String() string {
-	return fmt.Sprintf("%6.2f s, CPU %6.2f s, %5d MiB", m.wall.Seconds(), m.cpu.Seconds(), m.peak>>20)
+	process.Usage
+	size int64 // bytes of output
 }
 
 // engines returns Provender first, then the peers.
@@ -64,28 +59,13 @@ func (s *settings) prepare(engines []*engine) {
 	}
 }
 
-// measure runs an engine once. What earlier runs left to be written goes to disk before, so that nobody pays for others.
-//
-// The peak that the system reports for a process begins with what this process had when it started the other: it stays
-// small, therefore, and reads no output itself.
+// measure runs an engine once.
 func (s *settings) measure(ctx context.Context, e *engine) (m measurement, err error) {
 	if err := os.Remove(e.out); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return m, err
 	}
-	syscall.Sync()
-	c := exec.CommandContext(ctx, e.args[0], e.args[1:]...)
-	c.Env = append(os.Environ(), "GOMAXPROCS="+strconv.Itoa(s.threads))
-	var said strings.Builder
-	c.Stdout, c.Stderr = &said, &said
-	start := time.Now()
-	err = c.Run()
-	m.wall = time.Since(start)
-	if err != nil {
-		return m, fmt.Errorf("%s: %w\n%s", e.title, err, said.String())
-	}
-	m.cpu = c.ProcessState.UserTime() + c.ProcessState.SystemTime()
-	if usage, ok := c.ProcessState.SysUsage().(*syscall.Rusage); ok {
-		m.peak = usage.Maxrss << 10
+	if _, m.Usage, err = process.Run(ctx, s.threads, e.args...); err != nil {
+		return m, fmt.Errorf("%s: %w", e.title, err)
 	}
 	info, err := os.Stat(e.out)
 	if err != nil {

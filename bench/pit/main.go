@@ -8,7 +8,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -16,6 +15,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/provender-dev/provender/bench/internal/table"
 	"github.com/provender-dev/provender/internal/cli"
 )
 
@@ -142,18 +142,7 @@ func (s *settings) warm(ctx context.Context, engines []*engine) error {
 		}
 		e.title = strings.TrimSpace(version)
 	}
-	return filepath.WalkDir(s.data, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Ext(path) != ".parquet" {
-			return err
-		}
-		f, err := os.Open(path)
-		if err != nil {
-			return err
-		}
-		defer f.Close()
-		_, err = io.Copy(io.Discard, f)
-		return err
-	})
+	return table.Warm(s.data)
 }
 
 // writeProfile runs Provender's command line inside this process.

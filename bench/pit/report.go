@@ -20,10 +20,10 @@ func report(w io.Writer, s *settings, engines []*engine) {
 		if i > 0 {
 			differing = fmt.Sprint(e.cells)
 		}
-		wall := e.each(func(m measurement) float64 { return m.wall.Seconds() })
+		wall := e.each(func(m measurement) float64 { return m.Wall.Seconds() })
 		fmt.Fprintf(t, "%s\t%.2f\t%.2f\t%.2f\t%.0f\t%.1f\t%s\t\n", e.title, median(wall), slices.Min(wall),
-			median(e.each(func(m measurement) float64 { return m.cpu.Seconds() })),
-			slices.Max(e.each(func(m measurement) float64 { return float64(m.peak) / (1 << 20) })),
+			median(e.each(func(m measurement) float64 { return m.CPU.Seconds() })),
+			slices.Max(e.each(func(m measurement) float64 { return float64(m.Peak) / (1 << 20) })),
 			float64(e.rounds[0].size)/(1<<20), differing)
 	}
 	_ = t.Flush() // as with the writes before it, nothing can be done
@@ -35,9 +35,9 @@ func report(w io.Writer, s *settings, engines []*engine) {
 	fmt.Fprintln(t, "peer\twall\tCPU\tpeak memory\toutput\t")
 	for _, peer := range engines[1:] {
 		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t\n", peer.title,
-			ratio(peer, engines[0], func(m measurement) float64 { return m.wall.Seconds() }),
-			ratio(peer, engines[0], func(m measurement) float64 { return m.cpu.Seconds() }),
-			ratio(peer, engines[0], func(m measurement) float64 { return float64(m.peak) }),
+			ratio(peer, engines[0], func(m measurement) float64 { return m.Wall.Seconds() }),
+			ratio(peer, engines[0], func(m measurement) float64 { return m.CPU.Seconds() }),
+			ratio(peer, engines[0], func(m measurement) float64 { return float64(m.Peak) }),
 			ratio(peer, engines[0], func(m measurement) float64 { return float64(m.size) }))
 	}
 	_ = t.Flush() // see above

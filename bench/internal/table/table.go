@@ -1,9 +1,12 @@
-// Package table writes the Parquet files of workloads.
+// Package table has the Parquet files of workloads.
 package table
 
 import (
 	"fmt"
+	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 
 	pq "github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress/zstd"
@@ -99,4 +102,20 @@ func (t *Table) Close() error {
 		err = closeErr
 	}
 	return err
+}
+
+// Warm brings the files below a folder into the page cache.
+func Warm(dir string) error {
+	return filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".parquet" {
+			return err
+		}
+		f, err := os.Open(path)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		_, err = io.Copy(io.Discard, f)
+		return err
+	})
 }

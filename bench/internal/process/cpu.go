@@ -1,4 +1,4 @@
-package main
+package process
 
 import (
 	"fmt"
@@ -11,8 +11,8 @@ import (
 // tick is the unit of /proc.
 const tick = 10 * time.Millisecond
 
-// processTime returns the CPU time of a process, of all its threads.
-func processTime(pid int) (time.Duration, error) {
+// TimeOf returns the CPU time of a process, of all its threads.
+func TimeOf(pid int) (time.Duration, error) {
 	path := fmt.Sprintf("/proc/%d/stat", pid)
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -26,8 +26,8 @@ func processTime(pid int) (time.Duration, error) {
 	return sumTicks(path, fields[11:13])
 }
 
-// machineTime returns the CPU time that all processes and the system have used.
-func machineTime() (time.Duration, error) {
+// MachineTime returns the CPU time that all processes and the system have used.
+func MachineTime() (time.Duration, error) {
 	const path = "/proc/stat"
 	raw, err := os.ReadFile(path)
 	if err != nil {

@@ -1,4 +1,5 @@
-package main
+// Package process runs what a benchmark measures or needs: servers beside it, and programs to their end.
+package process
 
 import (
 	"bufio"
@@ -23,17 +24,16 @@ const (
 	stopTime  = 10 * time.Second
 )
 
-// process is a server that runs beside the benchmark. A nil process is one that runs elsewhere.
-type process struct {
-	name string
-	addr string // where it listens
+// Process is a server that runs beside the benchmark. A nil Process is one that runs elsewhere.
+type Process struct {
+	Addr string // where it listens
 	pid  int
 	log  string // file of what it said on stderr
 	end  func() error
 }
 
-// start runs a program until stop is called or ctx ends. ready reads its stdout until it listens, and tells where.
-func start(ctx context.Context, dir, name string, ready func(io.Reader) (string, error), args ...string) (*process, error) {
+// Start runs a program until Stop is called or ctx ends. ready reads its stdout until it listens, and tells where.
+func Start(ctx context.Context, dir, name string, ready func(io.Reader) (string, error), args ...string) (*Process, error) {
 	log, err := os.CreateTemp(dir, name+"-*.log")
 	if err != nil {
 		return nil, err
@@ -52,9 +52,9 @@ func start(ctx context.Context, dir, name string, ready func(io.Reader) (string,
 		cancel()
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p := &process{name: name, pid: c.Process.Pid, log: log.Name()}
+	p := &Process{pid: c.Process.Pid, log: log.Name()}
 	late := time.AfterFunc(startTime, cancel)
-	p.addr, err = ready(stdout)
+	p.Addr, err = ready(stdout)
 	late.Stop()
 	drained := make(chan struct{})
 	go func() {
@@ -77,8 +77,8 @@ func start(ctx context.Context, dir, name string, ready func(io.Reader) (string,
 	return p, nil
 }
 
-// stop ends the process and waits until it is gone.
-func (p *process) stop() error {
+// Stop ends the process and waits until it is gone.
+func (p *Process) Stop() error {
 	if p == nil {
 		return nil
 	}
@@ -86,7 +86,7 @@ func (p *process) stop() error {
 }
 
 // said returns the end of what the process wrote to stderr.
-func (p *process) said() string {
+func (p *Process) said() string {
 	raw, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
@@ -94,16 +94,16 @@ func (p *process) said() string {
 	return string(raw[max(0, len(raw)-2000):])
 }
 
-// cpu returns what the process has used of all processors, 0 for one that runs elsewhere.
-func (p *process) cpu() (time.Duration, error) {
+// CPU returns what the process has used of all processors, 0 for one that runs elsewhere.
+func (p *Process) CPU() (time.Duration, error) {
 	if p == nil {
 		return 0, nil
 	}
-	return processTime(p.pid)
+	return TimeOf(p.pid)
 }
 
-// startRedis starts a server that keeps nothing on disk and packs hashes with values up to so many bytes.
-func startRedis(ctx context.Context, dir string, listpack int) (p *process, err error) {
+// StartRedis starts a server that keeps nothing on disk and packs hashes with values up to so many bytes.
+func StartRedis(ctx context.Context, dir string, listpack int) (p *Process, err error) {
 	for range 5 { // another process may take the port before the server does
 		var addr string
 		if addr, err = freeAddr(ctx); err != nil {
@@ -123,7 +123,7 @@ func startRedis(ctx context.Context, dir string, listpack int) (p *process, err 
 			}
 			return "", errors.New(said.String())
 		}
-		p, err = start(ctx, dir, "redis-server", ready, "redis-server", "--bind", host, "--port", port,
+		p, err = Start(ctx, dir, "redis-server", ready, "redis-server", "--bind", host, "--port", port,
 			"--save", "", "--appendonly", "no", "--daemonize", "no", "--hash-max-listpack-value", strconv.Itoa(listpack))
 		if err == nil || ctx.Err() != nil {
 			return p, err
@@ -141,8 +141,8 @@ func freeAddr(ctx context.Context) (string, error) {
 	return l.Addr().String(), nil
 }
 
-// announced reads the address that a server prints as JSON when it listens.
-func announced(stdout io.Reader) (string, error) {
+// Announced reads the address that a server prints as JSON when it listens.
+func Announced(stdout io.Reader) (string, error) {
 	var at struct {
 		GRPC string `json:"grpc"`
 	}
@@ -152,8 +152,8 @@ func announced(stdout io.Reader) (string, error) {
 	return at.GRPC, nil
 }
 
-// command runs a program to its end.
-func command(ctx context.Context, name string, args ...string) error {
+// Command runs a program to its end.
+func Command(ctx context.Context, name string, args ...string) error {
 	said, err := exec.CommandContext(ctx, name, args...).CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("%s %s: %w\n%s", filepath.Base(name), strings.Join(args, " "), err, said)

@@ -1,4 +1,5 @@
-package main
+// Package loop sends calls to a gRPC server and tells how long their answers took.
+package loop
 
 import (
 	"context"
@@ -14,25 +15,37 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/provender-dev/provender/bench/internal/process"
 	"github.com/provender-dev/provender/bench/internal/raw"
 )
 
-// patience is how long calls may go on after the time of measuring before they are given up.
-const patience = 30 * time.Second
+// Patience is how long calls may go on after the time of measuring before they are given up.
+const Patience = 30 * time.Second
 
-// load is a closed loop: every caller has a connection of its own and sends its next request when it has the answer to
-// the one before.
-type load struct {
-	target        *target
-	bodies        [][]byte
-	callers       int
-	warm, measure time.Duration
-	// tolerant counts failed calls instead of ending at the first.
-	tolerant bool
+// Target is what is called, and the processes behind it, whose CPU time counts.
+type Target struct {
+	Title, Addr, Method string
+	Server, Redis       *process.Process
+	// Stream: one bidirectional stream in place of calls, its requests sent as fast as the server takes them.
+	Stream bool
 }
 
-// measurement is what one closed loop saw.
-type measurement struct {
+// Loop is a closed loop: every caller has a connection of its own and sends its next request when it has the answer to
+// the one before.
+type Loop struct {
+	Target        Target
+	Bodies        [][]byte // callers go round
+	Callers       int
+	Warm, Measure time.Duration
+	// Tolerant counts failed calls instead of ending at the first.
+	Tolerant bool
+	// Pace opens the loop: so many calls per second are due, each at its time, whatever became of those before, and a call
+	// took from when it was due. 0: closed.
+	Pace float64
+}
+
+// Measurement is what one loop saw.
+type Measurement struct {
 	Rate   float64 `json:"rate"` // answers per second
 	P50    float64 `json:"p50_us"`
 	P99    float64 `json:"p99_us"`
@@ -61,10 +74,11 @@ type caller struct {
 	err    error // the first
 }
 
-func (l load) run(ctx context.Context) (m measurement, err error) {
-	conns := make([]*grpc.ClientConn, l.callers)
+// Run sends calls for the times to warm up and to measure.
+func (l Loop) Run(ctx context.Context) (m Measurement, err error) {
+	conns := make([]*grpc.ClientConn, l.Callers)
 	for i := range conns {
-		if conns[i], err = dial(l.target.addr); err != nil {
+		if conns[i], err = Dial(l.Target.Addr); err != nil {
 			return m, err
 		}
 		defer conns[i].Close()
@@ -72,15 +86,15 @@ func (l load) run(ctx context.Context) (m measurement, err error) {
 	// Calls carry no deadline: a timer of the servers' would be measured with them.
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	late := time.AfterFunc(l.warm+l.measure+patience, cancel)
+	late := time.AfterFunc(l.Warm+l.Measure+Patience, cancel)
 	defer late.Stop()
 
 	var phase atomic.Int32
-	callers := make([]caller, l.callers)
+	callers := make([]caller, l.Callers)
 	var running sync.WaitGroup
 	for i := range callers {
 		running.Go(func() {
-			if l.target.stream {
+			if l.Target.Stream {
 				callers[i] = l.stream(ctx, conns[i], &phase)
 			} else {
 				callers[i] = l.call(ctx, conns[i], i, &phase)
@@ -100,14 +114,21 @@ func (l load) run(ctx context.Context) (m measurement, err error) {
 }
 
 // call is the loop of one caller.
-func (l load) call(ctx context.Context, conn *grpc.ClientConn, number int, phase *atomic.Int32) caller {
+func (l Loop) call(ctx context.Context, conn *grpc.ClientConn, number int, phase *atomic.Int32) caller {
 	c := caller{times: make([]time.Duration, 0, 1<<15)}
 	in, out := raw.Message{}, raw.Message{Discard: true}
-	for i := number; phase.Load() != ending; i += l.callers {
-		in.Body = l.bodies[i%len(l.bodies)]
-		measured := phase.Load() == measuring
+	start := time.Now()
+	for i := number; phase.Load() != ending; i += l.Callers {
+		in.Body = l.Bodies[i%len(l.Bodies)]
 		begin := time.Now()
-		err := conn.Invoke(ctx, l.target.method, &in, &out)
+		if l.Pace > 0 {
+			begin = start.Add(time.Duration(float64(i) / l.Pace * float64(time.Second)))
+			if c.err = Wait(ctx, time.Until(begin)); c.err != nil {
+				return c
+			}
+		}
+		measured := phase.Load() == measuring
+		err := conn.Invoke(ctx, l.Target.Method, &in, &out)
 		took := time.Since(begin)
 		switch {
 		case err != nil && c.err == nil:
@@ -115,7 +136,7 @@ func (l load) call(ctx context.Context, conn *grpc.ClientConn, number int, phase
 			fallthrough
 		case err != nil:
 			c.failed++
-			if !l.tolerant {
+			if !l.Tolerant {
 				return c
 			}
 		case measured && phase.Load() == measuring:
@@ -125,13 +146,14 @@ func (l load) call(ctx context.Context, conn *grpc.ClientConn, number int, phase
 	return c
 }
 
-func streamDescription() *grpc.StreamDesc {
+// StreamDescription describes a stream of requests and answers.
+func StreamDescription() *grpc.StreamDesc {
 	return &grpc.StreamDesc{ClientStreams: true, ServerStreams: true}
 }
 
 // stream sends requests on one stream until the end, and takes the answers. Times are from answer to answer.
-func (l load) stream(ctx context.Context, conn *grpc.ClientConn, phase *atomic.Int32) (c caller) {
-	stream, err := conn.NewStream(ctx, streamDescription(), l.target.method)
+func (l Loop) stream(ctx context.Context, conn *grpc.ClientConn, phase *atomic.Int32) (c caller) {
+	stream, err := conn.NewStream(ctx, StreamDescription(), l.Target.Method)
 	if err != nil {
 		return caller{err: err}
 	}
@@ -139,7 +161,7 @@ func (l load) stream(ctx context.Context, conn *grpc.ClientConn, phase *atomic.I
 	defer sending.Wait()
 	sending.Go(func() {
 		for i := 0; phase.Load() != ending; i++ {
-			if stream.SendMsg(&raw.Message{Body: l.bodies[i%len(l.bodies)]}) != nil {
+			if stream.SendMsg(&raw.Message{Body: l.Bodies[i%len(l.Bodies)]}) != nil {
 				return // the receiver gets the reason
 			}
 		}
@@ -170,15 +192,15 @@ type usage struct {
 }
 
 // watch waits while the callers warm up and are measured, and returns readings of both ends of measuring.
-func (l load) watch(ctx context.Context, phase *atomic.Int32) (before, after usage, err error) {
-	if err := wait(ctx, l.warm); err != nil {
+func (l Loop) watch(ctx context.Context, phase *atomic.Int32) (before, after usage, err error) {
+	if err := Wait(ctx, l.Warm); err != nil {
 		return before, after, err
 	}
 	if before, err = l.usage(); err != nil {
 		return before, after, err
 	}
 	phase.Store(measuring)
-	if err := wait(ctx, l.measure); err != nil {
+	if err := Wait(ctx, l.Measure); err != nil {
 		return before, after, err
 	}
 	phase.Store(ending)
@@ -186,28 +208,28 @@ func (l load) watch(ctx context.Context, phase *atomic.Int32) (before, after usa
 	return before, after, err
 }
 
-func (l load) usage() (u usage, err error) {
+func (l Loop) usage() (u usage, err error) {
 	var errs [4]error
 	u.at = time.Now()
-	u.server, errs[0] = l.target.server.cpu()
-	u.redis, errs[1] = l.target.redis.cpu()
-	u.generator, errs[2] = processTime(os.Getpid())
-	u.machine, errs[3] = machineTime()
+	u.server, errs[0] = l.Target.Server.CPU()
+	u.redis, errs[1] = l.Target.Redis.CPU()
+	u.generator, errs[2] = process.TimeOf(os.Getpid())
+	u.machine, errs[3] = process.MachineTime()
 	return u, errors.Join(errs[:]...)
 }
 
-func (l load) sum(callers []caller, before, after usage) (m measurement, err error) {
+func (l Loop) sum(callers []caller, before, after usage) (m Measurement, err error) {
 	var times []time.Duration
 	for _, c := range callers {
-		if c.err != nil && !l.tolerant {
-			return m, fmt.Errorf("%s: %w", l.target.title, c.err)
+		if c.err != nil && !l.Tolerant {
+			return m, fmt.Errorf("%s: %w", l.Target.Title, c.err)
 		}
 		times = append(times, c.times...)
 		m.Failed += c.failed
 		m.Bytes = max(m.Bytes, c.size)
 	}
 	if len(times) == 0 {
-		return m, fmt.Errorf("%s: no answer came within the %s that were measured", l.target.title, l.measure)
+		return m, fmt.Errorf("%s: no answer came within the %s that were measured", l.Target.Title, l.Measure)
 	}
 	slices.Sort(times)
 	wall := after.at.Sub(before.at)
@@ -225,13 +247,14 @@ func quantile(sorted []time.Duration, q float64) float64 {
 	return float64(sorted[int(q*float64(len(sorted)-1))].Nanoseconds()) / 1000
 }
 
-// dial returns a connection of its own for bytes as they are.
-func dial(addr string) (*grpc.ClientConn, error) {
+// Dial returns a connection of its own for bytes as they are.
+func Dial(addr string) (*grpc.ClientConn, error) {
 	return grpc.NewClient(addr, grpc.WithTransportCredentials(insecure.NewCredentials()),
 		grpc.WithDefaultCallOptions(grpc.ForceCodecV2(raw.Codec{}), grpc.MaxCallRecvMsgSize(64<<20)))
 }
 
-func wait(ctx context.Context, d time.Duration) error {
+// Wait waits, or returns the error of a context that ends first.
+func Wait(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

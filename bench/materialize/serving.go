@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/provender-dev/provender/bench/internal/lookups"
+	"github.com/provender-dev/provender/bench/internal/loop"
+	"github.com/provender-dev/provender/bench/internal/process"
+	"github.com/provender-dev/provender/bench/internal/ratio"
+)
+
+// bulk is the view that is materialized beside lookups of others.
+const bulk = "bulk"
+
+// callers of lookups, each on a connection of its own.
+const callers = 16
+
+// measureServing looks up one entity of one view (W1 of bench/online) at half of the rate that the server can answer, by turns
+// with and without a run of another view in the same server.
+func (b *bench) measureServing(ctx context.Context) (err error) {
+	data, err := b.generated(ctx, b.workload)
+	if err != nil {
+		return err
+	}
+	d := lookups.Dataset{Entities: 100_000, Seed: 1}
+	files := filepath.Join(b.settings.dir, "online")
+	if err := d.Write(files); err != nil {
+		return err
+	}
+	cache, err := process.StartRedis(ctx, b.dir, recommendedListpack)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, cache.Stop()) }()
+	server, err := b.serve(ctx, lookups.Project{
+		Online: redisURL(cache), Config: fmt.Sprintf("materialize: {rate: %d}\n", b.rate),
+		Roots: map[string]string{bulk: filepath.Join(data, "data")}, Definitions: bulkDefinitions(),
+	}, files)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, server.Stop()) }()
+	calls, err := b.lookups(d, loop.Target{
+		Title: "lookups", Addr: server.Addr, Method: "/provender.v1.OnlineService/GetFeatures", Server: server, Redis: cache,
+	})
+	if err != nil {
+		return err
+	}
+	return b.measureBeside(ctx, calls, server)
+}
+
+// serve starts a server of a project whose views of lookups are filled.
+func (b *bench) serve(ctx context.Context, p lookups.Project, files string) (*process.Process, error) {
+	dir, err := os.MkdirTemp(b.dir, "project")
+	if err != nil {
+		return nil, err
+	}
+	if err := p.Write(dir, files); err != nil {
+		return nil, err
+	}
+	if err := process.Command(ctx, b.provender, "-C", dir, "apply", "--yes"); err != nil {
+		return nil, err
+	}
+	if err := process.Command(ctx, b.provender, "-C", dir, "materialize", lookups.ViewName(0)); err != nil {
+		return nil, err
+	}
+	return process.Start(ctx, b.dir, "provender", process.Announced, b.provender, "-C", dir, "-o", "json",
+		"serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+}
+
+// bulkDefinitions are those of bench/gen for one view, under another name.
+func bulkDefinitions() string {
+	var s strings.Builder
+	fmt.Fprintf(&s, "---\nkind: Entity\nname: user\njoin_keys: [{name: user_id, type: int64}]\n")
+	fmt.Fprintf(&s, "---\nkind: FeatureView\nname: %s\nentities: [user]\nkeys: {user_id: entity_id}\nttl: 30d\n", bulk)
+	fmt.Fprintf(&s, "source: {parquet: \"%s:%s/**\", event_time: event_timestamp, created_time: created_timestamp}\nfeatures:\n", bulk, view)
+	for i := range 10 {
+		fmt.Fprintf(&s, "  - {name: f%d, column: v2_f%d, type: float64}\n", i, i)
+	}
+	return s.String()
+}
+
+// lookups makes the loop of calls.
+func (b *bench) lookups(d lookups.Dataset, target loop.Target) (loop.Loop, error) {
+	l := loop.Loop{Target: target, Callers: callers, Warm: time.Second, Measure: b.measure}
+	w := lookups.Workloads()[0]
+	for _, entities := range w.Requests(d) {
+		body, err := w.Encode(entities)
+		if err != nil {
+			return l, err
+		}
+		l.Bodies = append(l.Bodies, body)
+	}
+	return l, nil
+}
+
+// measureBeside finds the greatest rate, then measures at half of it.
+func (b *bench) measureBeside(ctx context.Context, calls loop.Loop, server *process.Process) error {
+	peak := calls
+	peak.Measure = min(5*time.Second, b.measure)
+	m, err := peak.Run(ctx)
+	if err != nil {
+		return err
+	}
+	calls.Pace = m.Rate / 2
+	b.say("lookups: at most %.0f per s by %d callers", m.Rate, callers)
+	var without, with []float64
+	for round := range b.rounds {
+		alone := func() (err error) { m, err = calls.Run(ctx); return err }
+		beside := func() error {
+			return b.beside(ctx, server, alone)
+		}
+		for i := range 2 {
+			if (round+i)%2 == 0 {
+				err = alone()
+				without = append(without, m.P99)
+			} else {
+				err = beside()
+				with = append(with, m.P99)
+			}
+			if err != nil {
+				return err
+			}
+			b.say("serving, round %d of %d: %-14s %.0f/s, p50 %6.0f µs, p99 %6.0f µs", round+1, b.rounds,
+				[]string{"without a run", "beside a run"}[(round+i)%2], m.Rate, m.P50, m.P99)
+		}
+	}
+	b.bars = append(b.bars, ratio.Bar{
+		Title: fmt.Sprintf("W1's p99 beside a run at %d rows/s ÷ without", b.rate), Want: 2, AtMost: true, Got: ratio.Of(with, without),
+	}.Judged())
+	b.notes = append(b.notes, fmt.Sprintf("W1 at %.0f lookups per s, half of the peak: p99 without a run %.0f µs, beside one %.0f µs, medians.",
+		calls.Pace, ratio.Median(without), ratio.Median(with)))
+	return nil
+}
+
+// beside calls measure while the server materializes, one rebuild after the other.
+func (b *bench) beside(ctx context.Context, server *process.Process, measure func() error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var failed error
+	var running sync.WaitGroup
+	running.Go(func() {
+		for ctx.Err() == nil {
+			err := process.Command(ctx, b.provender, "--server", server.Addr, "materialize", bulk, "--full", "--to", endAt)
+			if err != nil && ctx.Err() == nil {
+				failed = err
+				return
+			}
+		}
+	})
+	err := measure()
+	cancel()
+	running.Wait()
+	return errors.Join(err, failed)
+}
