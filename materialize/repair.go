@@ -27,7 +27,7 @@ func (s *Service) repair(ctx context.Context, v *registry.View, req VerifyReques
 	if err != nil {
 		return VerifyReport{}, err
 	}
-	ctx, release := s.hold(ctx, lease)
+	ctx, release := s.hold(ctx, lease, 0)
 	defer release()
 	report, err := s.verifyView(ctx, v, req, &lease, progress)
 	if mended := report.Repaired; err == nil && mended > 0 {
@@ -57,7 +57,7 @@ type mender struct {
 func newMender(c *check, lease state.Lease) *mender {
 	return &mender{
 		check: c, lease: lease, wanted: make(map[string][]byte),
-		job: &job{Service: c.Service, view: c.view, run: Run{T: c.report.T}},
+		job: &job{queue: &queue{Service: c.Service}, view: c.view, run: Run{T: c.report.T}},
 	}
 }
 
