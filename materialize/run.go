@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/provender-dev/provender/internal/failpoint"
@@ -115,7 +116,7 @@ func (s *Service) hold(parent context.Context, lease state.Lease, run int64) (ct
 			}
 		}
 	}()
-	return ctx, func() {
+	return ctx, sync.OnceFunc(func() {
 		stop()
 		<-done
 		cancel(nil)
@@ -124,7 +125,7 @@ func (s *Service) hold(parent context.Context, lease state.Lease, run int64) (ct
 		if err := s.cfg.State.Release(brief, lease); err != nil {
 			s.cfg.Logger.Warn("release lease", "view", lease.View, "error", err)
 		}
-	}
+	})
 }
 
 // do runs the steps up to and including the commit.
@@ -489,13 +490,17 @@ func (j *job) sweep(ctx context.Context) {
 		j.cfg.Logger.Warn("list generations to drop", "view", j.view.Name, "error", err)
 		return
 	}
-	before := j.cfg.Now().Add(-j.cfg.DropAfter).UnixMicro()
+	servers, err := j.cfg.State.Servers(ctx, j.cfg.StoreName, j.cfg.Now())
+	if err != nil {
+		j.cfg.Logger.Warn("list servers", "view", j.view.Name, "error", err)
+		return
+	}
 	for _, g := range gens {
 		if g.Incarnation != j.identity.Incarnation {
 			continue
 		}
 		switch {
-		case g.Phase == state.Retired && g.Retired <= before:
+		case g.Phase == state.Retired && j.droppable(&g, servers):
 			err = nil
 		case g.Phase == state.Filling && (j.plan.full && j.run.State == RunSucceeded || !j.mayGoOn(ctx, &g)):
 			// Left behind: under the lease no other run fills a generation of this view.
@@ -504,10 +509,7 @@ func (j *job) sweep(ctx context.Context) {
 			continue
 		}
 		if err == nil {
-			err = j.cfg.Online.DropGeneration(ctx, g.Generation)
-		}
-		if err == nil {
-			err = j.cfg.State.MarkDropped(ctx, g.ID)
+			err = j.drop(ctx, g.Generation, true)
 		}
 		if err != nil {
 			j.cfg.Logger.Warn("drop generation", "view", j.view.Name, "generation", g.ID, "error", err)

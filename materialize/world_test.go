@@ -383,6 +383,13 @@ func (i *intercepted) Read(ctx context.Context, groups []online.Group, out *onli
 	return i.Store.Read(ctx, groups, out)
 }
 
+func (i *intercepted) DropGeneration(ctx context.Context, gen online.Generation) error {
+	if err := i.act(ctx, "drop"); err != nil {
+		return err
+	}
+	return i.Store.DropGeneration(ctx, gen)
+}
+
 // service returns another service on the world's state and store, as another process has it.
 func (w *world) service(s online.Store, change func(*materialize.Config)) *materialize.Service {
 	cfg := w.cfg
