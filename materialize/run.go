@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +29,7 @@ type job struct {
 	lease    state.Lease
 
 	identity online.Identity   // of the store when the run began
+	listed   time.Time         // when the files were
 	current  *state.Generation // that serves in this incarnation; nil: none, or its rows are lost
 	plan     plan
 	gen      online.Generation // that the run writes to
@@ -167,6 +169,7 @@ func (j *job) survey(ctx context.Context, gens []state.Generation) error {
 	if err != nil {
 		return err
 	}
+	j.listed = time.Now()
 	files, err := j.cfg.Files.List(ctx, j.view.Source.Parquet)
 	if err != nil {
 		return err
@@ -175,11 +178,18 @@ func (j *job) survey(ctx context.Context, gens []state.Generation) error {
 	if err != nil {
 		return err
 	}
+	settled, err := j.recheck(ctx, had.ledger, files, j.listed)
+	if err != nil {
+		return err
+	}
 	t, err := j.instant()
 	if err != nil {
 		return err
 	}
 	j.plan = planRun(j.view, j.current, had, files, t)
+	if !j.plan.full {
+		j.plan.settled = settled
+	}
 	switch {
 	case reason != "":
 		j.plan.refill(reason, files)
@@ -415,7 +425,7 @@ func (j *job) commit(ctx context.Context, files []state.LedgerFile) error {
 	}
 	j.run.Phases = j.phases.record()
 	err := j.cfg.State.Commit(context.WithoutCancel(ctx), j.lease, state.Commit{
-		Run: &j.run, TTL: j.view.TTLMicros, Newest: j.newest, Files: files, Gone: j.plan.gone,
+		Run: &j.run, TTL: j.view.TTLMicros, Newest: j.newest, Files: slices.Concat(j.plan.settled, files), Gone: j.plan.gone,
 		Diverged: j.plan.diverged, Swap: j.plan.full, Now: j.cfg.Now(),
 	})
 	if err != nil {
