@@ -18,6 +18,7 @@ func (a *app) commands() []*cobra.Command {
 		a.runsCommand(),
 		a.statusCommand(),
 		a.verifyCommand(),
+		a.pruneCommand(),
 		a.getCommand(),
 		a.explainCommand(),
 		a.exportCommand(),
