@@ -158,7 +158,7 @@ func (s *scan) readKeyLenient(ctx context.Context, w *scanWorker, j *job, column
 	if err != nil {
 		return err
 	}
-	fill(ids, outside)
+	exclude(ids)
 	out := ids[j.from:j.to]
 	clear(out)
 	markNulls(keys, out)

@@ -341,7 +341,7 @@ func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, spans []parqu
 			ids = w.next
 		}
 		if spans != nil {
-			fill(ids, outside)
+			exclude(ids)
 		}
 		err := s.readKey(ctx, w, j, c, t, spans, ids)
 		if s.kernel.tolerates(err) {
@@ -355,7 +355,7 @@ func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, spans []parqu
 		}
 	}
 	if len(s.entities.columns) == 0 && spans != nil {
-		fill(w.ids, outside)
+		exclude(w.ids)
 		for _, span := range spans {
 			clear(w.ids[span.From:span.To])
 		}
@@ -390,7 +390,7 @@ func (s *scan) readKey(ctx context.Context, w *scanWorker, j job, column int, t 
 			w.mapped = resized(w.mapped, dictionary.Len())
 			// Where few of its keys may be used, the others must not be numbered.
 			if used = s.add && dictionary.Len() > j.to-j.from; used {
-				fill(w.mapped, outside)
+				exclude(w.mapped)
 			} else {
 				clear(w.mapped)
 				markNulls(dictionary, w.mapped)
@@ -419,13 +419,14 @@ func (s *scan) readKey(ctx context.Context, w *scanWorker, j job, column int, t 
 
 // clip takes rows of other jobs out of the ids of a page that begins at row first.
 func (j *job) clip(ids []int32, first int) {
-	fill(ids[:max(0, min(j.from-first, len(ids)))], outside)
-	fill(ids[max(0, min(j.to-first, len(ids))):], outside)
+	exclude(ids[:max(0, min(j.from-first, len(ids)))])
+	exclude(ids[max(0, min(j.to-first, len(ids))):])
 }
 
-func fill(ids []int32, id int32) {
+// exclude takes rows out.
+func exclude(ids []int32) {
 	for i := range ids {
-		ids[i] = id
+		ids[i] = outside
 	}
 }
 
