@@ -326,7 +326,10 @@ func (c *check) entities(ctx context.Context, fn func(key []byte) error) error {
 	view.FeatureView, view.Layout, view.Defaults = &declared, row.NewLayout(nil), nil
 	in.View = &view
 	var key []byte
-	_, err := asof.Latest(ctx, in, math.MinInt64, asof.Options{Workers: c.cfg.Workers, Limits: c.cfg.Limits}, func(b *asof.Batch) error {
+	_, err := asof.Latest(ctx, in, math.MinInt64, asof.Options{
+		Workers: c.cfg.Workers, Limits: c.cfg.Limits,
+		Memory: math.MaxInt64, RoundRows: math.MaxInt64, // one round: each entity once
+	}, func(b *asof.Batch) error {
 		for i := range b.Event {
 			var ok bool
 			if key, ok = row.AppendKey(key[:0], b.Keys, i); !ok {
