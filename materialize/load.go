@@ -38,8 +38,11 @@ func (b *batch) reset() { b.arena, b.entries = b.arena[:0], b.entries[:0] }
 // load writes the newest row of every entity in files, and returns when every batch is acknowledged; also what the ledger
 // shall say of the files.
 func (j *job) load(ctx context.Context, files []source.File, win online.Win) (asof.Stats, []state.LedgerFile, error) {
-	read := newLedger(files)
 	var stats asof.Stats
+	read, err := j.newLedger(ctx, files)
+	if err != nil {
+		return stats, nil, err
+	}
 	var mu sync.Mutex // of the run's counts, which the writers share
 	var entities atomic.Int64
 	before := j.run.Written + j.run.Older
@@ -103,7 +106,7 @@ func (j *job) load(ctx context.Context, files []source.File, win online.Win) (as
 		}
 		return e.flush(ctx)
 	})
-	err := g.Wait()
+	err = g.Wait()
 	return stats, read.entries, err
 }
 
@@ -257,12 +260,21 @@ type ledger struct {
 	told    int // by next
 }
 
-func newLedger(files []source.File) *ledger {
+// newLedger must be made before the files are read: one that changes later and does not show it has another footer then.
+func (j *job) newLedger(ctx context.Context, files []source.File) (_ *ledger, err error) {
 	l := &ledger{entries: make([]state.LedgerFile, len(files))}
 	for i, f := range files {
-		l.entries[i] = state.LedgerFile{Path: f.Path, Size: f.Size, Identity: f.Identity, HeldFrom: state.NoTime}
+		e := state.LedgerFile{
+			Path: f.Path, Size: f.Size, Identity: f.Identity, HeldFrom: state.NoTime, Unsettled: unsettled(f, j.listed),
+		}
+		if e.Unsettled {
+			if e.Footer, err = j.cfg.Files.FooterDigest(ctx, f); err != nil {
+				return nil, err
+			}
+		}
+		l.entries[i] = e
 	}
-	return l
+	return l, nil
 }
 
 // next returns the entries of files up to done that it has not returned yet. All their rows must have been read.

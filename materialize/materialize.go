@@ -35,8 +35,8 @@ const (
 // Progress is how far a run or a comparison is.
 type Progress struct {
 	View       string
-	Stage      string // "list", "read", "write", "swap"; "compare"
-	Done, Size int64  // rows, entities for "compare"; Size 0: not known
+	Stage      string // "list", "read", "write", "swap"; "compare"; "drop"
+	Done, Size int64  // rows, entities for "compare", generations for "drop"; Size 0: not known
 }
 
 // Request asks for runs.

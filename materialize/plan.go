@@ -2,10 +2,13 @@ package materialize
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
@@ -20,6 +23,8 @@ type plan struct {
 	replace  []source.File // changed files, whose rows replace stored ones of equal times
 	gone     []string      // paths that leave the ledger
 	diverged bool          // rows of changed or deleted files may remain
+	// settled is entries of the generation's ledger that change and need no read.
+	settled []state.LedgerFile
 	// left is the generation that a rebuild before this one was filling: the plan is what it lacks; nil: none.
 	left *state.Generation
 }
@@ -30,8 +35,8 @@ func (p *plan) refill(reason string, files []source.File) {
 }
 
 // resume makes a rebuild go on with what another has done, from which the files there are differ by d alone.
-func (p *plan) resume(g *state.Generation, run int64, d difference) {
-	p.left, p.read = g, slices.Concat(d.fresh, d.due)
+func (p *plan) resume(g *state.Generation, run int64, d difference, settled []state.LedgerFile) {
+	p.left, p.settled, p.read = g, settled, slices.Concat(d.fresh, d.due)
 	p.reason = fmt.Sprintf("%s; continued run %d", p.reason, run)
 }
 
@@ -171,6 +176,43 @@ func compare(had consumed, files []source.File, t int64) difference {
 	}
 	slices.Sort(d.gone)
 	return d
+}
+
+// settledAfter is how long after its last change a file must be listed for its times to tell a later change.
+const settledAfter = 2 * time.Second
+
+// unsettled reports whether a file was changed so shortly before it was listed that it may change once more and not show it:
+// times of files are coarse. Both are the machine's time, or the object store's.
+func unsettled(f source.File, listed time.Time) bool {
+	return !f.Modified.IsZero() && f.Modified.After(listed.Add(-settledAfter))
+}
+
+// recheck looks again at the files of a ledger that were unsettled: one whose footer is another has changed after all. It
+// returns the entries of those that have settled.
+func (s *Service) recheck(ctx context.Context, ledger []state.LedgerFile, files []source.File, listed time.Time) ([]state.LedgerFile, error) {
+	listing := make(map[string]source.File, len(files))
+	for _, f := range files {
+		listing[f.Path] = f
+	}
+	var settled []state.LedgerFile
+	for i := range ledger {
+		l := &ledger[i]
+		f, ok := listing[l.Path]
+		if !l.Unsettled || !ok || !same(l, f) {
+			continue
+		}
+		footer, err := s.cfg.Files.FooterDigest(ctx, f)
+		switch {
+		case problem.CodeOf(err) == problem.Conflict, err == nil && footer != l.Footer:
+			l.Identity = "" // what was consumed is no more
+		case err != nil:
+			return nil, err
+		case !unsettled(f, listed):
+			l.Unsettled = false
+			settled = append(settled, *l)
+		}
+	}
+	return settled, nil
 }
 
 // same reports whether a file is as it was consumed.

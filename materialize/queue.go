@@ -116,9 +116,13 @@ func (s *Service) GetRun(ctx context.Context, id int64) (Run, error) {
 	return s.cfg.State.Run(ctx, s.cfg.StoreName, id, s.cfg.Now())
 }
 
-// Cancel asks for the end of a run, for by (user@host:pid). One that is queued is cancelled at once, one that is running
-// within seconds. Precondition where it is over.
-func (s *Service) Cancel(ctx context.Context, id int64, by string) (Run, error) {
+// Cancel asks for the end of a run: from the address of whoever asks over a network, "" for one on this machine. A run
+// that is queued is cancelled at once, one that is running within seconds. Precondition where it is over.
+func (s *Service) Cancel(ctx context.Context, id int64, from string) (Run, error) {
+	by := s.cfg.By
+	if from != "" {
+		by = from + " through " + by
+	}
 	return s.cfg.State.Cancel(ctx, s.cfg.StoreName, id, by, s.cfg.Now())
 }
 

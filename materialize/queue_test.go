@@ -77,12 +77,12 @@ func TestCancel(t *testing.T) {
 		done := w.inBackground(t.Context(), w.service(s, nil), materialize.Request{})
 		<-writing
 		w.want(w.states(w.now), "w queued, v running")
-		queued, err := w.svc.Cancel(t.Context(), 2, "ann@desk:1")
-		if err != nil || queued.State != materialize.RunCancelled || queued.Error != "cancelled by ann@desk:1" {
+		queued, err := w.svc.Cancel(t.Context(), 2, "10.0.0.7:55")
+		if err != nil || queued.State != materialize.RunCancelled || queued.Error != "cancelled by 10.0.0.7:55 through "+w.cfg.By {
 			t.Errorf("run %+v, %v", queued, err)
 		}
-		running, err := w.svc.Cancel(t.Context(), 1, "bob@desk:2")
-		if err != nil || running.State != materialize.RunRunning || running.CancelBy != "bob@desk:2" || running.CancelAsked != w.now {
+		running, err := w.svc.Cancel(t.Context(), 1, "")
+		if err != nil || running.State != materialize.RunRunning || running.CancelBy != w.cfg.By || running.CancelAsked != w.now {
 			t.Errorf("run %+v, %v", running, err)
 		}
 		got := <-done
@@ -90,7 +90,7 @@ func TestCancel(t *testing.T) {
 			t.Errorf("runs %+v, %v", got.runs, got.err)
 		}
 		w.want(w.states(w.now), "w cancelled, v cancelled")
-		for i, by := range []string{"bob@desk:2", "ann@desk:1"} {
+		for i, by := range []string{w.cfg.By, "10.0.0.7:55 through " + w.cfg.By} {
 			run, err := w.svc.GetRun(t.Context(), int64(i+1))
 			check(t, err)
 			if !strings.Contains(run.Error, "cancelled by "+by) || run.Finished.IsZero() || got.runs[i].State != materialize.RunCancelled ||

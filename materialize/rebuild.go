@@ -29,6 +29,10 @@ func (j *job) resume(ctx context.Context, gens []state.Generation, files []sourc
 		if len(had.ledger) == 0 {
 			continue
 		}
+		settled, err := j.recheck(ctx, had.ledger, files, j.listed)
+		if err != nil {
+			return err
+		}
 		d := compare(had, files, t)
 		if len(d.changed)+len(d.gone) > 0 {
 			continue
@@ -38,7 +42,7 @@ func (j *job) resume(ctx context.Context, gens []state.Generation, files []sourc
 			return storeFailure("check generations of", err)
 		}
 		if len(lost) == 0 {
-			j.plan.resume(&g, lastRunOf(had.ledger), d)
+			j.plan.resume(&g, lastRunOf(had.ledger), d, settled)
 			return nil
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/provender-dev/provender/internal/failpoint"
@@ -27,6 +29,7 @@ type job struct {
 	lease    state.Lease
 
 	identity online.Identity   // of the store when the run began
+	listed   time.Time         // when the files were
 	current  *state.Generation // that serves in this incarnation; nil: none, or its rows are lost
 	plan     plan
 	gen      online.Generation // that the run writes to
@@ -120,7 +123,7 @@ func (s *Service) hold(parent context.Context, lease state.Lease, run int64) (ct
 			}
 		}
 	}()
-	return ctx, func() {
+	return ctx, sync.OnceFunc(func() {
 		stop()
 		<-done
 		cancel(nil)
@@ -129,7 +132,7 @@ func (s *Service) hold(parent context.Context, lease state.Lease, run int64) (ct
 		if err := s.cfg.State.Release(brief, lease); err != nil {
 			s.cfg.Logger.Warn("release lease", "view", lease.View, "error", err)
 		}
-	}
+	})
 }
 
 // do runs the steps up to and including the commit.
@@ -171,6 +174,7 @@ func (j *job) survey(ctx context.Context, gens []state.Generation) error {
 	if err != nil {
 		return err
 	}
+	j.listed = time.Now()
 	files, err := j.cfg.Files.List(ctx, j.view.Source.Parquet)
 	if err != nil {
 		return err
@@ -179,11 +183,18 @@ func (j *job) survey(ctx context.Context, gens []state.Generation) error {
 	if err != nil {
 		return err
 	}
+	settled, err := j.recheck(ctx, had.ledger, files, j.listed)
+	if err != nil {
+		return err
+	}
 	t, err := j.instant()
 	if err != nil {
 		return err
 	}
 	j.plan = planRun(j.view, j.current, had, files, t)
+	if !j.plan.full {
+		j.plan.settled = settled
+	}
 	switch {
 	case reason != "":
 		j.plan.refill(reason, files)
@@ -419,7 +430,7 @@ func (j *job) commit(ctx context.Context, files []state.LedgerFile) error {
 	}
 	j.run.Phases = j.phases.record()
 	err := j.cfg.State.Commit(context.WithoutCancel(ctx), j.lease, state.Commit{
-		Run: &j.run, TTL: j.view.TTLMicros, Newest: j.newest, Files: files, Gone: j.plan.gone,
+		Run: &j.run, TTL: j.view.TTLMicros, Newest: j.newest, Files: slices.Concat(j.plan.settled, files), Gone: j.plan.gone,
 		Diverged: j.plan.diverged, Swap: j.plan.full, Now: j.cfg.Now(),
 	})
 	if err != nil {
@@ -497,13 +508,17 @@ func (j *job) sweep(ctx context.Context) {
 		j.cfg.Logger.Warn("list generations to drop", "view", j.view.Name, "error", err)
 		return
 	}
-	before := j.cfg.Now().Add(-j.cfg.DropAfter).UnixMicro()
+	servers, err := j.cfg.State.Servers(ctx, j.cfg.StoreName, j.cfg.Now())
+	if err != nil {
+		j.cfg.Logger.Warn("list servers", "view", j.view.Name, "error", err)
+		return
+	}
 	for _, g := range gens {
 		if g.Incarnation != j.identity.Incarnation {
 			continue
 		}
 		switch {
-		case g.Phase == state.Retired && g.Retired <= before:
+		case g.Phase == state.Retired && j.droppable(&g, servers):
 			err = nil
 		case g.Phase == state.Filling && (j.plan.full && j.run.State == RunSucceeded || !j.mayGoOn(ctx, &g)):
 			// Left behind: under the lease no other run fills a generation of this view.
@@ -512,10 +527,7 @@ func (j *job) sweep(ctx context.Context) {
 			continue
 		}
 		if err == nil {
-			err = j.cfg.Online.DropGeneration(ctx, g.Generation)
-		}
-		if err == nil {
-			err = j.cfg.State.MarkDropped(ctx, g.ID)
+			err = j.drop(ctx, g.Generation, true)
 		}
 		if err != nil {
 			j.cfg.Logger.Warn("drop generation", "view", j.view.Name, "generation", g.ID, "error", err)

@@ -404,9 +404,10 @@ func (c *check) entitiesOf(ctx context.Context, in asof.Input, fn func(key []byt
 	view.FeatureView, view.Layout, view.Defaults = &declared, row.NewLayout(nil), nil
 	in.View = &view
 	var key []byte
-	// One round, whatever it takes: an entity that came twice would be counted twice.
-	opts := asof.Options{Workers: c.cfg.Workers, Limits: c.cfg.Limits, Memory: math.MaxInt64, RoundRows: math.MaxInt64}
-	_, err := asof.Latest(ctx, in, math.MinInt64, opts, func(b *asof.Batch) error {
+	_, err := asof.Latest(ctx, in, math.MinInt64, asof.Options{
+		Workers: c.cfg.Workers, Limits: c.cfg.Limits,
+		Memory: math.MaxInt64, RoundRows: math.MaxInt64, // one round: each entity once
+	}, func(b *asof.Batch) error {
 		for i := range b.Event {
 			var ok bool
 			if key, ok = row.AppendKey(key[:0], b.Keys, i); !ok {

@@ -2,6 +2,7 @@ package materialize_test
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -131,6 +132,7 @@ type world struct {
 	backend backend
 	store   online.Store
 	state   *state.Store
+	db      *sql.DB // of the state
 	cfg     materialize.Config
 	svc     *materialize.Service
 	now     time.Time
@@ -156,7 +158,8 @@ func newWorld(t *testing.T, b backend) *world {
 	reg, err := store.Open(t.Context(), "sqlite://registry.db", w.dir)
 	check(t, err)
 	t.Cleanup(func() { check(t, reg.Close()) })
-	w.state, err = state.Open(t.Context(), reg.DB())
+	w.db = reg.DB()
+	w.state, err = state.Open(t.Context(), w.db)
 	check(t, err)
 	w.reopen()
 	t.Cleanup(w.close)
@@ -381,6 +384,13 @@ func (i *intercepted) Read(ctx context.Context, groups []online.Group, out *onli
 		return err
 	}
 	return i.Store.Read(ctx, groups, out)
+}
+
+func (i *intercepted) DropGeneration(ctx context.Context, gen online.Generation) error {
+	if err := i.act(ctx, "drop"); err != nil {
+		return err
+	}
+	return i.Store.DropGeneration(ctx, gen)
 }
 
 // service returns another service on the world's state and store, as another process has it.

@@ -20,6 +20,7 @@ func (a *app) commands() []*cobra.Command {
 		a.resumeCommand(),
 		a.statusCommand(),
 		a.verifyCommand(),
+		a.pruneCommand(),
 		a.getCommand(),
 		a.explainCommand(),
 		a.exportCommand(),

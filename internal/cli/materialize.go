@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,6 +18,7 @@ type materializeFlags struct {
 	to          instantFlag
 	full        bool
 	allowFuture bool
+	dryRun      bool
 }
 
 func (a *app) materializeCommand() *cobra.Command {
@@ -28,23 +30,42 @@ func (a *app) materializeCommand() *cobra.Command {
 covers everything up to an instant; repeating it is harmless. Without names: every view that is online.`,
 		Example: `  provender materialize
   provender materialize airport_hourly --to 2001-06-30T18:00:00Z
-  provender materialize airport_hourly --full`,
-		RunE: func(c *cobra.Command, views []string) error { return a.materialize(c.Context(), views, f) },
+  provender materialize airport_hourly --full
+  provender materialize --dry-run`,
+		RunE: func(c *cobra.Command, views []string) error {
+			if f.dryRun {
+				return a.planMaterialize(c.Context(), views, f)
+			}
+			return a.materialize(c.Context(), views, f)
+		},
 	}
 	c.Flags().Var(&f.to, "to", "instant that the values shall be complete up to (default: a second ago)")
 	c.Flags().BoolVar(&f.full, "full", false, "fill a new generation from all files, and swap it in when it is complete")
 	c.Flags().BoolVar(&f.allowFuture, "allow-future", false, "accept a --to in the future")
+	c.Flags().BoolVar(&f.dryRun, "dry-run", false, "tell which files would be read, and why; change nothing")
 	return c
 }
 
+func (f *materializeFlags) request(views []string) client.MaterializeRequest {
+	return client.MaterializeRequest{Views: views, To: f.to.time, Full: f.full, AllowFuture: f.allowFuture}
+}
+
 func (a *app) materialize(ctx context.Context, views []string, f materializeFlags) error {
-	req := client.MaterializeRequest{Views: views, To: f.to.time, Full: f.full, AllowFuture: f.allowFuture}
+	return a.runViews(ctx, func(ctx context.Context, c *client.Client, progress func(client.Progress)) ([]client.Run, error) {
+		return c.Materialize(ctx, f.request(views), progress)
+	})
+}
+
+// runViews shows the progress and the records of runs.
+func (a *app) runViews(
+	ctx context.Context, begin func(context.Context, *client.Client, func(client.Progress)) ([]client.Run, error),
+) error {
 	var runs []client.Run
 	err := a.withClient(ctx, func(ctx context.Context, c *client.Client) error {
 		p := a.progress()
 		defer p.close()
 		var err error
-		runs, err = c.Materialize(ctx, req, func(s client.Progress) { p.update(step(s)) })
+		runs, err = begin(ctx, c, func(s client.Progress) { p.update(step(s)) })
 		return err
 	})
 	if err != nil && errors.Is(context.Cause(ctx), errInterrupted) {
@@ -83,7 +104,30 @@ type runReport struct {
 	Ties       int64      `json:"ties"`
 	Error      string     `json:"error,omitempty"`
 
+	AskedTo      *time.Time     `json:"asked_to,omitempty"`
+	AskedFull    bool           `json:"asked_full"`
+	Attempt      int64          `json:"attempt"`
+	RetryOf      int64          `json:"retry_of,omitempty"`
+	Queued       *time.Time     `json:"queued,omitempty"`
+	BytesRead    int64          `json:"bytes_read"`
+	BytesWritten int64          `json:"bytes_written"`
+	Rejects      []rejectReport `json:"rejects"`
+	Phases       []phaseReport  `json:"phases"`
+	CancelAsked  *time.Time     `json:"cancel_asked,omitempty"`
+	CancelBy     string         `json:"cancel_by,omitempty"`
+
 	took time.Duration
+}
+
+type rejectReport struct {
+	Reason  string   `json:"reason"`
+	Rows    int64    `json:"rows"`
+	Samples []string `json:"samples"`
+}
+
+type phaseReport struct {
+	Name    string  `json:"name"`
+	Seconds float64 `json:"seconds"`
 }
 
 func newRunReport(r client.Run) runReport {
@@ -92,6 +136,16 @@ func newRunReport(r client.Run) runReport {
 		By: r.By, Revision: r.Revision, Generation: r.Generation, Started: timePointer(r.Started),
 		Finished: timePointer(r.Finished), Files: r.Files, RowsRead: r.RowsRead, Written: r.Written, Older: r.Older,
 		Held: r.Held, NullKeys: r.NullKeys, Ties: r.Ties, Error: r.Error,
+		AskedTo: timePointer(r.AskedTo), AskedFull: r.AskedFull, Attempt: r.Attempt, RetryOf: r.RetryOf,
+		Queued: timePointer(r.Queued), BytesRead: r.BytesRead, BytesWritten: r.BytesWritten,
+		Rejects: make([]rejectReport, len(r.Rejects)), Phases: make([]phaseReport, len(r.Phases)),
+		CancelAsked: timePointer(r.CancelAsked), CancelBy: r.CancelBy,
+	}
+	for i, x := range r.Rejects {
+		out.Rejects[i] = rejectReport{Reason: x.Reason, Rows: x.Rows, Samples: slices.Concat([]string{}, x.Samples)}
+	}
+	for i, p := range r.Phases {
+		out.Phases[i] = phaseReport{Name: p.Name, Seconds: p.Took.Seconds()}
 	}
 	if !r.Finished.IsZero() {
 		out.took = r.Finished.Sub(r.Started)
@@ -119,13 +173,9 @@ func (r *runsReport) text(p *printer) {
 	}
 	rows := make([][]string, len(r.Runs))
 	for i, run := range r.Runs {
-		how := "incremental"
-		if run.Full {
-			how = "full: " + run.Reason
-		}
 		rows[i] = []string{
 			fmt.Sprint(run.ID), run.View, p.state(run.State), pointed(run.T), count(run.Files), count(run.RowsRead),
-			count(run.Written), count(run.Held), took(run.took), how,
+			count(run.Written), count(run.Held), took(run.took), how(run.Full, run.Reason),
 		}
 	}
 	p.table([]string{"RUN#", "VIEW", "STATE", "UP TO", "FILES#", "READ#", "WRITTEN#", "HELD#", "TOOK#", "HOW"}, rows)
@@ -136,6 +186,21 @@ func (r *runsReport) text(p *printer) {
 	}
 }
 
+// how tells what a run filled, and why.
+func how(full bool, reason string) string {
+	text := "incremental"
+	if full {
+		text = "full"
+	}
+	if reason != "" {
+		text += ": " + reason
+	}
+	return text
+}
+
+// nullKey is the reason of rejects that the record counts by itself as well.
+const nullKey = "null key"
+
 // notes tells what a reader of the numbers should not overlook.
 func (r *runReport) notes() []string {
 	var notes []string
@@ -144,6 +209,11 @@ func (r *runReport) notes() []string {
 	}
 	if r.NullKeys > 0 {
 		notes = append(notes, plural(r.NullKeys, "row", "rows")+" with a null key left out")
+	}
+	for _, x := range r.Rejects {
+		if x.Reason != nullKey {
+			notes = append(notes, plural(x.Rows, "row", "rows")+" left out: "+x.Reason)
+		}
 	}
 	if r.Held > 0 {
 		notes = append(notes, plural(r.Held, "row", "rows")+" dated later than the run, held for one that covers them")
@@ -161,7 +231,7 @@ func (p *printer) state(s string) string {
 		return p.good(s)
 	case "failed", "lost", "unknown":
 		return p.bad(s)
-	case "never", "stale", "diverged":
+	case "never", "stale", "diverged", "cancelled":
 		return p.warn(s)
 	default:
 		return s

@@ -110,7 +110,7 @@ func TestReference(t *testing.T) {
 	for _, r := range []report{
 		&versionReport{}, &initReport{}, &validateReport{}, &planReport{}, &applyReport{}, &listReport{}, &showReport{},
 		&historyReport{}, &runsReport{}, &oneRunReport{}, &schedulesReport{}, &statusReport{}, &verifyReport{}, &getReport{}, &exportReport{},
-		&serveReport{}, &demoReport{}, &explainReport{}, &doctorReport{},
+		&serveReport{}, &demoReport{}, &explainReport{}, &doctorReport{}, &runPlansReport{}, &pruneReport{}, &cancelReport{},
 	} {
 		for _, name := range jsonFields(reflect.TypeOf(r)) {
 			if !strings.Contains(fields, "`"+name+"`") {

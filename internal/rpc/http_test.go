@@ -27,6 +27,7 @@ import (
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/materialize"
+	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/embedded"
 	"github.com/provender-dev/provender/online/serving"
@@ -181,6 +182,9 @@ var aRun = materialize.Run{
 	ID: math.MaxInt64, View: "every", Revision: 3, Generation: 7, Trigger: "schedule", By: "ada@host:1", State: "failed",
 	Full: true, Reason: "first run", T: noon, Started: noon, Finished: noon.Add(time.Millisecond), Files: 1, RowsRead: 2, Written: 3,
 	Older: 4, Held: 5, NullKeys: 6, Ties: 7, Error: "e",
+	Asked: state.Asked{To: noon, Full: true}, Attempt: 2, RetryOf: 8, Queued: noon, BytesRead: 9, BytesWritten: 10,
+	Rejects: []state.Reject{{Reason: "value", Rows: 11, Samples: []string{"s"}}}, Phases: []state.PhaseTime{{Name: "read", Took: time.Millisecond}},
+	CancelAsked: noon, CancelBy: "bob@host:2",
 }
 
 func (runs) Runs(_ context.Context, views []string, limit int) ([]materialize.Run, error) {

@@ -72,7 +72,7 @@ func TestOpenAPI(t *testing.T) {
 
 	fields := map[string][]string{"GetFeaturesRequest": lookupFields}
 	for _, m := range []proto.Message{
-		&pb.Definition{}, &pb.Revision{}, &pb.Run{}, &pb.ViewStatus{}, &pb.ListDefinitionsResponse{}, &pb.GetDefinitionResponse{},
+		&pb.Definition{}, &pb.Revision{}, &pb.Run{}, &pb.Reject{}, &pb.Phase{}, &pb.ViewStatus{}, &pb.ListDefinitionsResponse{}, &pb.GetDefinitionResponse{},
 		&pb.ListRevisionsResponse{}, &pb.ListRunsResponse{}, &pb.GetStatusResponse{}, &pb.GetFeaturesResponse{}, &pb.FeatureColumn{}, &pb.ViewRead{},
 	} {
 		d := m.ProtoReflect().Descriptor()

@@ -14,9 +14,6 @@ import (
 	pb "github.com/provender-dev/provender/proto/provender/v1"
 )
 
-// triggerCommand marks runs that somebody asked for, as against the scheduler's.
-const triggerCommand = "command"
-
 type operationsService struct {
 	pb.UnimplementedOperationsServiceServer
 	operations Operations
@@ -30,7 +27,7 @@ func (s *operationsService) Materialize(
 		return err
 	}
 	req := materialize.Request{
-		Views: in.Views, To: to, Full: in.Full, AllowFuture: in.AllowFuture, Trigger: triggerCommand,
+		Views: in.Views, To: to, Full: in.Full, AllowFuture: in.AllowFuture, Trigger: materialize.TriggerCommand,
 	}
 	return withProgress(stream.Context(),
 		func(ctx context.Context, progress func(materialize.Progress)) error {
@@ -142,16 +139,6 @@ func checkLimit(limit int32) error {
 
 func progressMessage(p materialize.Progress) *pb.Progress {
 	return &pb.Progress{View: p.View, Stage: p.Stage, Done: p.Done, Size: p.Size}
-}
-
-func runMessage(r *materialize.Run) *pb.Run {
-	return &pb.Run{
-		Id: r.ID, View: r.View, Revision: r.Revision, Generation: uint64(r.Generation), Trigger: r.Trigger, By: r.By,
-		State: string(r.State), Full: r.Full, Reason: r.Reason,
-		T: timestamp(r.T), Started: timestamp(r.Started), Finished: timestamp(r.Finished),
-		Files: r.Files, RowsRead: r.RowsRead, Written: r.Written, Older: r.Older, Held: r.Held,
-		NullKeys: r.NullKeys, Ties: r.Ties, Error: r.Error,
-	}
 }
 
 func statusMessage(v *materialize.ViewStatus) *pb.ViewStatus {

@@ -25,13 +25,18 @@ type Lookups interface {
 // Operations runs and checks materializations; *materialize.Service does.
 type Operations interface {
 	Run(ctx context.Context, req materialize.Request, progress func(materialize.Progress)) ([]materialize.Run, error)
+	Plan(ctx context.Context, req materialize.Request) ([]materialize.RunPlan, error)
 	Runs(ctx context.Context, views []string, limit int) ([]materialize.Run, error)
+	GetRun(ctx context.Context, id int64) (materialize.Run, error)
+	Cancel(ctx context.Context, id int64, from string) (materialize.Run, error)
+	Retry(ctx context.Context, id int64, progress func(materialize.Progress)) ([]materialize.Run, error)
 	Pause(ctx context.Context, views []string) ([]string, error)
 	Resume(ctx context.Context, views []string) ([]string, error)
 	Status(ctx context.Context, views []string) ([]materialize.ViewStatus, error)
 	Verify(
 		ctx context.Context, req materialize.VerifyRequest, progress func(materialize.Progress),
 	) ([]materialize.VerifyReport, error)
+	Prune(ctx context.Context, dryRun bool, progress func(materialize.Progress)) ([]materialize.Pruned, error)
 }
 
 // Revisions reads definitions and their history; a registry.Store does.

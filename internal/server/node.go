@@ -74,10 +74,12 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 	n := &node{project: p, online: store, state: ops, serving: serving.New(store, opts), logger: logger}
 	n.follow = &follower{registry: reg, serving: n.serving, online: store, logger: logger}
 	n.follow.registryState.name, n.follow.storeState.name = "registry", "online store"
+	runs := &p.Config.Materialize
 	n.ops = materialize.New(materialize.Config{
 		State: ops, Online: store, RegistryID: id, StoreName: p.storeName(), Files: p.Files,
 		Snapshot: n.follow.current, Changed: n.follow.poke, NextRun: n.nextRun, By: identity(), Logger: logger,
-		Limits: p.ParquetLimits(), BatchRows: p.batchRows(),
+		Limits: p.ParquetLimits(), BatchRows: p.batchRows(), Memory: runs.Memory, Writers: int(runs.Writers), Rate: runs.Rate,
+		MaxRejected: runs.MaxRejected, MaxNullKeys: noneIfZero(runs.MaxNullKeys),
 	})
 	n.follow.ops = n.ops
 	if err := n.follow.refresh(ctx); err != nil {
@@ -92,6 +94,14 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 	}
 	rpc.Register(n.grpc, n.services)
 	return n, nil
+}
+
+// noneIfZero is a setting of which 0 means none, for a field of which 0 means the default.
+func noneIfZero(share float64) float64 {
+	if share == 0 {
+		return -1
+	}
+	return share
 }
 
 // nextRun tells when the schedule runs a view next, zero where none does.

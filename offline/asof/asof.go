@@ -30,8 +30,11 @@ type Options struct {
 	// Progress tells how many rows were read or skipped, of how many as far as the files opened so far let guess. May be
 	// nil; called from several goroutines, late calls with lesser figures.
 	Progress func(rowsDone, rowsAbout int64)
-	Rejected func(reason string, n int64) // source rows dropped: "null key", "null event time"; may be nil; called by the caller's goroutine
+	Rejected func(reason string, n int64) // source rows dropped, as Stats.Rejected; may be nil; called by the caller's goroutine
 	// For Latest:
+	// Tolerate leaves out, and counts in Stats.Rejected, rows whose key, event or created time can't be represented, and those
+	// whose values can't and that would be the newest of their entity, up to 1,000 of these. Else such a row is an error.
+	Tolerate  bool
 	Memory    int64 // bytes that entities and their newest rows may take before a round ends; default 256 MiB
 	RoundRows int64 // rows after which a round ends with the file; default 100 million
 	// RoundDone is called after the last batch of a round with how many files, from the first, have all their rows in this
@@ -58,6 +61,7 @@ type Stats struct {
 	// NewestEvent is the greatest event time up to Cutoff in row groups read, math.MinInt64 for none: of a row group of which
 	// only some rows were read, what its statistics promise.
 	NewestEvent int64
+	Rejected    []Rejected // rows read and left out
 }
 
 // Result answers a spine for one view. What Match found never changes; Gather and Release must not meet Cells or Size.

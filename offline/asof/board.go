@@ -124,6 +124,15 @@ func (b *board) at(slot int32) *candidate {
 	return c
 }
 
+// tiedWith counts the rows that tied with the candidate of a slot, once they are settled.
+func (b *board) tiedWith(slot int32) int64 {
+	s := b.segments[slot>>segmentBits]
+	if s.tied == nil {
+		return 0
+	}
+	return s.tied[slot&(segmentSize-1)]
+}
+
 // offer takes hits of one segment, with their created times if the board is strict.
 func (b *board) offer(i int, hits []hit, created []int64) {
 	s := b.segment(i)

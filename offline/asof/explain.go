@@ -64,6 +64,7 @@ const (
 // is an error. It lists up to 1 + n candidates up to an instant and n after it; memory is bounded by n. The result depends on
 // the rows alone, as Match's does.
 func Explain(ctx context.Context, keys []*columnar.Vector, at int64, n int, in Input, opts Options) (*Explanation, error) {
+	opts.Tolerate = false
 	k, err := newKernel(in, opts)
 	if err != nil {
 		return nil, err

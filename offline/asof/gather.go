@@ -32,6 +32,15 @@ type part struct {
 	kernel *kernel
 	job    job
 	rows   []int32 // in the row group
+	flaws  []partFlaw
+}
+
+// partFlaw is a row of a part, by its index, that has a value or a created time that can't be represented.
+type partFlaw struct {
+	index  int
+	reason reason
+	column string
+	err    error
 }
 
 // read appends a feature (an index into the view's) of the part's rows to dst.
@@ -47,14 +56,37 @@ func (p *part) readWithin(ctx context.Context, feature int, dst *columnar.Vector
 // all returns all the view's features of the part's rows; parquet.ErrOverLimit where the text and lists of one take more
 // than limit bytes.
 func (p *part) all(ctx context.Context, limit int64) ([]*columnar.Vector, error) {
+	p.flaws = nil
 	features := make([]*columnar.Vector, len(p.kernel.in.View.Features))
 	for f := range features {
 		features[f] = columnar.NewVector(p.kernel.in.View.Features[f].Type, p.hi-p.lo)
-		if err := p.readWithin(ctx, f, features[f], limit); err != nil {
+		err := p.readWithin(ctx, f, features[f], limit)
+		if p.kernel.tolerates(err) {
+			err = p.readLenient(ctx, p.kernel.featureColumn(f), badValues, features[f], limit)
+		}
+		if err != nil {
 			return nil, err
 		}
 	}
 	return features, nil
+}
+
+// readLenient reads a column again whose values can't all be represented.
+func (p *part) readLenient(ctx context.Context, column int, why reason, dst *columnar.Vector, limit int64) error {
+	dst.Reset()
+	flaws, err := p.job.file.reader.GatherLenient(ctx, p.job.group, column, p.rows, dst, limit)
+	for _, f := range flaws {
+		index, _ := slices.BinarySearch(p.rows, f.Row)
+		if !p.flawed(index) {
+			p.flaws = append(p.flaws, partFlaw{index, why, p.kernel.columns[column].Name, f.Err})
+		}
+	}
+	return err
+}
+
+// flawed reports whether a row of the part has a value that can't be represented.
+func (p *part) flawed(index int) bool {
+	return slices.ContainsFunc(p.flaws, func(f partFlaw) bool { return f.index == index })
 }
 
 // allWithin calls fn with the view's features of the part's rows, part by part where the text and lists of several rows
@@ -89,7 +121,11 @@ func (p *part) created(ctx context.Context, dst []int64) ([]int64, error) {
 		return dst, nil
 	}
 	v := columnar.NewVector(columnar.Type{Kind: columnar.Timestamp}, len(p.rows))
-	if err := p.job.file.reader.Gather(ctx, p.job.group, p.kernel.createdColumn(), p.rows, v); err != nil {
+	err := p.job.file.reader.Gather(ctx, p.job.group, p.kernel.createdColumn(), p.rows, v)
+	if p.kernel.tolerates(err) {
+		err = p.readLenient(ctx, p.kernel.createdColumn(), badTimes, v, math.MaxInt64)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return append(dst, createdTimes(v)...), nil

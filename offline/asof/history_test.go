@@ -40,6 +40,8 @@ type shape struct {
 	ttl      int64 // microseconds
 	created  bool
 	narrow   bool // int64 keys lie in the files as int32
+	unsigned bool // or as uint64, of which negative ones can't be represented
+	plain    bool // texts have no dictionary
 }
 
 var (
@@ -91,7 +93,10 @@ func (s shape) node(typ columnar.Type) pq.Node {
 	case columnar.Int64:
 		n = pq.Int(64)
 	default:
-		n = pq.Encoded(pq.String(), &pq.RLEDictionary)
+		n = pq.String()
+		if !s.plain {
+			n = pq.Encoded(n, &pq.RLEDictionary)
+		}
 	}
 	if typ.List {
 		return pq.Optional(pq.List(pq.Optional(n)))
@@ -117,6 +122,8 @@ func (s shape) columns(dictionary bool) []column {
 		switch {
 		case kind == columnar.Int64 && s.narrow:
 			node = pq.Int(32)
+		case kind == columnar.Int64 && s.unsigned:
+			node = pq.Uint(64)
 		case kind == columnar.Int64:
 			node = pq.Int(64)
 		}
@@ -126,6 +133,8 @@ func (s shape) columns(dictionary bool) []column {
 		cols = append(cols, column{keyName(i), pq.Optional(node), func(f fact) any {
 			if x, ok := f.keys[i].(int64); ok && s.narrow {
 				return int32(x)
+			} else if ok && s.unsigned {
+				return uint64(x)
 			}
 			return f.keys[i]
 		}})

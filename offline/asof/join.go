@@ -34,6 +34,7 @@ func (t *Timeline) Match(ctx context.Context, in Input, opts Options) (*Result, 
 	if !slices.Equal(t.kinds, keyKinds(in.View)) {
 		return nil, fmt.Errorf("view %s has join keys %v, the timeline %v", in.View.Name, keyKinds(in.View), t.kinds)
 	}
+	opts.Tolerate = false
 	k, err := newKernel(in, opts)
 	if err != nil {
 		return nil, err
@@ -67,7 +68,7 @@ func (r *Result) scan(ctx context.Context, k *kernel, t *Timeline) (*board, erro
 	for i := range searches {
 		searches[i] = t.newSearch()
 	}
-	s := scan{kernel: k, entities: t.entities, board: newBoard(), filter: t.filter}
+	s := scan{kernel: k, entities: t.entities, board: newBoard(), filter: t.filter, refused: &refusals{}}
 	s.least, s.greatest = t.reach(ttl)
 	s.greatest = min(s.greatest, k.in.Cutoff)
 	s.slots = func() int { return t.slots() }

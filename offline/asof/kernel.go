@@ -82,13 +82,6 @@ func (k *kernel) valueColumns() []int {
 	return columns
 }
 
-// reject tells the caller of dropped source rows.
-func (k *kernel) reject(why string, n int64) {
-	if n > 0 && k.opts.Rejected != nil {
-		k.opts.Rejected(why, n)
-	}
-}
-
 // encodedSize estimates the bytes of a row's canonical encoding.
 func (k *kernel) encodedSize() int {
 	size := 16

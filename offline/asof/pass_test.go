@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,7 @@ func TestTiesInRounds(t *testing.T) {
 		if diff := cmp.Diff(wantLines, lines); diff != "" {
 			t.Errorf("%d workers: -want +got\n%s", workers, diff)
 		}
-		if stats != want {
+		if !reflect.DeepEqual(stats, want) {
 			t.Errorf("%d workers: %+v, want %+v", workers, stats, want)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -258,7 +259,7 @@ func TestCrowdedTiesAgainstNaive(t *testing.T) {
 			}
 			if workers == 1 {
 				first = got.Stats
-			} else if got.Stats != first {
+			} else if !reflect.DeepEqual(got.Stats, first) {
 				t.Fatalf("round %d: %d workers count %+v, one counts %+v", round, workers, got.Stats, first)
 			}
 		}
@@ -372,7 +373,7 @@ func TestLatestAgainstNaive(t *testing.T) {
 			}
 			if workers == 1 {
 				first = stats
-			} else if stats != first {
+			} else if !reflect.DeepEqual(stats, first) {
 				t.Fatalf("round %d: %d workers count %+v, one counts %+v", round, workers, stats, first)
 			}
 		}

@@ -9,6 +9,7 @@ type rounds struct {
 
 	rows     int64 // of this round's jobs
 	file     int   // of the last of those
+	from, to int64 // positions, between which they are
 	reserved int64 // bytes, for those whose keys have no numbers yet
 	over     bool
 }
@@ -73,6 +74,11 @@ func (r *rounds) admit(j *job) admission {
 	case full:
 		return waits
 	}
+	first := position(j.file.index, j.file.first[j.group])
+	if r.rows == 0 {
+		r.from = first + int64(j.from)
+	}
+	r.to = first + int64(j.to)
 	r.rows += int64(j.to - j.from)
 	r.file = j.file.index
 	r.reserved += need

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -103,7 +104,7 @@ func inRounds(t *testing.T, in Input, since int64, opts Options) (store, []round
 	for _, r := range rounds {
 		total += len(r.Entities)
 	}
-	if last := rounds[len(rounds)-1]; len(rounds) < 2 || len(last.Entities) > 0 || found != total {
+	if last := rounds[len(rounds)-1]; len(rounds) < 2 || len(last.Entities) > 0 || found < total || found > total && !opts.Tolerate {
 		t.Errorf("%d entities came, %d were announced; after the last round %d", total, found, len(last.Entities))
 	}
 	return s, rounds[:len(rounds)-1], stats
@@ -142,11 +143,11 @@ func TestRoundsFoldToOne(t *testing.T) {
 				if workers == 1 {
 					first, firstStats = rounds, stats
 					checkRounds(t, in, since, rounds, memory, len(files))
-				} else if diff := cmp.Diff(first, rounds); diff != "" || stats != firstStats {
+				} else if diff := cmp.Diff(first, rounds); diff != "" || !reflect.DeepEqual(stats, firstStats) {
 					t.Fatalf("history %d, %d bytes: %d workers count %+v, one counts %+v, -rounds of one +of these\n%s",
 						n, memory, workers, stats, firstStats, diff)
 				}
-				if stats.Ties = 0; stats != want {
+				if stats.Ties = 0; !reflect.DeepEqual(stats, want) {
 					t.Fatalf("history %d, %d bytes: counted %+v, in one round %+v", n, memory, stats, want)
 				}
 			}
@@ -226,7 +227,7 @@ func TestRowGroupBeyondTheBudget(t *testing.T) {
 				t.Errorf("%d entities: -one round +several\n%s", entities, diff)
 			}
 			stats.Ties, want.Ties = 0, 0
-			if stats != want {
+			if !reflect.DeepEqual(stats, want) {
 				t.Errorf("%d entities: counted %+v, in one round %+v", entities, stats, want)
 			}
 			if least := int(1600 / entities); len(rounds) < least {

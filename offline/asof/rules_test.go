@@ -1,6 +1,7 @@
 package asof
 
 import (
+	"reflect"
 	"slices"
 	"testing"
 
@@ -243,7 +244,7 @@ func TestRules(t *testing.T) {
 						t.Errorf("reversed %v, row groups of %d: -want +got\n%s", reversed, groupRows, diff)
 					}
 					got := Stats{Ties: r.Stats.Ties, NullKeys: r.Stats.NullKeys, Future: r.Stats.Future}
-					if got != c.stats {
+					if !reflect.DeepEqual(got, c.stats) {
 						t.Errorf("reversed %v, row groups of %d: counted %+v, want %+v", reversed, groupRows, got, c.stats)
 					}
 				}

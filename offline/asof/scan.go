@@ -21,12 +21,17 @@ type block struct {
 	created []int64 // row.NoCreated for none; nil where the board is not strict
 }
 
+// position is where the row at i lies.
+func (b *block) position(i int) int64 {
+	if b.rows != nil {
+		return b.pos + int64(b.rows[i])
+	}
+	return b.pos + int64(i)
+}
+
 // offer offers what is at i to a slot.
 func (b *block) offer(out *sink, i int, slot int32) {
-	h := hit{b.event[i], b.pos + int64(i), slot}
-	if b.rows != nil {
-		h.pos = b.pos + int64(b.rows[i])
-	}
+	h := hit{b.event[i], b.position(i), slot}
 	if b.created == nil {
 		out.add(h)
 	} else {
@@ -49,6 +54,7 @@ type scan struct {
 
 	pass    *pass
 	ties    int64 // of candidates that stand
+	refused *refusals
 	workers []scanWorker
 	done    atomic.Int64 // rows read and skipped
 	skipped atomic.Int64
@@ -94,9 +100,10 @@ type scanWorker struct {
 	event, created    *columnar.Vector
 	sink              sink
 	stats             Stats
-	nullEvents        int64
-	leastFuture       int64    // event time of the rows of a row group after the cutoff
-	_                 [64]byte // workers count apart, each in its own cache lines
+	rejected          [reasons]tally
+	keyFlaws          [][]parquet.Flaw // of the job, per key column
+	leastFuture       int64            // event time of the rows of a row group after the cutoff
+	_                 [64]byte         // workers count apart, each in its own cache lines
 }
 
 // run reads every file, and returns what it saw.
@@ -121,6 +128,7 @@ func (s *scan) begin(files []int) {
 	for i := range s.workers {
 		s.workers[i].sink.board = s.board
 		s.workers[i].stats.NewestEvent = math.MinInt64
+		s.workers[i].keyFlaws = make([][]parquet.Flaw, len(s.entities.columns))
 		s.workers[i].event = columnar.NewVector(columnar.Type{Kind: columnar.Timestamp}, 0)
 		s.workers[i].created = columnar.NewVector(columnar.Type{Kind: columnar.Timestamp}, 0)
 	}
@@ -262,19 +270,19 @@ func (s *scan) readRows(ctx context.Context, worker int, j job, spans []parquet.
 			newest = math.MinInt64 // all rows are read that count
 		}
 		// What is counted of all rows the statistics tell.
-		w.compact(newest)
-		b.rows = w.rows
-		if err := j.file.reader.Gather(ctx, j.group, k.eventColumn(), b.rows, w.event); err != nil {
-			return err
+		w.compact(&j, newest)
+		if b.rows = w.rows; len(b.rows) == 0 {
+			return nil
 		}
-	} else if err := j.file.reader.Read(ctx, j.group, k.eventColumn(), w.event); err != nil {
+	}
+	if err := s.readTimes(ctx, w, &j, k.eventColumn(), b.rows, w.event); err != nil {
 		return err
 	}
-	if !w.sift(s.least, s.greatest, k.in.Cutoff) {
+	if !w.sift(&j, b.rows, s.least, s.greatest, k.in.Cutoff) {
 		return nil
 	}
 	var err error
-	if b.created, err = s.readCreated(ctx, w, j, b.rows); err != nil {
+	if b.created, err = s.readCreated(ctx, w, &j, b.rows); err != nil {
 		return err
 	}
 	b.ids, b.event = w.ids, w.event.Int64s
@@ -324,6 +332,7 @@ func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, spans []parqu
 	rows := j.file.reader.Rows(j.group)
 	w.ids = resized(w.ids, rows)
 	clear(w.ids)
+	clear(w.keyFlaws)
 	for c, t := range s.entities.columns {
 		ids := w.ids
 		if c > 0 {
@@ -332,9 +341,13 @@ func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, spans []parqu
 			ids = w.next
 		}
 		if spans != nil {
-			fill(ids, outside)
+			exclude(ids)
 		}
-		if err := s.readKey(ctx, w, j, c, t, spans, ids); err != nil {
+		err := s.readKey(ctx, w, j, c, t, spans, ids)
+		if s.kernel.tolerates(err) {
+			err = s.readKeyLenient(ctx, w, &j, c, t, ids)
+		}
+		if err != nil {
 			return err
 		}
 		if c > 0 {
@@ -342,7 +355,7 @@ func (s *scan) readKeys(ctx context.Context, w *scanWorker, j job, spans []parqu
 		}
 	}
 	if len(s.entities.columns) == 0 && spans != nil {
-		fill(w.ids, outside)
+		exclude(w.ids)
 		for _, span := range spans {
 			clear(w.ids[span.From:span.To])
 		}
@@ -377,7 +390,7 @@ func (s *scan) readKey(ctx context.Context, w *scanWorker, j job, column int, t 
 			w.mapped = resized(w.mapped, dictionary.Len())
 			// Where few of its keys may be used, the others must not be numbered.
 			if used = s.add && dictionary.Len() > j.to-j.from; used {
-				fill(w.mapped, outside)
+				exclude(w.mapped)
 			} else {
 				clear(w.mapped)
 				markNulls(dictionary, w.mapped)
@@ -406,13 +419,14 @@ func (s *scan) readKey(ctx context.Context, w *scanWorker, j job, column int, t 
 
 // clip takes rows of other jobs out of the ids of a page that begins at row first.
 func (j *job) clip(ids []int32, first int) {
-	fill(ids[:max(0, min(j.from-first, len(ids)))], outside)
-	fill(ids[max(0, min(j.to-first, len(ids))):], outside)
+	exclude(ids[:max(0, min(j.from-first, len(ids)))])
+	exclude(ids[max(0, min(j.to-first, len(ids))):])
 }
 
-func fill(ids []int32, id int32) {
+// exclude takes rows out.
+func exclude(ids []int32) {
 	for i := range ids {
-		ids[i] = id
+		ids[i] = outside
 	}
 }
 
@@ -429,7 +443,7 @@ func (w *scanWorker) few(most int) bool {
 
 // compact leaves in w.ids the entities of rows that have one, and in w.rows those rows. Of the others the newest event time
 // is known.
-func (w *scanWorker) compact(newest int64) {
+func (w *scanWorker) compact(j *job, newest int64) {
 	w.rows = w.rows[:0]
 	for i, id := range w.ids {
 		switch {
@@ -437,24 +451,31 @@ func (w *scanWorker) compact(newest int64) {
 			w.ids[len(w.rows)] = id
 			w.rows = append(w.rows, int32(i))
 		case id == nullKey:
-			w.stats.NullKeys++
+			w.rejected[nullKeys].add(j.sample(i, "", nil))
+		case id == badKey:
+			w.rejectKey(j, i)
 		}
 	}
 	w.ids = w.ids[:len(w.rows)]
 	w.stats.NewestEvent = max(w.stats.NewestEvent, newest)
 }
 
-// sift counts rows, takes out those that take no part, and reports whether any is left.
-func (w *scanWorker) sift(least, greatest, cutoff int64) bool {
+// sift counts rows of the job, nil meaning all, takes out those that take no part, and reports whether any is left.
+func (w *scanWorker) sift(j *job, rows []int32, least, greatest, cutoff int64) bool {
 	left := false
 	newest := w.stats.NewestEvent
 	for i, t := range w.event.Int64s {
 		switch {
 		case w.ids[i] == nullKey:
-			w.stats.NullKeys++
+			w.rejected[nullKeys].add(j.sample(rowAt(rows, i), "", nil))
+			continue
+		case w.ids[i] == badKey:
+			w.rejectKey(j, rowAt(rows, i))
 			continue
 		case w.event.IsNull(i):
-			w.nullEvents++
+			if w.ids[i] != badTime {
+				w.rejected[nullEvents].add(j.sample(rowAt(rows, i), "", nil))
+			}
 			w.ids[i] = unknown
 			continue
 		case t > cutoff:
@@ -474,17 +495,15 @@ func (w *scanWorker) sift(least, greatest, cutoff int64) bool {
 }
 
 // readCreated returns the created times of rows, nil meaning all, for a strict board, else nil.
-func (s *scan) readCreated(ctx context.Context, w *scanWorker, j job, rows []int32) (created []int64, err error) {
-	if !s.board.strict {
+func (s *scan) readCreated(ctx context.Context, w *scanWorker, j *job, rows []int32) (created []int64, err error) {
+	column := s.kernel.createdColumn()
+	// Of the others, too, a row without a created time that can be represented takes no part.
+	doubtful := s.kernel.opts.Tolerate && s.kernel.hasCreated() && !j.file.reader.Sound(j.group, column)
+	if !s.board.strict && !doubtful {
 		return nil, nil
 	}
 	w.created.Reset()
-	if rows == nil {
-		err = j.file.reader.Read(ctx, j.group, s.kernel.createdColumn(), w.created)
-	} else {
-		err = j.file.reader.Gather(ctx, j.group, s.kernel.createdColumn(), rows, w.created)
-	}
-	if err != nil {
+	if err := s.readTimes(ctx, w, j, column, rows, w.created); err != nil || !s.board.strict {
 		return nil, err
 	}
 	return createdTimes(w.created), nil
@@ -496,18 +515,19 @@ func (s *scan) stats() Stats {
 		Files: int64(len(s.kernel.in.Files)), RowsSkipped: s.skipped.Load(), Future: s.future.Load(),
 		Ties: s.ties, NewestEvent: math.MinInt64,
 	}
-	var nullEvents int64
+	rejected := s.refused.tallies
 	for i := range s.workers {
 		w := &s.workers[i]
 		total.RowGroups += w.stats.RowGroups
 		total.RowsRead += w.stats.RowsRead
-		total.NullKeys += w.stats.NullKeys
 		total.Future += w.stats.Future
 		total.NewestEvent = max(total.NewestEvent, w.stats.NewestEvent)
-		nullEvents += w.nullEvents
+		for r := range rejected {
+			rejected[r].join(&w.rejected[r])
+		}
 	}
-	s.kernel.reject("null key", total.NullKeys)
-	s.kernel.reject("null event time", nullEvents)
+	total.NullKeys = rejected[nullKeys].rows
+	total.Rejected = s.kernel.rejected(&rejected)
 	return total
 }
 

@@ -15,6 +15,8 @@ import (
 const (
 	unknown = -1 // a key that no table knows, or a row that takes no part
 	nullKey = -2
+	badKey  = -3 // a key that can't be represented
+	badTime = -5 // of a row whose event or created time can't be represented
 	outside = -4 // a row of another job, or a dictionary's key that no row has
 )
 

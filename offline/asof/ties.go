@@ -46,6 +46,7 @@ type contest struct {
 	tied     int64 // how many have it
 	pos      int64 // of the champion so far, nowhere for none
 	encoding []byte
+	flawed   bool // the champion has a value that can't be represented
 }
 
 // decide makes the greatest of each slot's contenders its candidate. The contenders are ordered by slot, all of a slot
@@ -132,9 +133,20 @@ func (k *kernel) compareEncodings(ctx context.Context, wants []want, contests []
 			encoding := buf[start:ends[i]]
 			start = ends[i]
 			c := &contests[w.id]
+			flawed := p.flawed(i)
 			order := bytes.Compare(encoding, c.encoding)
+			if flawed || c.flawed {
+				// It wins, so that it is refused if it stands in the end.
+				order = 0
+				if flawed != c.flawed && c.pos != nowhere {
+					order = -1
+					if flawed {
+						order = 1
+					}
+				}
+			}
 			if c.pos == nowhere || order > 0 || order == 0 && w.pos < c.pos {
-				c.pos, c.encoding = w.pos, append(c.encoding[:0], encoding...)
+				c.pos, c.encoding, c.flawed = w.pos, append(c.encoding[:0], encoding...), flawed
 			}
 		}
 	}

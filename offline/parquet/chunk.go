@@ -30,7 +30,8 @@ type chunk struct {
 	dict    *columnar.Vector // converted; nil before the dictionary page
 	flawed  []flaw           // of the dictionary: harmless unless used
 	inDict  bool             // what is converted is the dictionary
-	flaw    flaw             // of the page, the first
+	lenient bool             // a page's values that can't be converted matter as little
+	flaws   []flaw           // of the page; unless lenient, the first alone
 	page    []byte           // scratch from here on
 	defs    []uint8
 	reps    []uint8
@@ -80,7 +81,7 @@ func (c *chunk) release() {
 		page: c.page[:0], defs: c.defs[:0], reps: c.reps[:0], index: c.index[:0], picked: c.picked[:0], wanted: c.wanted[:0],
 		sparse: sparse{present: c.sparse.present[:0], raw: c.sparse.raw[:0], at: c.sparse.at[:0]},
 		dense:  c.dense, spread: c.spread,
-		int32s: c.int32s[:0], float32: c.float32[:0], flawed: c.flawed[:0],
+		int32s: c.int32s[:0], float32: c.float32[:0], flawed: c.flawed[:0], flaws: c.flaws[:0],
 		arrays: byteArrays{lengths: c.arrays.lengths[:0], prefix: c.arrays.prefix[:0]},
 	}
 	chunks.Put(c)
@@ -274,18 +275,21 @@ func (c *chunk) source(d *data) (*columnar.Vector, error) {
 
 // plain appends the values of a page that does not refer to a dictionary.
 func (c *chunk) plain(dst *columnar.Vector, d *data) error {
-	c.flaw = flaw{}
+	c.flaws = c.flaws[:0]
 	if err := c.convert(dst, d.present, d.encoding, d.body); err != nil {
 		return err
 	}
-	if c.flaw.err != nil {
-		return c.flawError(d, c.flaw.at, c.flaw.err)
+	if len(c.flaws) > 0 && !c.lenient {
+		return c.flawError(d, c.flaws[0].at, c.flaws[0].err)
 	}
 	return nil
 }
 
 // checkUse fails where a page uses a value of the dictionary that can't be converted.
 func (c *chunk) checkUse(d *data) error {
+	if c.lenient {
+		return nil
+	}
 	if at, err := c.firstFlaw(d.index); err != nil {
 		return c.flawError(d, at, err)
 	}
@@ -298,11 +302,20 @@ func (c *chunk) firstFlaw(positions []int32) (int, error) {
 		return 0, nil
 	}
 	for at, p := range positions {
-		if i, found := slices.BinarySearchFunc(c.flawed, int(p), func(f flaw, p int) int { return f.at - p }); found {
-			return at, c.flawed[i].err
+		if err := flawAt(c.flawed, p); err != nil {
+			return at, err
 		}
 	}
 	return 0, nil
+}
+
+// flawAt returns why a value can't be converted, nil where it can. Flaws are ascending.
+func flawAt(flaws []flaw, position int32) error {
+	i, found := slices.BinarySearchFunc(flaws, int(position), func(f flaw, p int) int { return f.at - p })
+	if !found {
+		return nil
+	}
+	return flaws[i].err
 }
 
 // flawError names the row of the value at a position among those that are not null.
@@ -327,7 +340,7 @@ func (c *chunk) flawError(d *data, at int, err error) error {
 		}
 		seen++
 	}
-	return fmt.Errorf("row %d: %w", row, err)
+	return &ValueError{Row: row, Err: err}
 }
 
 // positions returns, per row of a page of a flat column, where its value is in what source returns, -1 for a null;

@@ -215,12 +215,12 @@ func (c *chunk) convertTime(dst *columnar.Vector, n int, e format.Encoding, src 
 }
 
 // reject records that value i can't be converted and reports whether the others still matter: those of a dictionary
-// do, as a flaw there may never be used.
+// do, as a flaw there may never be used, and all do where it is lenient.
 func (c *chunk) reject(i int, err error) bool {
 	if c.inDict {
 		c.flawed = append(c.flawed, flaw{i, err})
 		return true
 	}
-	c.flaw = flaw{i, err}
-	return false
+	c.flaws = append(c.flaws, flaw{i, err})
+	return c.lenient
 }

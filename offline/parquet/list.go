@@ -16,6 +16,8 @@ type lists struct {
 	filled  bool    // the row at hand has elements, so more may follow
 	started bool
 	element []int32 // positions of wanted elements in the page's values
+	of      []int32 // the rows that those are of, and
+	flaws   []Flaw  // those that can't be converted: of a lenient chunk
 }
 
 // add appends the rows, and parts of rows, of a page. It adds the rows that begin in it to c.row.
@@ -27,7 +29,7 @@ func (l *lists) add(c *chunk, d *data) error {
 		begun   = 0
 		elemDef = c.leaf.elemDef
 	)
-	l.element = l.element[:0]
+	l.element, l.of = l.element[:0], l.of[:0]
 	for i, rep := range d.reps {
 		def := c.leaf.maxDef
 		if d.defs != nil {
@@ -62,6 +64,9 @@ func (l *lists) add(c *chunk, d *data) error {
 		}
 		if l.taking {
 			l.element = append(l.element, position)
+			if c.lenient {
+				l.of = append(l.of, int32(c.row+begun-1))
+			}
 			total++
 			dst.Offsets[len(dst.Offsets)-1] = uint32(total)
 		}
@@ -70,6 +75,9 @@ func (l *lists) add(c *chunk, d *data) error {
 		src, err := c.source(d)
 		if err != nil {
 			return err
+		}
+		if c.lenient {
+			l.flaws = c.forgive(l.flaws, d, l.of, l.element)
 		}
 		const least = 4 // of an element: its offset, where it is text
 		if int64(dst.Elem.Len()+len(l.element))*int64(max(least, dst.Elem.Type.Kind.Width())) > c.most {

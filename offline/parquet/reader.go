@@ -21,6 +21,9 @@ func (r *Reader) RowGroups() int { return len(r.file.footer.groups) }
 // Rows returns the rows of a row group.
 func (r *Reader) Rows(group int) int { return int(r.file.footer.groups[group].rows) }
 
+// Name returns the name of a column.
+func (r *Reader) Name(column int) string { return r.columns[column].Name }
+
 // Bytes is about what a column of a row group takes before compression, each text of a dictionary counted once, as far as
 // the file says.
 func (r *Reader) Bytes(group, column int) int64 {
@@ -274,22 +277,7 @@ const leapRows = 4096
 func (c *chunk) readLists(ctx context.Context, rows []int32, dst *columnar.Vector) error {
 	l := lists{dst: dst, rows: rows, element: c.wanted}
 	defer func() { c.wanted = l.element }()
-	for {
-		h, ok, err := c.next(ctx)
-		if err != nil {
-			return err
-		}
-		if !ok {
-			return c.finish()
-		}
-		d, err := c.decode(&h)
-		if err != nil {
-			return err
-		}
-		if err := l.add(c, &d); err != nil {
-			return err
-		}
-	}
+	return c.eachPage(ctx, func(d *data) error { return l.add(c, d) })
 }
 
 // open starts reading a column of a row group.

@@ -90,7 +90,7 @@ func (c *chunk) gatherIndexed(dst *columnar.Vector, d *data, rows, at []int32) e
 		return c.takeRaw(dst, c.sparse.raw, rows, at)
 	}
 	if i, err := c.firstFlaw(at); err != nil {
-		return fmt.Errorf("row %d: %w", rows[i], err)
+		return &ValueError{Row: int(rows[i]), Err: err}
 	}
 	return take(dst, c.dict, at, c.most)
 }
@@ -159,7 +159,7 @@ func (c *chunk) takeRaw(dst *columnar.Vector, src []byte, rows, at []int32) erro
 			}
 			t, err := c.times.timestamp(dst.Int64s[from+i])
 			if err != nil {
-				return fmt.Errorf("row %d: %w", rows[i], err)
+				return &ValueError{Row: int(rows[i]), Err: err}
 			}
 			dst.Int64s[from+i] = t
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/rpc"
 	"github.com/provender-dev/provender/materialize"
+	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/registry"
 	"github.com/provender-dev/provender/sdk/client"
 )
@@ -28,6 +29,9 @@ type recorded struct {
 	verify materialize.VerifyRequest
 	views  []string
 	limit  int
+	id     int64
+	from   string
+	dryRun bool
 	err    error
 	hang   bool // until the caller is gone
 }
@@ -37,11 +41,17 @@ var (
 		ID: 7, View: "a", Revision: 3, Generation: 4, Trigger: "command", By: "me@here:1", State: materialize.RunSucceeded,
 		Full: true, Reason: "--full", T: noon, Started: noon.Add(1), Finished: noon.Add(2), Files: 8, RowsRead: 9, Written: 10,
 		Older: 11, Held: 12, NullKeys: 13, Ties: 14, Error: "none",
+		Asked: state.Asked{To: noon.Add(3), Full: true}, Attempt: 15, RetryOf: 6, Queued: noon.Add(4), BytesRead: 16, BytesWritten: 17,
+		Rejects: []state.Reject{{Reason: "value", Rows: 18, Samples: []string{"x", "y"}}, {Reason: "null key", Rows: 13}},
+		Phases:  []state.PhaseTime{{Name: "list", Took: time.Second}}, CancelAsked: noon.Add(5), CancelBy: "you@there:2",
 	}
 	wantRun = client.Run{
 		ID: 7, View: "a", Revision: 3, Generation: 4, Trigger: "command", By: "me@here:1", State: "succeeded",
 		Full: true, Reason: "--full", T: noon, Started: noon.Add(1), Finished: noon.Add(2), Files: 8, RowsRead: 9, Written: 10,
 		Older: 11, Held: 12, NullKeys: 13, Ties: 14, Error: "none",
+		AskedTo: noon.Add(3), AskedFull: true, Attempt: 15, RetryOf: 6, Queued: noon.Add(4), BytesRead: 16, BytesWritten: 17,
+		Rejects: []client.Reject{{Reason: "value", Rows: 18, Samples: []string{"x", "y"}}, {Reason: "null key", Rows: 13}},
+		Phases:  []client.Phase{{Name: "list", Took: time.Second}}, CancelAsked: noon.Add(5), CancelBy: "you@there:2",
 	}
 )
 
@@ -63,6 +73,36 @@ func (r *recorded) Run(
 func (r *recorded) Runs(_ context.Context, views []string, limit int) ([]materialize.Run, error) {
 	r.views, r.limit = views, limit
 	return []materialize.Run{run}, nil
+}
+
+func (r *recorded) Plan(_ context.Context, req materialize.Request) ([]materialize.RunPlan, error) {
+	r.run = req
+	return []materialize.RunPlan{
+		{View: "a", T: noon, Full: true, Reason: "--full", Files: []materialize.PlannedFile{{Path: "p", Size: 1, Why: "new"}}},
+		{View: "b", Error: "no"},
+	}, nil
+}
+
+func (r *recorded) GetRun(_ context.Context, id int64) (materialize.Run, error) {
+	r.id = id
+	return run, r.err
+}
+
+func (r *recorded) Cancel(_ context.Context, id int64, from string) (materialize.Run, error) {
+	r.id, r.from = id, from
+	return run, nil
+}
+
+func (r *recorded) Retry(_ context.Context, id int64, progress func(materialize.Progress)) ([]materialize.Run, error) {
+	r.id = id
+	progress(materialize.Progress{View: "a", Stage: "read"})
+	return []materialize.Run{run}, r.err
+}
+
+func (r *recorded) Prune(_ context.Context, dryRun bool, progress func(materialize.Progress)) ([]materialize.Pruned, error) {
+	r.dryRun = dryRun
+	progress(materialize.Progress{View: "a", Stage: "drop", Done: 1, Size: 2})
+	return []materialize.Pruned{{Generation: 4, View: "a", Why: "retired"}, {Generation: 5, Why: "unknown"}}, r.err
 }
 
 func (r *recorded) Status(_ context.Context, views []string) ([]materialize.ViewStatus, error) {
@@ -91,6 +131,57 @@ func same(t *testing.T, want, got any) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// Calls on single runs, plans and prune.
+func TestRuns(t *testing.T) {
+	ops := new(recorded)
+	c := dial(t, rpc.Services{Operations: ops}, io.Discard)
+
+	plans, err := c.PlanMaterialize(t.Context(), client.MaterializeRequest{Views: []string{"a"}, To: noon, Full: true, AllowFuture: true})
+	must(t, err)
+	same(t, []client.RunPlan{
+		{View: "a", T: noon, Full: true, Reason: "--full", Files: []client.PlannedFile{{Path: "p", Size: 1, Why: "new"}}},
+		{View: "b", Error: "no"},
+	}, plans)
+	same(t, materialize.Request{Views: []string{"a"}, To: noon, Full: true, AllowFuture: true}, ops.run)
+
+	one, err := c.Run(t.Context(), 7)
+	must(t, err)
+	same(t, wantRun, one)
+	one, err = c.CancelRun(t.Context(), 8)
+	must(t, err)
+	same(t, wantRun, one)
+	if ops.id != 8 || !strings.HasPrefix(ops.from, "127.0.0.1:") {
+		t.Errorf("run %d cancelled from %q", ops.id, ops.from)
+	}
+	var stages []string
+	progress := func(p client.Progress) { stages = append(stages, p.Stage) }
+	runs, err := c.RetryRun(t.Context(), 9, progress)
+	must(t, err)
+	same(t, []client.Run{wantRun}, runs)
+	gone, err := c.Prune(t.Context(), true, progress)
+	must(t, err)
+	removed := []client.Pruned{{Generation: 4, View: "a", Why: "retired"}, {Generation: 5, Why: "unknown"}}
+	same(t, removed, gone)
+	same(t, []string{"read", "drop"}, stages)
+	if ops.id != 9 || !ops.dryRun {
+		t.Errorf("asked %+v", ops)
+	}
+
+	// What was done before an error is told.
+	ops.err = problem.New(problem.Conflict, "later")
+	for what, call := range map[string]func() (int, error){
+		"run":   func() (int, error) { _, err := c.Run(t.Context(), 1); return 0, err },
+		"retry": func() (int, error) { runs, err := c.RetryRun(t.Context(), 1, nil); return len(runs), err },
+		"prune": func() (int, error) { gone, err := c.Prune(t.Context(), false, nil); return len(gone), err },
+	} {
+		n, err := call()
+		var e *client.Error
+		if !errors.As(err, &e) || e.Code != client.CodeConflict || what != "run" && n == 0 {
+			t.Errorf("%s: %d, %v", what, n, err)
+		}
 	}
 }
 

@@ -22,32 +22,8 @@ type MaterializeRequest struct {
 // Progress is how far the work on one view is.
 type Progress struct {
 	View       string
-	Stage      string // "list", "read", "write", "swap"
-	Done, Size int64  // rows; Size is 0 where it is not known
-}
-
-// Run is the record of one materialization of one view up to an instant.
-type Run struct {
-	ID         int64
-	View       string
-	Revision   int64
-	Generation uint64
-	Trigger    string // "command" or "schedule"
-	By         string // user@host:pid
-	State      string // "running", "succeeded", "failed"
-	Full       bool   // filled a new generation
-	Reason     string // why full
-	T          time.Time
-	Started    time.Time
-	Finished   time.Time // zero while running
-	Files      int64     // files read
-	RowsRead   int64
-	Written    int64 // rows stored
-	Older      int64 // rows not newer than what was there
-	Held       int64 // rows dated after T, kept for a run that covers them
-	NullKeys   int64 // rows dropped for a null key
-	Ties       int64 // rows that tied in event and created time
-	Error      string
+	Stage      string // "list", "read", "write", "swap"; "drop"
+	Done, Size int64  // rows, generations for "drop"; Size is 0 where it is not known
 }
 
 // ViewStatus is the truth about one view.
@@ -200,16 +176,6 @@ func (c *Client) Status(ctx context.Context, views []string) ([]ViewStatus, erro
 
 func progressOf(m *pb.Progress) Progress {
 	return Progress{View: m.View, Stage: m.Stage, Done: m.Done, Size: m.Size}
-}
-
-func runOf(m *pb.Run) Run {
-	return Run{
-		ID: m.Id, View: m.View, Revision: m.Revision, Generation: m.Generation, Trigger: m.Trigger, By: m.By,
-		State: m.State, Full: m.Full, Reason: m.Reason,
-		T: timeOf(m.T), Started: timeOf(m.Started), Finished: timeOf(m.Finished),
-		Files: m.Files, RowsRead: m.RowsRead, Written: m.Written, Older: m.Older, Held: m.Held,
-		NullKeys: m.NullKeys, Ties: m.Ties, Error: m.Error,
-	}
 }
 
 func reportOf(m *pb.VerifyReport) VerifyReport {
