@@ -220,16 +220,21 @@ func TestAllocateAtOnce(t *testing.T) {
 		var mu sync.Mutex
 		runs, spaces := map[int64]int{}, map[string]map[online.KeyspaceID]bool{}
 		var wg sync.WaitGroup
+		together := make([]sync.WaitGroup, each)
+		for i := range together {
+			together[i].Add(processes)
+		}
 		for range processes {
 			s := open(t, at)
 			wg.Go(func() {
 				for i := range each {
+					together[i].Done()
+					together[i].Wait()
 					run := &state.Run{View: "v", Trigger: "command", Queued: noon}
 					name := fmt.Sprint("e", i)
 					id, err := s.Keyspace(t.Context(), []string{name})
 					if err := errors.Join(err, s.Enqueue(t.Context(), shop, run, time.Minute)); err != nil {
 						t.Error(err)
-						return
 					}
 					mu.Lock()
 					runs[run.ID]++
