@@ -25,11 +25,15 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgconn.(*PgConn).asyncClose.func1"))
 }
 
-var schema = database.Schema{Name: "test", Table: "goose_test", Migrations: fstest.MapFS{
-	"migrations/00001_tally.sql": {Data: []byte(`-- +goose Up
+const tally = `-- +goose Up
 CREATE TABLE tally (name TEXT PRIMARY KEY, n BIGINT NOT NULL);
 INSERT INTO tally (name, n) VALUES ('a', 0), ('b', 0);
-`)},
+`
+
+var schema = database.Schema{Name: "test", Table: "goose_test", Migrations: fstest.MapFS{
+	"migrations/sqlite/00001_tally.sql": {Data: []byte(tally)},
+	// Slow, so that those who migrate at once meet.
+	"migrations/postgres/00001_tally.sql": {Data: []byte(tally + "SELECT pg_sleep(0.1);\n")},
 }}
 
 type place struct{ url, dir string }
@@ -149,20 +153,53 @@ func TestNames(t *testing.T) {
 func TestMigrateAtOnce(t *testing.T) {
 	forDatabases(t, func(t *testing.T, at place) {
 		var wg sync.WaitGroup
+		begin := make(chan struct{})
 		for range 6 {
+			db := open(t, at)
+			if err := db.Row(t.Context(), `SELECT 1`).Scan(new(int)); err != nil { // connected
+				t.Fatal(err)
+			}
 			wg.Go(func() {
-				db, err := database.Open(at.url, at.dir)
-				if err == nil {
-					err = errors.Join(db.Migrate(t.Context(), schema), add(t.Context(), db, "a"), db.Close())
-				}
-				if err != nil {
+				<-begin
+				if err := errors.Join(db.Migrate(t.Context(), schema), add(t.Context(), db, "a")); err != nil {
 					t.Error(err)
 				}
 			})
 		}
+		close(begin)
 		wg.Wait()
 		want(t, migrated(t, at), "a", 6)
 	})
+}
+
+// Two transactions that wait for each other's locks are both done in the end.
+func TestDeadlock(t *testing.T) {
+	db := migrated(t, place{url: postgres.Database(t)})
+	var wg, both sync.WaitGroup
+	both.Add(2)
+	for _, order := range [][]string{{"a", "b"}, {"b", "a"}} {
+		wg.Go(func() {
+			tried := 0
+			if err := db.Write(t.Context(), func(ctx context.Context, tx *database.Tx) error {
+				tried++
+				for i, name := range order {
+					if _, err := tx.Exec(ctx, `UPDATE tally SET n = n + 1 WHERE name = $1`, name); err != nil {
+						return err
+					}
+					if i == 0 && tried == 1 {
+						both.Done()
+						both.Wait()
+					}
+				}
+				return nil
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	want(t, db, "a", 2)
+	want(t, db, "b", 2)
 }
 
 // A transaction that reads under a row's lock loses nothing to others, whatever isolation the server has by default;

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/provender-dev/provender/internal/database"
 	"github.com/provender-dev/provender/internal/failpoint"
 	"github.com/provender-dev/provender/internal/testenv/postgres"
 	"github.com/provender-dev/provender/online/onlinetest"
@@ -221,8 +222,25 @@ func TestSwaps(t *testing.T) {
 		b.follows(version)
 	}
 	command.Must("verify", "--full")
+	db, err := database.Open(s.registry, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	servers := func(want int) func() bool {
+		return func() bool {
+			var all, current int
+			if err := db.Row(t.Context(), `SELECT count(*), count(CASE WHEN swap = (SELECT next - 1 FROM counter WHERE name = 'swap') THEN 1 END)
+				FROM server`).Scan(&all, &current); err != nil {
+				t.Fatal(err)
+			}
+			return all == want && current == want
+		}
+	}
+	onlinetest.Until(t, "both servers tell that they have seen the last swap", servers(2))
 	a.check()
 	b.check()
+	onlinetest.Until(t, "both servers have left", servers(0))
 }
 
 // The server that runs is killed in the middle; another one does the work, and both follow.
