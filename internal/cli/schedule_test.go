@@ -89,6 +89,12 @@ func (h *hooked) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	h.messages = append(h.messages, m)
 }
 
+func (h *hooked) message(i int) map[string]any {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.messages[i]
+}
+
 func (h *hooked) events() []string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -118,14 +124,13 @@ func TestScheduleFails(t *testing.T) {
 	}
 	// The third failure in a row, whether a slow machine has made another tick come in between or not.
 	third := runs[len(runs)-3]
-	m := hook.messages[0]
+	m := hook.message(0)
 	if m["run"] != float64(third.ID) || m["view"] != "customer_orders" || m["project"] != "shop" || m["error"] != third.Error ||
 		third.State != "failed" || !strings.Contains(third.Error, "bad.parquet") {
 		t.Errorf("message %v, of run %+v", m, third)
 	}
 	if log := s.log.String(); !strings.Contains(log, "attempt=2") {
-		t.Errorf("nothing was retried
-%s", log)
+		t.Errorf("nothing was retried\n%s", log)
 	}
 	before := 0
 	wait(t, "the next tick", func() bool { before = len(scheduledRuns(t, c)); return before > 4 })
