@@ -29,8 +29,6 @@ type follower struct {
 	serving  *serving.Server
 	online   online.Store
 	logger   *slog.Logger
-	// changed is called after every new snapshot; may be nil. Set before run.
-	changed func(*registry.Snapshot)
 	// observe is called after every look at registry and store; may be nil. Set before run.
 	observe func()
 
@@ -72,9 +70,6 @@ func (f *follower) refresh(ctx context.Context) error {
 	f.serving.Update(snapshot, live)
 	if snapshot != known {
 		f.snapshot.Store(snapshot)
-		if f.changed != nil {
-			f.changed(snapshot)
-		}
 	}
 	return nil
 }
