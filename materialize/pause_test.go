@@ -1,6 +1,7 @@
 package materialize_test
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"testing"
@@ -98,4 +99,23 @@ func TestPause(t *testing.T) {
 	rests()
 	does(resume())
 	does(pause())
+}
+
+// What Confirm refuses is turned away under the lease, without a record.
+func TestConfirm(t *testing.T) {
+	w := one(t)
+	w.write("a.parquet", at("x", 1, 1))
+	refused := problem.New(problem.Conflict, "not now")
+	asked := 0
+	w.fails(materialize.Request{Confirm: func(ctx context.Context) error {
+		asked++
+		if _, err := w.state.Acquire(ctx, "v", w.cfg.StoreName, "another", w.now, time.Minute); problem.CodeOf(err) != problem.Conflict {
+			t.Errorf("the lease is free: %v", err)
+		}
+		return refused
+	}}, problem.Conflict, "not now")
+	if runs, err := w.svc.Runs(t.Context(), nil, 0); err != nil || len(runs) != 0 || asked != 1 {
+		t.Errorf("asked %d times, runs %+v, %v", asked, runs, err)
+	}
+	w.run(materialize.Request{Confirm: func(context.Context) error { return nil }})
 }

@@ -47,7 +47,25 @@ func provender(t *testing.T, args ...string) string {
 type service struct {
 	grpc, http string
 	process    *exec.Cmd
-	log        bytes.Buffer
+	log        journal
+}
+
+// journal is what a process has logged so far.
+type journal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.String()
 }
 
 // startServe starts a server and waits until it lives.

@@ -31,8 +31,6 @@ type follower struct {
 	logger   *slog.Logger
 	// presence is told what lookups are answered by; nil where this process is no server. Set before run.
 	presence *presence
-	// changed is called after every new snapshot; may be nil. Set before run.
-	changed func(*registry.Snapshot)
 	// observe is called after every look at registry and store; may be nil. Set before run.
 	observe func()
 
@@ -80,9 +78,6 @@ func (f *follower) refresh(ctx context.Context) error {
 	f.serving.Update(snapshot, live)
 	if snapshot != known {
 		f.snapshot.Store(snapshot)
-		if f.changed != nil {
-			f.changed(snapshot)
-		}
 	}
 	return nil
 }

@@ -3,8 +3,8 @@ package server
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,33 +16,35 @@ import (
 )
 
 const (
-	// pausesEvery is how often a server looks for schedules that were paused or resumed.
-	pausesEvery = time.Second
+	// schedulesEvery is how often a server looks for definitions and pauses that have changed.
+	schedulesEvery = time.Second
 	// recentRuns is how many runs of a view are looked through for those of its schedule.
 	recentRuns = 200
 )
 
-// schedules runs the views of every snapshot by their cron expressions. Of several servers one runs a tick; which one,
-// the view's lease and its records decide. Safe for concurrent use.
+// schedules runs the views of the current snapshot by their cron expressions. Of several servers one runs a tick; which
+// one, the view's lease and its records decide.
 type schedules struct {
 	ops       *materialize.Service
 	scheduler *schedule.Scheduler
 	attempts  attempts
 	webhook   *webhook // nil: nobody is told
+	snapshot  func() *registry.Snapshot
 	logger    *slog.Logger
 	now       func() time.Time
 
-	mu       sync.Mutex // one update at a time
-	snapshot *registry.Snapshot
-	paused   map[string]materialize.Pause
-	entries  map[string]schedule.Entry // by view, as the scheduler has them
+	// What the scheduler has.
+	taken   *registry.Snapshot // nil: not all of it
+	paused  map[string]materialize.Pause
+	entries map[string]schedule.Entry // by view
 }
 
 // startSchedules begins to run schedules, until ctx ends.
 func (s *server) startSchedules(ctx context.Context, group *errgroup.Group) {
 	settings := &s.project.Config.Materialize
 	sch := &schedules{
-		ops: s.ops, attempts: attempts{retries: settings.Retries, backoff: settings.Backoff}, logger: s.logger, now: time.Now,
+		ops: s.ops, attempts: attempts{retries: settings.Retries, backoff: settings.Backoff},
+		snapshot: s.follow.snapshot.Load, logger: s.logger, now: time.Now,
 	}
 	if settings.Webhook != "" {
 		sch.webhook = newWebhook(settings.Webhook, s.project.Config.Project, s.project.Config.Environment, s.logger)
@@ -52,10 +54,7 @@ func (s *server) startSchedules(ctx context.Context, group *errgroup.Group) {
 		Fire: sch.fire, Now: sch.now, Concurrency: int(settings.Concurrency), Jitter: settings.Jitter,
 	})
 	s.scheduler.Store(sch.scheduler)
-	s.follow.changed = func(snapshot *registry.Snapshot) { sch.update(ctx, snapshot) }
-	sch.lookForPauses(ctx)
-	sch.update(ctx, s.follow.snapshot.Load())
-	group.Go(func() error { sch.followPauses(ctx); return nil })
+	group.Go(func() error { sch.follow(ctx); return nil })
 	group.Go(func() error { return sch.scheduler.Run(ctx) })
 }
 
@@ -126,10 +125,14 @@ func (s *schedules) confirm(ctx context.Context, view string, newest int64) erro
 // scheduledRuns returns the runs of a view that schedules began, newest first.
 func (s *schedules) scheduledRuns(ctx context.Context, view string) ([]materialize.Run, error) {
 	runs, err := s.recent(ctx, view)
-	return slices.DeleteFunc(runs, func(r materialize.Run) bool { return r.Trigger != materialize.TriggerSchedule }), err
+	return ofSchedule(runs), err
 }
 
-// recent returns the newest runs of a view that are not queued.
+func ofSchedule(runs []materialize.Run) []materialize.Run {
+	return slices.DeleteFunc(runs, func(r materialize.Run) bool { return r.Trigger != materialize.TriggerSchedule })
+}
+
+// recent returns the newest runs of a view that are not queued, newest first.
 func (s *schedules) recent(ctx context.Context, view string) ([]materialize.Run, error) {
 	ctx, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
@@ -144,73 +147,76 @@ func (s *schedules) tell(failures int64, run *materialize.Run) {
 	}
 }
 
-// update takes the schedules of a snapshot.
-func (s *schedules) update(ctx context.Context, snapshot *registry.Snapshot) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.snapshot = snapshot
-	s.reschedule(ctx)
-}
-
-// followPauses looks for pauses until ctx ends.
-func (s *schedules) followPauses(ctx context.Context) {
-	tick := time.NewTicker(pausesEvery)
+// follow keeps the scheduler up with definitions and pauses until ctx ends.
+func (s *schedules) follow(ctx context.Context) {
+	tick := time.NewTicker(schedulesEvery)
 	defer tick.Stop()
 	for {
+		s.look(ctx)
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			s.lookForPauses(ctx)
 		}
 	}
 }
 
-// lookForPauses takes the pauses as they are now. Where the database does not answer they stay as they are known; the
-// follower tells that.
-func (s *schedules) lookForPauses(ctx context.Context) {
+// look takes what has changed. While the database is away, which the follower tells, pauses stay as they were.
+func (s *schedules) look(ctx context.Context) {
 	within, cancel := context.WithTimeout(ctx, refreshTimeout)
 	defer cancel()
 	paused, err := s.ops.Pauses(within)
 	if err != nil {
-		return
+		paused = s.paused
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	same := len(paused) == len(s.paused)
 	for view, p := range paused {
-		if before, ok := s.paused[view]; !ok || !before.Since.Equal(p.Since) {
-			same = false
+		if _, before := s.paused[view]; !before {
 			s.logger.Info("schedule is paused", "view", view, "by", p.By)
 		}
 	}
 	for view := range s.paused {
-		if _, ok := paused[view]; !ok {
+		if _, still := paused[view]; !still {
 			s.logger.Info("schedule is resumed", "view", view)
 		}
 	}
-	s.paused = paused
-	if !same && s.snapshot != nil {
-		s.reschedule(ctx)
+	snapshot := s.snapshot()
+	if snapshot == s.taken && samePauses(paused, s.paused) {
+		return
+	}
+	s.paused, s.taken = paused, nil
+	if s.reschedule(ctx, snapshot) {
+		s.taken = snapshot
 	}
 }
 
-// reschedule gives the scheduler what it is to do. Ticks that were missed since a view was last served are made up for.
-func (s *schedules) reschedule(ctx context.Context) {
+func samePauses(a, b map[string]materialize.Pause) bool {
+	return maps.EqualFunc(a, b, func(a, b materialize.Pause) bool { return a.Since.Equal(b.Since) })
+}
+
+// reschedule gives the scheduler what it is to do; false where a view had to be left out for now. Ticks that were
+// missed since a view was last served are made up for.
+func (s *schedules) reschedule(ctx context.Context, snapshot *registry.Snapshot) (complete bool) {
 	known := s.entries
 	s.entries = map[string]schedule.Entry{}
+	complete = true
 	var entries []schedule.Entry
-	for _, v := range s.snapshot.Definitions.Views {
+	for _, v := range snapshot.Definitions.Views {
 		if v.Schedule == "" || !v.Online {
 			continue
 		}
 		pause, paused := s.paused[v.Name]
 		e, ok := known[v.Name]
 		if !ok || e.Spec != v.Schedule || e.Zone != v.ScheduleTimezone {
-			e = schedule.Entry{View: v.Name, Spec: v.Schedule, Zone: v.ScheduleTimezone, Since: s.since(ctx, v.Name)}
-			if e.Since.IsZero() {
-				e.Since = pause.Since
+			since, err := s.since(ctx, v.Name)
+			if err != nil {
+				s.logger.Debug("the last run is not known", "view", v.Name, "error", err)
+				complete = false
+				continue
 			}
+			if since.IsZero() {
+				since = pause.Since
+			}
+			e = schedule.Entry{View: v.Name, Spec: v.Schedule, Zone: v.ScheduleTimezone, Since: since}
 		}
 		e.Paused = paused
 		s.entries[v.Name] = e
@@ -219,22 +225,21 @@ func (s *schedules) reschedule(ctx context.Context) {
 	if err := s.scheduler.Update(entries); err != nil {
 		s.logger.Error("some views have no schedule", "error", err)
 	}
+	return complete
 }
 
-// since returns when a view was last served by its schedule, or else when it was last run at all.
-func (s *schedules) since(ctx context.Context, view string) time.Time {
+// since returns when a view was last served by its schedule, or else when it was last run at all; zero for never.
+func (s *schedules) since(ctx context.Context, view string) (time.Time, error) {
 	runs, err := s.recent(ctx, view)
 	if err != nil {
-		s.logger.Warn("ticks missed before now are not made up for", "view", view, "error", err)
-		return time.Time{}
+		return time.Time{}, err
 	}
 	var last time.Time
 	if all := past(runs, s.now()); len(all) > 0 {
 		last = all[0].Started
 	}
-	runs = slices.DeleteFunc(runs, func(r materialize.Run) bool { return r.Trigger != materialize.TriggerSchedule })
-	if since := s.attempts.since(runs, s.now()); !since.IsZero() {
-		return since
+	if since := s.attempts.since(ofSchedule(runs), s.now()); !since.IsZero() {
+		return since, nil
 	}
-	return last
+	return last, nil
 }
