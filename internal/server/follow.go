@@ -38,6 +38,8 @@ type follower struct {
 	registryState condition
 	storeState    condition
 
+	answered atomic.Int64 // when the registry answered last, in microseconds; 0: never
+
 	mu     sync.Mutex // one refresh at a time
 	serves []online.Live
 	begun  time.Time // when the last refresh that succeeded began
@@ -64,6 +66,7 @@ func (f *follower) refresh(ctx context.Context) error {
 		return err
 	}
 	f.begun = begun
+	f.answered.Store(begun.UnixMicro())
 	known := f.snapshot.Load()
 	if snapshot == known && slices.EqualFunc(live, f.serves, sameLive) {
 		return nil
