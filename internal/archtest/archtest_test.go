@@ -38,7 +38,7 @@ var layers = []layer{
 	{
 		"server",
 		[]string{"internal/server"},
-		[]string{"rpc", "client", "materialize", "serving", "online", "offline", "implementations", "registry", "definitions", "leaf"},
+		[]string{"rpc", "metrics", "client", "materialize", "serving", "online", "offline", "implementations", "registry", "definitions", "leaf"},
 		"wiring is the one place that knows every concrete store",
 	},
 	{
@@ -46,6 +46,12 @@ var layers = []layer{
 		[]string{"internal/rpc"},
 		[]string{"feast", "wire", "generated", "materialize", "serving", "online", "registry", "leaf"},
 		"rpc turns messages into domain calls; it opens nothing and reads no file",
+	},
+	{
+		"metrics",
+		[]string{"internal/metrics"},
+		[]string{"materialize", "serving", "registry", "leaf"},
+		"what is counted knows nothing of who counts it, nor how it is asked for",
 	},
 	{
 		"feast",
@@ -199,6 +205,11 @@ var confined = []struct {
 		"go.yaml.in/yaml",
 		[]string{"registry/definition"},
 		"YAML is read in one place, where its positions are kept",
+	},
+	{
+		"github.com/prometheus/client_golang",
+		[]string{"internal/metrics"},
+		"metrics are decorators, in one place",
 	},
 	{
 		"github.com/spf13/cobra",

@@ -242,6 +242,12 @@ func TestStoreComesLater(t *testing.T) {
 	if _, err := c.GetFeatures(t.Context(), req); !errors.As(err, &failed) || failed.Code != client.CodeUnavailable || failed.RetryAfter == 0 {
 		t.Errorf("lookup without a store: %v", err)
 	}
+	text = s.metrics(t)
+	for _, want := range []string{"provender_online_store_up 0", "provender_registry_up 1", `provender_lookups_total{code="UNAVAILABLE"} 1`} {
+		if !strings.Contains(text, want+"\n") || strings.Contains(text, "canary") {
+			t.Errorf("no %s, or a password, in\n%s", want, text)
+		}
+	}
 	store.open.Store(true)
 	if err := until("ready", func() bool { return s.get("/readyz") == http.StatusOK }); err != nil {
 		t.Fatal(err)

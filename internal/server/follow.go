@@ -38,6 +38,8 @@ type follower struct {
 	registryState condition
 	storeState    condition
 
+	answered atomic.Int64 // when the registry answered last, in microseconds; 0: never
+
 	mu     sync.Mutex // one refresh at a time
 	serves []online.Live
 	swap   int64     // the last that serves shows
@@ -70,6 +72,7 @@ func (f *follower) refresh(ctx context.Context) error {
 	f.swap = swap
 	f.begun = begun
 	f.mark(live)
+	f.answered.Store(begun.UnixMicro())
 	known := f.snapshot.Load()
 	if snapshot == known && slices.EqualFunc(live, f.serves, sameLive) {
 		return nil

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/provender-dev/provender/internal/metrics"
 	"github.com/provender-dev/provender/internal/rpc"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/materialize/schedule"
@@ -30,6 +31,7 @@ type node struct {
 	state    *state.Store
 	follow   *follower
 	services rpc.Services
+	metrics  *metrics.Metrics
 	grpc     *grpc.Server
 	logger   *slog.Logger
 	// scheduler is there while schedules run.
@@ -77,7 +79,7 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 	runs := &p.Config.Materialize
 	n.ops = materialize.New(materialize.Config{
 		State: ops, Online: store, RegistryID: id, StoreName: p.storeName(), Files: p.Files,
-		Snapshot: n.follow.current, Changed: n.follow.poke, NextRun: n.nextRun, By: identity(), Logger: logger,
+		Snapshot: n.follow.current, Changed: n.changed, NextRun: n.nextRun, By: identity(), Logger: logger,
 		Limits: p.ParquetLimits(), BatchRows: p.batchRows(), Memory: runs.Memory, Writers: int(runs.Writers), Rate: runs.Rate,
 		MaxRejected: runs.MaxRejected, MaxNullKeys: noneIfZero(runs.MaxNullKeys),
 	})
@@ -86,8 +88,14 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
 	n.grpc = grpc.NewServer(append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(int(limits.RequestMessage)))...)
+	n.metrics = metrics.New(metrics.Config{
+		Operations: n.ops, Store: n.follow.storeState.err, Registry: n.follow.registryState.err,
+		Refreshed: func() time.Time { return time.UnixMicro(n.follow.answered.Load()) },
+		Revision:  func() int64 { return n.follow.snapshot.Load().Revision },
+		Damaged:   n.serving.Damaged, Logger: logger,
+	})
 	n.services = rpc.Services{
-		Lookups:    freshLookups{n.serving, n.follow},
+		Lookups:    n.metrics.Count(freshLookups{n.serving, n.follow}),
 		Operations: n.ops,
 		Revisions:  reg,
 		Snapshot:   n.follow.snapshot.Load,
@@ -102,6 +110,12 @@ func noneIfZero(share float64) float64 {
 		return -1
 	}
 	return share
+}
+
+// changed follows what a run of this process has brought.
+func (n *node) changed() {
+	n.follow.poke()
+	n.metrics.News()
 }
 
 // nextRun tells when the schedule runs a view next, zero where none does.

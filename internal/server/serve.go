@@ -204,6 +204,7 @@ func (s *server) run(ctx context.Context) error {
 	}
 	s.follow.observe = s.publishHealth
 	group.Go(func() error { s.follow.run(ctx); return nil })
+	group.Go(func() error { s.metrics.Run(ctx); return nil })
 	for _, l := range s.listeners {
 		group.Go(func() error {
 			if err := s.grpc.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
@@ -256,7 +257,7 @@ func (s *server) publishHealth() {
 	s.health.SetServingStatus("", status)
 }
 
-// routes answers whether the process lives, whether it can be sent requests, and the API in JSON.
+// routes answers whether the process lives, whether it can be sent requests, its metrics, and the API in JSON.
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -269,6 +270,7 @@ func (s *server) routes() http.Handler {
 	}
 	mux.HandleFunc("GET /readyz", ready)
 	mux.HandleFunc("GET /health", ready) // as Feast's servers call it
+	mux.Handle("GET /metrics", s.metrics.Handler())
 	mux.Handle("/", rpc.Handler(s.services, rpc.HTTPOptions{MaxBody: s.project.Config.Limits.RequestMessage, Logger: s.logger}))
 	return mux
 }

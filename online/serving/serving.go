@@ -44,7 +44,8 @@ type Server struct {
 	opts  Options
 	plans atomic.Pointer[planSet]
 
-	damaged struct{ logged, since atomic.Int64 } // when a damaged row was last told, in Unix seconds; how many were not, since
+	// When a damaged row was last told, in Unix seconds; how many were not, since; how many there were.
+	damaged struct{ logged, since, total atomic.Int64 }
 }
 
 // New returns a server that knows nothing yet: every lookup is Unavailable until Update.
@@ -192,16 +193,20 @@ func (s *Server) answer(ctx context.Context, p *plan, req *Request, a *Answer) e
 	return nil
 }
 
+// Damaged returns how many damaged rows lookups have met.
+func (s *Server) Damaged() int64 { return s.damaged.total.Load() }
+
 // logDamaged tells of a row that can't be decoded, at most once a second. Keys are people: a hash of the key's encoding
 // tells them apart.
 func (s *Server) logDamaged(r *read, key []byte) {
+	s.damaged.total.Add(1)
 	now := time.Now().Unix()
 	last := s.damaged.logged.Load()
 	if last == now || !s.damaged.logged.CompareAndSwap(last, now) {
 		s.damaged.since.Add(1)
 		return
 	}
-	s.opts.Logger.Error("a stored row is damaged: its cells are answered as ERROR; `provender materialize --full` writes them anew",
+	s.opts.Logger.Error("a stored row is damaged: its cells are answered as ERROR; `provender verify --repair` writes it anew",
 		"view", r.generation.View, "generation", uint64(r.generation.ID), "key_hash", strconv.FormatUint(xxh3.Hash(key), 16),
 		"not_told", s.damaged.since.Swap(0))
 }
