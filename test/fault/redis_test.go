@@ -104,11 +104,10 @@ func TestOutOfMemory(t *testing.T) {
 	w.Must("materialize")
 	before := w.status()
 	r := w.serve("").read()
-	w.put("many", 2, 0, 20*drivers)
+	w.put("many", 2, 0, 14*drivers)
 	for range 2 {
 		w.fails([]string{"no memory left"}, "materialize")
-		w.recordedNothing(before)
-		if st := w.status(); st.State != "failed" || !strings.Contains(st.Error, "no memory left") {
+		if st := w.recordedNothing(before); st.State != "failed" || !strings.Contains(st.Error, "no memory left") {
 			t.Errorf("status %+v", st)
 		}
 	}
@@ -139,7 +138,7 @@ func TestEviction(t *testing.T) {
 		t.Errorf("doctor: %+v", doctor)
 	}
 	configure(t, server, "maxmemory", "8mb")
-	w.put("many", 2, 0, 20*drivers)
+	w.put("many", 2, 0, 14*drivers)
 	run := w.Run("materialize") // may notice that the rows' marker was evicted
 	if run.Code != 0 {
 		w.failed(run)

@@ -113,11 +113,14 @@ func (w *world) equal() {
 	}
 }
 
-// wantVersions checks the values online, cell by cell.
+// wantVersions checks the values online, cell by cell; where there are very many, the first and the last.
 func (w *world) wantVersions(want []int) {
 	w.t.Helper()
 	wrong := 0
 	for first := 0; first < len(want); first += drivers {
+		if first > 0 && first+drivers < len(want) {
+			continue
+		}
 		chunk := want[first:min(len(want), first+drivers)]
 		for i, got := range w.get(first, len(chunk)) {
 			d, v := first+i, chunk[i]
@@ -247,13 +250,14 @@ func (w *world) failed(r project.Result, parts ...string) {
 }
 
 // recordedNothing checks that T and generation are as they were, and that files are still to be read: what failed since
-// has recorded nothing.
-func (w *world) recordedNothing(before status) {
+// has recorded nothing. It returns the status.
+func (w *world) recordedNothing(before status) status {
 	w.t.Helper()
 	now := w.status()
 	if !now.T.Equal(before.T) || now.Generation != before.Generation || now.PendingFiles == 0 {
 		w.t.Errorf("status %+v, before %+v", now, before)
 	}
+	return now
 }
 
 // server is the project's own server, in a process.

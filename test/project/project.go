@@ -219,10 +219,10 @@ func (p *Project) Start(failpoints string, args ...string) *Process {
 // PID is the process's number.
 func (x *Process) PID() int { return x.cmd.Process.Pid }
 
-// Signal sends a signal.
+// Signal sends a signal, unless the process has ended.
 func (x *Process) Signal(s syscall.Signal) {
 	x.t.Helper()
-	if err := x.cmd.Process.Signal(s); err != nil {
+	if err := x.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		x.t.Fatal(err)
 	}
 }
@@ -265,7 +265,7 @@ func (x *Process) Resume() Result {
 func (x *Process) ResumeUntil(what string, happened func() bool) {
 	x.t.Helper()
 	onlinetest.Until(x.t, what, func() bool {
-		_ = x.cmd.Process.Signal(syscall.SIGCONT) // it may have ended
+		x.Signal(syscall.SIGCONT)
 		return happened()
 	})
 }
