@@ -171,7 +171,9 @@ func TestMalformed(t *testing.T) {
 		w.Must("verify", "--full")
 		before = w.status()
 	}
-	t.Logf("%d of %d flips were noticed", found, flips)
+	if t.Logf("%d of %d flips were noticed", found, flips); found < flips*3/4 {
+		t.Error("that is too few")
+	}
 	w.overwrite("broken", whole)
 	w.clean()
 }
