@@ -38,7 +38,7 @@ var changes = []struct {
 // what it wrote is what it should be; one more run, and all is.
 func TestFileChangesAtStep(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, onlinetest.StartRedis(t))
+	w := newWorld(t, onlinetest.StartRedis(t)+project.Patient)
 	w.Must("materialize")
 	for i, c := range changes {
 		point := []string{failpoint.RunBeforeWrite, failpoint.RunAfterWrite}[i%2]

@@ -56,7 +56,7 @@ const people = 30
 func newHistory(t *testing.T, rnd *rand.Rand) *history {
 	h := &history{t: t, rnd: rnd, base: time.Now().Add(-6 * time.Hour).Truncate(time.Microsecond), files: map[string][]project.Row{}}
 	rows := h.rows()
-	for _, store := range []string{project.Embedded, onlinetest.StartRedis(t)} {
+	for _, store := range []string{project.Embedded, onlinetest.StartRedis(t) + project.Patient} {
 		p := project.New(t, store)
 		h.projects = append(h.projects, p)
 	}

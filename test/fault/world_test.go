@@ -16,7 +16,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/sdk/client"
 	"github.com/provender-dev/provender/test/project"
 )
@@ -275,7 +274,7 @@ func (w *world) serve(failpoints string) *server {
 		GRPC, HTTP string
 		PID        int
 	}
-	onlinetest.Until(w.t, "the server is ready", func() bool {
+	project.Until(w.t, "the server is ready", func() bool {
 		if s.Ended() {
 			w.t.Fatalf("the server ended: %+v", s.Wait())
 		}
@@ -395,20 +394,20 @@ func (r *reader) counts() (answers, refusals int) {
 func (r *reader) answered() {
 	r.s.t.Helper()
 	before, _ := r.counts()
-	onlinetest.Until(r.s.t, "lookups are answered", func() bool { n, _ := r.counts(); return n > before+1 })
+	project.Until(r.s.t, "lookups are answered", func() bool { n, _ := r.counts(); return n > before+1 })
 }
 
 // refused waits for a lookup that is refused.
 func (r *reader) refused() {
 	r.s.t.Helper()
 	_, before := r.counts()
-	onlinetest.Until(r.s.t, "lookups are refused", func() bool { _, n := r.counts(); return n > before })
+	project.Until(r.s.t, "lookups are refused", func() bool { _, n := r.counts(); return n > before })
 }
 
 // lost waits until lookups are refused because the store has lost its data.
 func (r *reader) lost() {
 	r.s.t.Helper()
-	onlinetest.Until(r.s.t, "the loss is noticed", func() bool {
+	project.Until(r.s.t, "the loss is noticed", func() bool {
 		r.refused()
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -33,7 +33,7 @@ type zombie struct {
 }
 
 func newZombie(t *testing.T, name, point string, args ...string) *zombie {
-	w := newWorld(t, onlinetest.StartRedis(t))
+	w := newWorld(t, onlinetest.StartRedis(t)+project.Patient)
 	w.Must("materialize")
 	w.put("second", 2, 0, drivers)
 	z := &zombie{world: w, name: name, run: w.Start(stop(point), append([]string{"materialize"}, args...)...)}
@@ -45,7 +45,7 @@ func (z *zombie) returns(t *testing.T) {
 	z.t = t
 	z.put("third", 4, 0, drivers) // newer than what the zombie has read
 	z.remove("first")             // so that what takes over is a rebuild
-	onlinetest.Until(t, "the lease ends", func() bool {
+	project.Until(t, "the lease ends", func() bool {
 		r := z.Run("materialize")
 		if r.Code != 0 {
 			z.failed(r, busy)
