@@ -314,7 +314,7 @@ func follow(t *testing.T, replica *onlinetest.Redis, addr string) {
 		t.Fatal(err)
 	}
 	client := replica.Client(t)
-	if err := client.SlaveOf(t.Context(), host, port).Err(); err != nil {
+	if err := client.ReplicaOf(t.Context(), host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
 	project.Until(t, "the replica follows", func() bool {
@@ -336,7 +336,7 @@ func caughtUp(t *testing.T, primary *onlinetest.Redis) {
 // promote makes a replica a primary.
 func promote(t *testing.T, replica *onlinetest.Redis) {
 	t.Helper()
-	if err := replica.Client(t).SlaveOf(t.Context(), "no", "one").Err(); err != nil {
+	if err := replica.Client(t).ReplicaOf(t.Context(), "no", "one").Err(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -55,7 +55,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "provender")
 	build := exec.Command("go", "build", "-o", binary, "github.com/provender-dev/provender/cmd/provender")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
