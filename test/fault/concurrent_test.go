@@ -28,7 +28,7 @@ func (w *world) addBeside(store string) {
 // TestRefusedBesideAnother stops a run at each step: another one is refused meanwhile, and nothing is done twice.
 func TestRefusedBesideAnother(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, onlinetest.StartRedis(t))
+	w := newWorld(t, onlinetest.StartRedis(t)+project.Patient)
 	for i, step := range []struct {
 		point string
 		args  []string
@@ -100,7 +100,7 @@ func TestRunsAtOnce(t *testing.T) {
 // who reads meanwhile notices nothing.
 func TestRunsBesideServer(t *testing.T) {
 	t.Parallel()
-	store := onlinetest.StartRedis(t)
+	store := onlinetest.StartRedis(t) + project.Patient
 	w := newWorld(t, store)
 	w.addBeside(store)
 	w.Must("materialize")
@@ -150,7 +150,7 @@ func TestRunsBesideServer(t *testing.T) {
 // TestServersAtOnce: two servers of one project, each asked to run, over and over.
 func TestServersAtOnce(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t, onlinetest.StartRedis(t))
+	w := newWorld(t, onlinetest.StartRedis(t)+project.Patient)
 	w.Must("materialize")
 	servers := []*server{w.serve(""), w.serve("")}
 	readers := []*reader{servers[0].read(), servers[1].read()}

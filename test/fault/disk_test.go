@@ -99,7 +99,7 @@ func TestDiskFull(t *testing.T) {
 	for _, c := range []struct {
 		name, store string
 	}{
-		{"registry", onlinetest.StartRedis(t)},
+		{"registry", onlinetest.StartRedis(t) + project.Patient},
 		{"registry and store", project.Embedded},
 	} {
 		t.Run(c.name, func(t *testing.T) {

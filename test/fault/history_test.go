@@ -32,7 +32,7 @@ func TestHistories(t *testing.T) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			t.Parallel()
 			h := newHistory(t, rand.New(rand.NewPCG(seed, 6)))
-			for range 5 {
+			for range 6 {
 				h.step()
 			}
 			h.retold()
@@ -47,7 +47,8 @@ type history struct {
 	base     time.Time
 	files    map[string][]project.Row
 	projects []*project.Project
-	made     int // files so far
+	made     int    // files so far
+	last     string // file that was written last
 }
 
 // people are few, so that their rows meet.
@@ -56,7 +57,7 @@ const people = 30
 func newHistory(t *testing.T, rnd *rand.Rand) *history {
 	h := &history{t: t, rnd: rnd, base: time.Now().Add(-6 * time.Hour).Truncate(time.Microsecond), files: map[string][]project.Row{}}
 	rows := h.rows()
-	for _, store := range []string{project.Embedded, onlinetest.StartRedis(t)} {
+	for _, store := range []string{project.Embedded, onlinetest.StartRedis(t) + project.Patient} {
 		p := project.New(t, store)
 		h.projects = append(h.projects, p)
 	}
@@ -68,7 +69,7 @@ func newHistory(t *testing.T, rnd *rand.Rand) *history {
 }
 
 func (h *history) put(name string, rows []project.Row) {
-	h.files[name] = rows
+	h.files[name], h.last = rows, name
 	for _, p := range h.projects {
 		p.Put(name, rows)
 	}
@@ -107,12 +108,7 @@ func (h *history) change() string {
 		h.put(name, h.rows())
 		return "rewritten"
 	case 1:
-		if len(h.files) > 1 {
-			delete(h.files, name)
-			for _, p := range h.projects {
-				p.Remove(name)
-			}
-		}
+		h.remove(name)
 		return "removed"
 	case 2:
 		h.put(fresh, rows)
@@ -127,6 +123,17 @@ func (h *history) change() string {
 	default:
 		h.put(fresh, h.rows())
 		return "new"
+	}
+}
+
+// remove removes a file, unless it is the only one.
+func (h *history) remove(name string) {
+	if len(h.files) == 1 || h.files[name] == nil {
+		return
+	}
+	delete(h.files, name)
+	for _, p := range h.projects {
+		p.Remove(name)
 	}
 }
 
@@ -157,8 +164,14 @@ func (h *history) step() {
 			p.Killed("", within, args...)
 		}
 	}
-	if h.rnd.IntN(2) == 0 {
-		told = append(told, h.change()) // what the killed run read may be gone
+	// What the killed run read may be gone.
+	switch h.rnd.IntN(3) {
+	case 0:
+		h.remove(h.last)
+		told = append(told, "the last one removed")
+	case 1:
+		h.put(h.last, h.rows())
+		told = append(told, "the last one rewritten")
 	}
 	h.t.Logf("%s", strings.Join(told, ", "))
 	answers := make([]string, len(h.projects))

@@ -13,30 +13,27 @@ import (
 	"github.com/provender-dev/provender/test/project"
 )
 
-// impatient is a store whose silence is noticed soon.
-func impatient(addr string) string {
-	return "redis://" + addr + "?dial_timeout=2s&read_timeout=2s&write_timeout=2s"
-}
-
 // TestLinkFails stops a run when its first batch is acknowledged, does harm to the link, and lets the run go on.
 func TestLinkFails(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name   string
-		harm   func(*link)
-		fails  bool // the run, surely
-		silent bool // nobody gets an answer meanwhile
+		name       string
+		harm       func(*link)
+		parameters string // of the store's URL
+		fails      bool   // the run, surely
+		silent     bool   // nobody gets an answer meanwhile
 	}{
-		{"severed", (*link).sever, true, true},
-		{"connections reset", (*link).lose, false, false},
-		{"hangs", (*link).hang, true, true},
-		{"slow", func(l *link) { l.slow(20 * time.Millisecond) }, false, false},
+		{"severed", (*link).sever, project.Patient, true, true},
+		{"connections reset", (*link).lose, project.Patient, false, false},
+		{"hangs", (*link).hang, "", true, true},
+		{"slow", func(l *link) { l.slow(20 * time.Millisecond) }, project.Patient, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			l := newLink(t, onlinetest.StartRedisServer(t).Addr)
-			w := newWorld(t, impatient(l.addr))
-			w.addBeside(impatient(l.addr))
+			store := "redis://" + l.addr + c.parameters
+			w := newWorld(t, store)
+			w.addBeside(store)
 			w.Must("materialize")
 			s := w.serve("")
 			r := s.read()
@@ -73,7 +70,7 @@ func TestCutAnywhere(t *testing.T) {
 	}
 	rnd := testenv.Rand(t)
 	l := newLink(t, onlinetest.StartRedisServer(t).Addr)
-	w := newWorld(t, impatient(l.addr))
+	w := newWorld(t, "redis://"+l.addr+project.Patient)
 	w.Must("materialize")
 	failures := 0
 	for round := range rounds {
@@ -100,15 +97,14 @@ func TestCutAnywhere(t *testing.T) {
 func TestOutOfMemory(t *testing.T) {
 	t.Parallel()
 	server := onlinetest.StartRedisServer(t, "--maxmemory", "8mb", "--maxmemory-policy", "noeviction")
-	w := newWorld(t, server.URL)
+	w := newWorld(t, server.URL+project.Patient)
 	w.Must("materialize")
 	before := w.status()
 	r := w.serve("").read()
-	w.put("many", 2, 0, 20*drivers)
+	w.put("many", 2, 0, 14*drivers)
 	for range 2 {
 		w.fails([]string{"no memory left"}, "materialize")
-		w.recordedNothing(before)
-		if st := w.status(); st.State != "failed" || !strings.Contains(st.Error, "no memory left") {
+		if st := w.recordedNothing(before); st.State != "failed" || !strings.Contains(st.Error, "no memory left") {
 			t.Errorf("status %+v", st)
 		}
 	}
@@ -133,14 +129,16 @@ func configure(t *testing.T, server *onlinetest.Redis, setting, value string) {
 func TestEviction(t *testing.T) {
 	t.Parallel()
 	server := onlinetest.StartRedisServer(t, "--maxmemory-policy", "allkeys-lru")
-	w := newWorld(t, server.URL)
+	w := newWorld(t, server.URL+project.Patient)
 	w.Must("materialize")
 	if doctor := w.Run("doctor"); !strings.Contains(doctor.Stdout, "allkeys-lru") {
 		t.Errorf("doctor: %+v", doctor)
 	}
 	configure(t, server, "maxmemory", "8mb")
-	w.put("many", 2, 0, 20*drivers)
+	w.put("many", 2, 0, 14*drivers)
 	run := w.Run("materialize") // may notice that the rows' marker was evicted
+	configure(t, server, "maxmemory-policy", "noeviction")
+	configure(t, server, "maxmemory", "0")
 	if run.Code != 0 {
 		w.failed(run)
 	}
@@ -173,8 +171,6 @@ func TestEviction(t *testing.T) {
 		}
 		t.Logf("%d of %d drivers are missing", missing, drivers)
 	}
-	configure(t, server, "maxmemory-policy", "noeviction")
-	configure(t, server, "maxmemory", "0")
 	w.Must("materialize", "--full")
 	w.equal()
 }
@@ -204,8 +200,8 @@ func TestStoreLoses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			server := onlinetest.StartRedisServer(t, "--dir", t.TempDir())
-			w := newWorld(t, server.URL)
-			w.addBeside(server.URL)
+			w := newWorld(t, server.URL+project.Patient)
+			w.addBeside(server.URL + project.Patient)
 			w.Must("materialize")
 			if strings.Contains(c.name, "older") {
 				if err := server.Client(t).Save(t.Context()).Err(); err != nil {
@@ -268,8 +264,8 @@ func TestPromotedReplica(t *testing.T) {
 			primary, replica := onlinetest.StartRedisServer(t, "--dir", t.TempDir()), onlinetest.StartRedisServer(t, "--dir", t.TempDir())
 			replication, address := newLink(t, primary.Addr), newLink(t, primary.Addr)
 			follow(t, replica, replication.addr)
-			w := newWorld(t, impatient(address.addr))
-			w.addBeside(impatient(address.addr))
+			w := newWorld(t, "redis://"+address.addr+project.Patient)
+			w.addBeside("redis://" + address.addr + project.Patient)
 			w.Must("materialize")
 			caughtUp(t, primary)
 			r := w.serve("").read()
@@ -318,10 +314,10 @@ func follow(t *testing.T, replica *onlinetest.Redis, addr string) {
 		t.Fatal(err)
 	}
 	client := replica.Client(t)
-	if err := client.SlaveOf(t.Context(), host, port).Err(); err != nil {
+	if err := client.ReplicaOf(t.Context(), host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
-	onlinetest.Until(t, "the replica follows", func() bool {
+	project.Until(t, "the replica follows", func() bool {
 		return strings.Contains(client.Info(t.Context(), "replication").Val(), "master_link_status:up")
 	})
 }
@@ -334,13 +330,13 @@ func caughtUp(t *testing.T, primary *onlinetest.Redis) {
 	if err := client.Set(t.Context(), "canary", 1, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	onlinetest.Until(t, "the replica has caught up", func() bool { return client.Wait(t.Context(), 1, time.Second).Val() == 1 })
+	project.Until(t, "the replica has caught up", func() bool { return client.Wait(t.Context(), 1, time.Second).Val() == 1 })
 }
 
 // promote makes a replica a primary.
 func promote(t *testing.T, replica *onlinetest.Redis) {
 	t.Helper()
-	if err := replica.Client(t).SlaveOf(t.Context(), "no", "one").Err(); err != nil {
+	if err := replica.Client(t).ReplicaOf(t.Context(), "no", "one").Err(); err != nil {
 		t.Fatal(err)
 	}
 }

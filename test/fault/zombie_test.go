@@ -3,6 +3,7 @@ package fault
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/provender-dev/provender/internal/failpoint"
 	"github.com/provender-dev/provender/online/onlinetest"
@@ -10,8 +11,8 @@ import (
 )
 
 // TestZombie stops runs until their leases are over and others have taken their place, and lets them go on: they record
-// nothing and move nothing back. Leases take half a minute, so the runs stand still while the other tests run, which
-// is why this is the last one of the package.
+// nothing and move nothing back. Leases take half a minute: the runs stand still before the parallel tests begin, and
+// while others run.
 func TestZombie(t *testing.T) {
 	zombies := []*zombie{
 		newZombie(t, "before its first write", failpoint.RunBeforeWrite),
@@ -33,7 +34,7 @@ type zombie struct {
 }
 
 func newZombie(t *testing.T, name, point string, args ...string) *zombie {
-	w := newWorld(t, onlinetest.StartRedis(t))
+	w := newWorld(t, onlinetest.StartRedis(t)+project.Patient)
 	w.Must("materialize")
 	w.put("second", 2, 0, drivers)
 	z := &zombie{world: w, name: name, run: w.Start(stop(point), append([]string{"materialize"}, args...)...)}
@@ -45,7 +46,12 @@ func (z *zombie) returns(t *testing.T) {
 	z.t = t
 	z.put("third", 4, 0, drivers) // newer than what the zombie has read
 	z.remove("first")             // so that what takes over is a rebuild
-	onlinetest.Until(t, "the lease ends", func() bool {
+	var looked time.Time
+	project.Until(t, "the lease ends", func() bool {
+		if time.Since(looked) < time.Second {
+			return false
+		}
+		looked = time.Now()
 		r := z.Run("materialize")
 		if r.Code != 0 {
 			z.failed(r, busy)

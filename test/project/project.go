@@ -21,8 +21,20 @@ import (
 	"github.com/provender-dev/provender/online/onlinetest"
 )
 
-// patience is how long a command may take, on a busy machine too. One that takes longer hangs.
+// patience is how long a command, or what is waited for, may take, on a busy machine too. What takes longer hangs.
 const patience = 2 * time.Minute
+
+// Until waits for something that other processes do, looking again and again.
+func Until(t testing.TB, what string, happened func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for begun := time.Now(); !happened(); <-tick.C {
+		if time.Since(begun) > patience {
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
 
 // built names the program to the processes that a test starts of itself.
 const built = "PROVENDER_TEST_BINARY"
@@ -43,7 +55,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	defer os.RemoveAll(dir)
+	defer func() { _ = os.RemoveAll(dir) }()
 	binary = filepath.Join(dir, "provender")
 	build := exec.Command("go", "build", "-o", binary, "github.com/provender-dev/provender/cmd/provender")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -106,8 +118,11 @@ func NewIn(t testing.TB, dir, store string) *Project {
 // ForStores runs a test on each kind of store.
 func ForStores(t *testing.T, test func(t *testing.T, store string)) {
 	t.Run("embedded", func(t *testing.T) { test(t, Embedded) })
-	t.Run("redis", func(t *testing.T) { test(t, onlinetest.StartRedis(t)) })
+	t.Run("redis", func(t *testing.T) { test(t, onlinetest.StartRedis(t)+Patient) })
 }
+
+// Patient is what the URL of a Redis may end with, so that on a busy machine no answer comes too late.
+const Patient = "?dial_timeout=30s&read_timeout=30s&write_timeout=30s&pool_timeout=30s"
 
 // Embedded is the URL of a store in the project's own folder.
 const Embedded = "embedded://.provender/online"
@@ -219,10 +234,10 @@ func (p *Project) Start(failpoints string, args ...string) *Process {
 // PID is the process's number.
 func (x *Process) PID() int { return x.cmd.Process.Pid }
 
-// Signal sends a signal.
+// Signal sends a signal, unless the process has ended.
 func (x *Process) Signal(s syscall.Signal) {
 	x.t.Helper()
-	if err := x.cmd.Process.Signal(s); err != nil {
+	if err := x.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		x.t.Fatal(err)
 	}
 }
@@ -240,7 +255,7 @@ func (x *Process) Ended() bool {
 // AwaitStop waits until SIGSTOP has stopped the process.
 func (x *Process) AwaitStop() {
 	x.t.Helper()
-	onlinetest.Until(x.t, "the process stops", func() bool {
+	Until(x.t, "the process stops", func() bool {
 		if x.Ended() {
 			x.t.Fatalf("%s ended instead of stopping: %v\n%s%s", x.cmd, x.err, &x.stdout, &x.stderr)
 		}
@@ -264,8 +279,8 @@ func (x *Process) Resume() Result {
 // ResumeUntil continues a process that has stopped, as often as it stops again, until something has happened.
 func (x *Process) ResumeUntil(what string, happened func() bool) {
 	x.t.Helper()
-	onlinetest.Until(x.t, what, func() bool {
-		_ = x.cmd.Process.Signal(syscall.SIGCONT) // it may have ended
+	Until(x.t, what, func() bool {
+		x.Signal(syscall.SIGCONT)
 		return happened()
 	})
 }
