@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/provender-dev/provender/bench/internal/lookups"
@@ -113,23 +113,17 @@ func (b *bench) measureBeside(ctx context.Context, calls loop.Loop, server *proc
 	b.say("lookups: at most %.0f per s by %d callers", m.Rate, callers)
 	var without, with []float64
 	for round := range b.rounds {
-		alone := func() (err error) { m, err = calls.Run(ctx); return err }
-		beside := func() error {
-			return b.beside(ctx, server, alone)
-		}
 		for i := range 2 {
-			if (round+i)%2 == 0 {
-				err = alone()
-				without = append(without, m.P99)
-			} else {
-				err = beside()
-				with = append(with, m.P99)
+			title, p99, measure := "without a run", &without, func() (err error) { m, err = calls.Run(ctx); return err }
+			if (round+i)%2 == 1 {
+				alone := measure
+				title, p99, measure = "beside a run", &with, func() error { return b.beside(ctx, server, alone) }
 			}
-			if err != nil {
+			if err := measure(); err != nil {
 				return err
 			}
-			b.say("serving, round %d of %d: %-14s %.0f/s, p50 %6.0f µs, p99 %6.0f µs", round+1, b.rounds,
-				[]string{"without a run", "beside a run"}[(round+i)%2], m.Rate, m.P50, m.P99)
+			*p99 = append(*p99, m.P99)
+			b.say("serving, round %d of %d: %-13s  %.0f/s, p50 %6.0f µs, p99 %6.0f µs", round+1, b.rounds, title, m.Rate, m.P50, m.P99)
 		}
 	}
 	b.bars = append(b.bars, ratio.Bar{
@@ -140,23 +134,18 @@ func (b *bench) measureBeside(ctx context.Context, calls loop.Loop, server *proc
 	return nil
 }
 
-// beside calls measure while the server materializes, one rebuild after the other.
+// beside calls measure while the server materializes, one rebuild after the other, and lets the last one end.
 func (b *bench) beside(ctx context.Context, server *process.Process, measure func() error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var failed error
-	var running sync.WaitGroup
-	running.Go(func() {
-		for ctx.Err() == nil {
-			err := process.Command(ctx, b.provender, "--server", server.Addr, "materialize", bulk, "--full", "--to", endAt)
-			if err != nil && ctx.Err() == nil {
-				failed = err
-				return
-			}
+	var enough atomic.Bool
+	running := make(chan error)
+	go func() {
+		var err error
+		for err == nil && !enough.Load() {
+			err = process.Command(ctx, b.provender, "--server", server.Addr, "materialize", bulk, "--full", "--to", endAt)
 		}
-	})
+		running <- err
+	}()
 	err := measure()
-	cancel()
-	running.Wait()
-	return errors.Join(err, failed)
+	enough.Store(true)
+	return errors.Join(err, <-running)
 }
