@@ -14,11 +14,15 @@ import (
 // Usage is what a process took, from start to exit.
 type Usage struct {
 	Wall, CPU time.Duration
-	Peak      int64 // bytes resident
+	Peak      int64 // bytes resident; 0: not known
 }
 
 func (u Usage) String() string {
-	return fmt.Sprintf("%6.2f s, CPU %6.2f s, %5d MiB", u.Wall.Seconds(), u.CPU.Seconds(), u.Peak>>20)
+	text := fmt.Sprintf("%6.2f s, CPU %6.2f s", u.Wall.Seconds(), u.CPU.Seconds())
+	if u.Peak > 0 {
+		text += fmt.Sprintf(", %5d MiB", u.Peak>>20)
+	}
+	return text
 }
 
 // Run runs a program to its end, with so many threads if it is Go's, and returns what it wrote on stdout. What earlier

@@ -11,7 +11,7 @@ import (
 // Bar is a ratio and what it is meant to be.
 type Bar struct {
 	Title  string    `json:"title"`
-	Want   float64   `json:"want"`
+	Want   float64   `json:"want"`              // 0: nothing is wanted
 	AtMost bool      `json:"at_most,omitempty"` // else at least
 	Got    []float64 `json:"got"`               // per round
 	Holds  bool      `json:"holds"`             // of the median
@@ -22,7 +22,7 @@ type Bar struct {
 // Judged returns the bar with Holds set.
 func (b Bar) Judged() Bar {
 	b.Holds = Median(b.Got) >= b.Want
-	if b.AtMost {
+	if b.AtMost && b.Want > 0 {
 		b.Holds = Median(b.Got) <= b.Want
 	}
 	return b
@@ -61,9 +61,12 @@ func Print(w io.Writer, bars []Bar) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(t, "ratio\tgot\twanted\t\tby CPU")
 	for _, b := range bars {
-		sign, verdict, cpu := "≥", "holds", "-"
-		if b.AtMost {
-			sign = "≤"
+		want, verdict, cpu := fmt.Sprintf("≥ %.2f", b.Want), "holds", "-"
+		switch {
+		case b.Want == 0:
+			want, verdict = "-", ""
+		case b.AtMost:
+			want = fmt.Sprintf("≤ %.2f", b.Want)
 		}
 		if !b.Holds {
 			verdict = "missed"
@@ -71,7 +74,7 @@ func Print(w io.Writer, bars []Bar) error {
 		if b.CPU != nil {
 			cpu = Spread(b.CPU)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%s %.2f\t%s\t%s\n", b.Title, Spread(b.Got), sign, b.Want, verdict, cpu)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\n", b.Title, Spread(b.Got), want, verdict, cpu)
 	}
 	return t.Flush()
 }

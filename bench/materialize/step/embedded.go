@@ -5,7 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"log"
+	"fmt"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -86,4 +86,4 @@ type silent struct{}
 
 func (silent) Infof(string, ...any)              {}
 func (silent) Errorf(string, ...any)             {}
-func (silent) Fatalf(format string, args ...any) { log.Fatalf(format, args...) }
+func (silent) Fatalf(format string, args ...any) { panic(fmt.Sprintf(format, args...)) }

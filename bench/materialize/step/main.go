@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/pprof"
 	"syscall"
 	"time"
 
@@ -28,6 +29,7 @@ type settings struct {
 	redis, script string
 	folder        string
 	bare          bool
+	profile       string
 }
 
 func main() {
@@ -49,6 +51,7 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 	flags.StringVar(&s.project, "project", "", "folder of the project")
 	flags.StringVar(&s.view, "view", "", "view to take the newest rows of")
 	to := flags.String("to", "", "instant up to which")
+	flags.StringVar(&s.profile, "cpuprofile", "", "file for a CPU profile of the step")
 	switch args[0] {
 	case "latest":
 		flags.StringVar(&s.out, "out", "", "Parquet file to write the rows into; default: none")
@@ -70,27 +73,51 @@ func run(ctx context.Context, args []string, stdout io.Writer) error {
 		return err
 	}
 	if args[0] == "latest" {
-		return s.latest(ctx)
+		return s.profiled(func() error { return s.latest(ctx) })
 	}
 	rows, err := s.prepare(ctx)
 	if err != nil {
 		return err
 	}
 	var phases []phase
-	switch {
-	case args[0] == "redis" && s.bare:
-		phases, err = s.bareRedis(ctx, rows)
-	case args[0] == "redis":
-		phases, err = s.ownRedis(ctx, rows)
-	case s.bare:
-		phases, err = s.bareEmbedded(ctx, rows)
-	default:
-		phases, err = s.ownEmbedded(ctx, rows)
-	}
+	err = s.profiled(func() (err error) {
+		phases, err = s.load(ctx, args[0], rows)
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	return json.NewEncoder(stdout).Encode(phases)
+}
+
+func (s *settings) load(ctx context.Context, store string, r rows) ([]phase, error) {
+	switch {
+	case store == "redis" && s.bare:
+		return s.bareRedis(ctx, r)
+	case store == "redis":
+		return s.ownRedis(ctx, r)
+	case s.bare:
+		return s.bareEmbedded(ctx, r)
+	default:
+		return s.ownEmbedded(ctx, r)
+	}
+}
+
+// profiled runs a step, under the profiler where a profile is asked for.
+func (s *settings) profiled(step func() error) (err error) {
+	if s.profile == "" {
+		return step()
+	}
+	f, err := os.Create(s.profile)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	if err := pprof.StartCPUProfile(f); err != nil {
+		return err
+	}
+	defer pprof.StopCPUProfile()
+	return step()
 }
 
 // input opens the view's history, and returns the least event time that counts.
