@@ -57,6 +57,7 @@ func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.stderr, format+"
 
 // generated returns the folder of a workload, made now if it is missing.
 func (b *bench) generated(ctx context.Context, workload string) (string, error) {
+	b.say("workload %s, generated where it is missing", workload)
 	dir := filepath.Join(b.settings.dir, workload)
 	return dir, process.Command(ctx, b.gen, "-workload", workload, "-out", dir)
 }

@@ -23,7 +23,7 @@ type settings struct {
 	provender, gen, step string // binaries
 	python, feast        string // of the peers
 	scripts, script      string
-	parts                []string
+	only                 []string
 	workload             string
 	rounds, feastRounds  int
 	threads              int
@@ -65,16 +65,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	for _, name := range s.parts {
-		part := map[string]func(context.Context) error{
-			partScan:     b.measureScan,
-			partRedis:    b.measureRedis,
-			partEmbedded: b.measureEmbedded,
-			partFeast:    b.measureFeast,
-			partServing:  b.measureServing,
-			partMemory:   b.measureMemory,
-		}[name]
-		if err := part(ctx); err != nil {
+	measure := map[string]func(context.Context) error{
+		partScan:     b.measureScan,
+		partRedis:    b.measureRedis,
+		partEmbedded: b.measureEmbedded,
+		partFeast:    b.measureFeast,
+		partServing:  b.measureServing,
+		partMemory:   b.measureMemory,
+	}
+	for _, name := range s.only {
+		if err := measure[name](ctx); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
 	}
@@ -105,8 +105,8 @@ func parse(args []string) (settings, error) {
 		return s, err
 	}
 	s.measure = time.Duration(*measure * float64(time.Second))
-	s.parts = strings.Split(*only, ",")
-	for _, name := range s.parts {
+	s.only = strings.Split(*only, ",")
+	for _, name := range s.only {
 		if !slices.Contains(partNames, name) {
 			return s, fmt.Errorf("-only %q: want some of %s", name, strings.Join(partNames, ", "))
 		}
