@@ -82,10 +82,10 @@ func (j *job) load(ctx context.Context, files []source.File, win online.Win) (as
 		defer j.phases.enter(phaseWrite)
 		stats, err = asof.Latest(ctx, j.input(files), j.since(), asof.Options{
 			Workers: j.cfg.Workers, Limits: j.cfg.Limits, Memory: j.cfg.Memory, RoundRows: j.cfg.RoundRows,
-			Progress: j.reading(&mu), Held: read.held,
+			Progress: j.reading(&mu), Held: read.held, Tolerate: j.cfg.MaxRejected > 0,
 			RoundDone: func(done int) error {
 				more := read.next(done)
-				if !j.plan.full || len(more) == 0 || done == len(files) {
+				if !j.plan.full || !j.cfg.strict() || len(more) == 0 || done == len(files) {
 					return nil // the commit records the last
 				}
 				j.phases.enter(phaseWrite)

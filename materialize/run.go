@@ -384,7 +384,11 @@ func (j *job) consume(ctx context.Context) ([]state.LedgerFile, error) {
 		j.run.Held += stats.Future
 		j.run.NullKeys += stats.NullKeys
 		j.run.Ties += stats.Ties
+		j.reject(stats.Rejected)
 		ledger = append(ledger, entries...)
+	}
+	if err := j.checkRejects(); err != nil {
+		return nil, err
 	}
 	return ledger, j.beforeWrite()
 }

@@ -40,6 +40,7 @@ func TestFirstRun(t *testing.T) {
 			State: materialize.RunSucceeded, Full: true, Reason: "first run", T: last, Started: noon, Finished: noon,
 			Files: 2, RowsRead: run.RowsRead, Written: 5, Held: 1, NullKeys: 1, Ties: run.Ties, Attempt: 1, Queued: noon,
 			BytesRead: w.size("1.parquet", "2.parquet"), BytesWritten: run.BytesWritten, Phases: run.Phases,
+			Rejects: []materialize.Reject{{Reason: "null key", Rows: 1, Samples: run.Rejects[0].Samples}},
 		}
 		if diff := cmp.Diff(want, run); diff != "" {
 			t.Error(diff)

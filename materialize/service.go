@@ -51,7 +51,7 @@ type Config struct {
 	BatchRows   int           // rows of a batch; default 4,096
 	Rate        int64         // rows per second that a run writes; 0: as fast as it can
 	MaxRejected float64       // share of rows that can't be used before the run fails
-	MaxNullKeys float64       // share of rows with a null key before the run fails; default 1, negative: none
+	MaxNullKeys float64       // share of rows with a null key or event time before the run fails; default 1, negative: none
 	LeaseTTL    time.Duration // without a heartbeat; default 30 s
 	DropAfter   time.Duration // from a generation's retirement until a run drops it; default 1 min, negative: at once
 }

@@ -20,7 +20,7 @@ type Materialize struct {
 	Writers     int64         // batches on their way to the store at once
 	Rate        int64         // rows per second that a run writes; 0: as fast as it can
 	MaxRejected float64       // share of rows whose time, key or value can't be used before the run fails
-	MaxNullKeys float64       // share of rows with a null key before the run fails
+	MaxNullKeys float64       // share of rows with a null key or event time before the run fails
 	Concurrency int64         // scheduled runs at once
 	Jitter      time.Duration // most by which a scheduled run begins after its tick
 	Retries     int64         // of a scheduled run that failed
@@ -64,7 +64,7 @@ var optionTable = []option{
 		func(m *Materialize, text string) bool { return share(&m.MaxRejected, text) },
 	},
 	{
-		"max_null_keys", "share of rows with a null key, which belong to nobody; more of them fail the run", "1", "a share from 0 to 1", true,
+		"max_null_keys", "share of rows with a null key or event time, which belong to nobody; more of them fail the run", "1", "a share from 0 to 1", true,
 		func(m *Materialize, text string) bool { return share(&m.MaxNullKeys, text) },
 	},
 	{
