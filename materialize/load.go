@@ -18,6 +18,7 @@ import (
 	"github.com/provender-dev/provender/offline/asof"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/online"
+	"github.com/provender-dev/provender/registry"
 )
 
 const (
@@ -236,21 +237,25 @@ func (j *job) input(files []source.File) asof.Input {
 	return asof.Input{View: j.view, Source: j.cfg.Files, Files: files, Cutoff: j.run.T.UnixMicro()}
 }
 
+func (j *job) since() int64 { return since(j.view, j.run.T) }
+
+func (j *job) expiry() int64 { return expiry(j.view, j.run.T) }
+
 // since is the least event time that can still be part of an answer at T or later.
-func (j *job) since() int64 {
-	if j.view.TTLMicros == 0 {
+func since(v *registry.View, t time.Time) int64 {
+	if v.TTLMicros == 0 {
 		return math.MinInt64
 	}
-	return j.run.T.UnixMicro() - 2*j.view.TTLMicros
+	return t.UnixMicro() - 2*v.TTLMicros
 }
 
-// expiry is how long after its event time a row may leave the store, 0 for never. Stores expire by the machine's clock,
-// so that is the one that counts, whatever the run takes for now.
-func (j *job) expiry() int64 {
-	if j.view.TTLMicros == 0 || time.Since(j.run.T) > expiryGrace {
+// expiry is how long after its event time a row of a run up to T may leave the store, 0 for never. Stores expire by the
+// machine's clock, so that is the one that counts, whatever the run takes for now.
+func expiry(v *registry.View, t time.Time) int64 {
+	if v.TTLMicros == 0 || time.Since(t) > expiryGrace {
 		return 0
 	}
-	return 2*j.view.TTLMicros + expiryGrace.Microseconds()
+	return 2*v.TTLMicros + expiryGrace.Microseconds()
 }
 
 // ledger is what the run's ledger shall say of files that are being read.

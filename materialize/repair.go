@@ -48,17 +48,13 @@ func (s *Service) repair(ctx context.Context, v *registry.View, req VerifyReques
 // mender collects the entities whose rows are not as history has them, and mends them. A nil one leaves them.
 type mender struct {
 	*check
-	job     *job // of the last run, as far as rows depend on it
 	lease   state.Lease
 	wanted  map[string][]byte // by key: the row to write, nil until history has been read
 	removed [][]byte
 }
 
 func newMender(c *check, lease state.Lease) *mender {
-	return &mender{
-		check: c, lease: lease, wanted: make(map[string][]byte),
-		job: &job{queue: &queue{Service: c.Service}, view: c.view, run: Run{T: c.report.T}},
-	}
+	return &mender{check: c, lease: lease, wanted: make(map[string][]byte)}
 }
 
 // rewrite takes an entity that history has.
@@ -91,7 +87,7 @@ func (m *mender) flush(ctx context.Context) error {
 	if err := m.find(ctx); err != nil {
 		return err
 	}
-	expire := m.job.expiry()
+	expire := expiry(m.view, m.report.T)
 	var entries []online.Entry
 	write := func() error {
 		_, err := m.cfg.Online.Write(ctx, m.gen.Generation, entries, online.WinAlways)
@@ -135,7 +131,7 @@ func (m *mender) find(ctx context.Context) error {
 	m.progress(Progress{View: m.view.Name, Stage: "repair", Done: m.report.Repaired})
 	opts := asof.Options{Workers: m.cfg.Workers, Limits: m.cfg.Limits}
 	var key, encoded []byte
-	_, err := asof.Latest(ctx, m.in, m.job.since(), opts, func(b *asof.Batch) error {
+	_, err := asof.Latest(ctx, m.in, since(m.view, m.report.T), opts, func(b *asof.Batch) error {
 		for i, event := range b.Event {
 			var ok bool
 			if key, ok = row.AppendKey(key[:0], b.Keys, i); !ok {

@@ -301,3 +301,49 @@ func TestVerifyAltered(t *testing.T) {
 		w.clean()
 	})
 }
+
+// Harm done in Redis itself. A key that something else has taken is not ours to remove: the error names it, and the rest is
+// mended.
+func TestRepairInRedis(t *testing.T) {
+	w := redisWorld(t)
+	w.write("1.parquet", at("a", 10, 1), at("b", 10, 2), at("c", 10, 3), at("d", 10, 4))
+	w.run(materialize.Request{})
+	before := w.everything()
+	c, ctx := w.backend.redis.Client(t), t.Context()
+	hash := func(name string) (key, field string) {
+		t.Helper()
+		for _, key := range c.Keys(ctx, "*").Val() {
+			if strings.HasSuffix(key, name) && c.Type(ctx, key).Val() == "hash" {
+				return key, c.HKeys(ctx, key).Val()[0]
+			}
+		}
+		t.Fatalf("no hash of %s", name)
+		return "", ""
+	}
+	a, field := hash("a")
+	check(t, c.HSet(ctx, a, field, "short").Err())
+	b, _ := hash("b")
+	check(t, c.HDel(ctx, b, field).Err())
+	d, _ := hash("d")
+	check(t, c.Del(ctx, d).Err())
+	check(t, c.Set(ctx, d, "another's", 0).Err())
+
+	r := w.verify(materialize.VerifyRequest{Full: true})
+	if want := []string{
+		"k=a f: ERROR / 1 PRESENT", "k=a n: ERROR / 10 PRESENT", "k=b f: NOT_FOUND / 2 PRESENT", "k=b n: NOT_FOUND / 20 PRESENT",
+		"k=d f: ERROR / 4 PRESENT", "k=d n: ERROR / 40 PRESENT",
+	}; !slices.Equal(names(r.Diffs), want) || r.Wrong != 4 || r.Missing != 2 || r.Equal != 2 {
+		t.Errorf("report %+v", r)
+	}
+	repair := materialize.VerifyRequest{Full: true, Repair: true}
+	if _, err := w.svc.Verify(ctx, repair, nil); problem.CodeOf(err) != problem.Precondition || !strings.Contains(err.Error(), "is not a hash") {
+		t.Errorf("another's key: %v", err)
+	}
+	if r := w.verify(materialize.VerifyRequest{Full: true}); r.Wrong != 2 || r.Missing != 0 || r.Equal != 6 {
+		t.Errorf("beside another's key: %+v", r)
+	}
+	check(t, c.Del(ctx, d).Err())
+	if r := w.verify(repair); r.Repaired != 1 || r.Equal != 8 || !maps.Equal(w.everything(), before) {
+		t.Errorf("repaired %+v", r)
+	}
+}

@@ -102,7 +102,7 @@ func (r *statusReport) text(p *printer) {
 			r.last(v.LastRun), r.next(&v),
 		}
 	}
-	p.table([]string{"VIEW", "STATE", "UP TO", "NEWEST EVENT", "LAG#", "BEHIND#", "FILES TO READ#", "LAST RUN", "NEXT RUN"}, rows)
+	p.table([]string{"VIEW", "STATE", "UP TO", "NEWEST EVENT", "LAG#", "BEHIND#", "TO READ#", "LAST RUN", "NEXT RUN"}, rows)
 	for _, v := range r.Views {
 		v.notes(p)
 	}
@@ -116,7 +116,7 @@ func (r *statusReport) last(run *runReport) string {
 	case run.Started == nil:
 		return run.State
 	}
-	return run.State + " " + since(max(0, r.now.Sub(*run.Started))) + " ago"
+	return run.State + " " + since(max(0, r.now.Sub(*run.Started)).Truncate(time.Second)) + " ago"
 }
 
 // next tells in how long the next run is due.
@@ -127,7 +127,7 @@ func (r *statusReport) next(v *viewStatus) string {
 	case v.NextRun == nil:
 		return "-"
 	}
-	return "in " + since(max(0, v.NextRun.Sub(r.now)))
+	return "in " + since(max(0, v.NextRun.Sub(r.now)).Truncate(time.Second))
 }
 
 // notes tells what a row of the table has no room for, and what to do.
