@@ -174,6 +174,8 @@ func explainCode(said *pgconn.PgError) reason {
 		return reason{why: said.Message, fix: "create the database"}
 	case "42501": // insufficient_privilege
 		return reason{why: said.Message, fix: "docs/how-to/postgres.md lists the rights that the user needs"}
+	case "22021": // character_not_in_repertoire
+		return reason{why: "it keeps no text that is not UTF-8: " + said.Message, fix: "rename what has such a name"}
 	case "25006": // read_only_sql_transaction
 		return reason{
 			why: "it takes no writes: a standby, or set to read only",

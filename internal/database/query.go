@@ -166,6 +166,11 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// Text is s as every database can keep it: what is no UTF-8, and zero bytes, are replaced.
+func Text(s string) string {
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
 // batch is how many rows a statement of Insert has: many enough for few round trips, few enough for SQLite's and
 // Postgres's bounds on parameters.
 const batch = 500

@@ -78,15 +78,14 @@ type connection struct {
 
 func (p *Project) connect(ctx context.Context, logger *slog.Logger) (connection, error) {
 	var conn connection
-	var refused error // of the registry, which no other process holds for long
 	err := whileHeld(ctx, func() error {
 		if p.held(ctx) {
 			c, err := dialVia(ctx, p.socket().dial)
 			conn = connection{client: c, foreign: true, close: c.Close}
 			return err
 		}
-		if _, refused = p.Registry(ctx); refused != nil {
-			return nil
+		if _, err := p.Registry(ctx); err != nil {
+			return lasting{err}
 		}
 		n, err := openNode(ctx, p, time.Time{}, logger)
 		if err != nil {
@@ -102,8 +101,14 @@ func (p *Project) connect(ctx context.Context, logger *slog.Logger) (connection,
 		conn, err = n.connect(ctx)
 		return err
 	})
-	return conn, errors.Join(err, refused)
+	return conn, err
 }
+
+// lasting is a failure that does not end with the process that holds the store.
+type lasting struct{ error }
+
+// Unwrap returns the failure.
+func (l lasting) Unwrap() error { return l.error }
 
 // whileHeld repeats open while it fails because another process holds the store, for a while: a command that ends, or
 // starts, does not listen but holds the store for a moment.
@@ -114,7 +119,7 @@ func whileHeld(ctx context.Context, open func() error) error {
 	defer again.Stop()
 	for {
 		err := open()
-		if problem.CodeOf(err) != problem.Unavailable && !goneAway(err) {
+		if errors.As(err, new(lasting)) || problem.CodeOf(err) != problem.Unavailable && !goneAway(err) {
 			return err
 		}
 		select {

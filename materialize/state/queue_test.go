@@ -212,6 +212,19 @@ func TestServers(t *testing.T) {
 	})
 }
 
+// Errors may repeat whatever bytes a file has.
+func TestAnyText(t *testing.T) {
+	forDatabases(t, func(t *testing.T, fresh func(*testing.T) place) {
+		w := newWorld(t, fresh)
+		l := w.lease(noon)
+		run := &state.Run{View: "v", Started: noon, Finished: noon, Error: "column \"\xff\x00\": é"}
+		check(t, w.s.End(w.ctx, l, run, state.RunFailed))
+		if got := w.run(run.ID, noon).Error; got != "column \"\uFFFD\uFFFD\": é" {
+			t.Errorf("%q", got)
+		}
+	})
+}
+
 // Processes at once get ids and keyspaces of their own, each once; names are the same keyspace to all.
 func TestAllocateAtOnce(t *testing.T) {
 	forDatabases(t, func(t *testing.T, fresh func(*testing.T) place) {

@@ -207,11 +207,11 @@ func (s *Store) Cancel(ctx context.Context, store string, id int64, by string, n
 		at := now.UnixMicro()
 		if _, err := tx.Exec(ctx, `UPDATE run SET cancel_asked = $1, cancel_by = $2
 			WHERE id = $3 AND store = $4 AND state IN ($5, $6) AND cancel_asked IS NULL`,
-			at, by, id, store, RunQueued, RunRunning); err != nil {
+			at, database.Text(by), id, store, RunQueued, RunRunning); err != nil {
 			return err
 		}
 		_, err := tx.Exec(ctx, `UPDATE run SET state = $1, finished = $2, started = $3, error = $4 WHERE id = $5 AND store = $6 AND state = $7`,
-			RunCancelled, at, at, "cancelled by "+by, id, store, RunQueued)
+			RunCancelled, at, at, "cancelled by "+database.Text(by), id, store, RunQueued)
 		return err
 	})
 	if err != nil {
@@ -292,7 +292,7 @@ func setCounts(ctx context.Context, tx *database.Tx, r *Run) error {
 	_, err = tx.Exec(ctx, `UPDATE run SET finished = $1, files = $2, rows_read = $3, bytes_read = $4, written = $5,
 			bytes_written = $6, older = $7, held = $8, null_keys = $9, ties = $10, rejects = $11, phases = $12, error = $13
 		WHERE id = $14`, nullableTime(r.Finished), r.Files, r.RowsRead, r.BytesRead, r.Written,
-		r.BytesWritten, r.Older, r.Held, r.NullKeys, r.Ties, string(rejects), string(phases), r.Error, r.ID)
+		r.BytesWritten, r.Older, r.Held, r.NullKeys, r.Ties, string(rejects), string(phases), database.Text(r.Error), r.ID)
 	return err
 }
 

@@ -119,6 +119,7 @@ func (s *Store) Append(ctx context.Context, base int64, rev registry.Revision, d
 		rev.Applied = time.Now()
 	}
 	rev.Applied = rev.Applied.UTC().Truncate(time.Microsecond)
+	rev.By, rev.Commit, rev.Summary = database.Text(rev.By), database.Text(rev.Commit), database.Text(rev.Summary)
 
 	err = s.db.Try(ctx, func(ctx context.Context, tx *database.Tx) error {
 		// Whoever else appends waits here until this one is done, and then finds that the base has moved.
