@@ -95,7 +95,10 @@ func TestWebhook(t *testing.T) {
 func TestWebhookFails(t *testing.T) {
 	gone := httptest.NewServer(nil)
 	gone.Close()
-	redirects := httptest.NewServer(http.RedirectHandler("http://127.0.0.1:1/hunter2", http.StatusFound))
+	mux := http.NewServeMux()
+	mux.Handle("/hunter2", http.RedirectHandler("/taken", http.StatusFound))
+	mux.HandleFunc("/taken", func(http.ResponseWriter, *http.Request) {})
+	redirects := httptest.NewServer(mux)
 	defer redirects.Close()
 	for name, address := range map[string]string{
 		"gone": gone.URL + "/hunter2", "redirects": redirects.URL + "/hunter2", "no host": "http://hunter2@/hunter2",
