@@ -128,7 +128,7 @@ func (s *Service) verifySettled(ctx context.Context, v *registry.View, req Verif
 // lastRun is what a comparison must know of a view's newest run.
 type lastRun struct {
 	id                         int64
-	running, full, interrupted bool
+	running, full, interrupted bool // interrupted: what it wrote may be in the generation that serves
 }
 
 // writing reports whether a run is writing to the generation that serves; a full one fills another.
@@ -145,7 +145,7 @@ func (s *Service) lastRun(ctx context.Context, v *registry.View) (lastRun, error
 		return lastRun{}, err
 	}
 	r := runs[v.Name]
-	return lastRun{r.ID, r.State == RunRunning, r.Full, r.State.Ended() && r.State != RunSucceeded}, nil
+	return lastRun{r.ID, r.State == RunRunning, r.Full, r.State.Ended() && r.State != RunSucceeded && !r.Full}, nil
 }
 
 // check is one comparison of one view.
