@@ -32,7 +32,7 @@ func isolated(t *testing.T) bool {
 	}
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
+		t.Fatalf("in a process with mounts of its own, which takes root or user namespaces: %v\n%s", err, out)
 	}
 	t.Logf("%s", out)
 	return false
