@@ -34,8 +34,6 @@ const (
 	settleFor   = 30 * time.Second // in all, waiting for runs to end
 )
 
-const notEndedWell = "the last run did not end well: what it wrote is not recorded; run provender materialize"
-
 // Verify compares online with offline, cell by cell (R11): for the generation of each view that serves, what the store
 // has with what history says, from the files that the generation's runs read, up to its T; both as of T and at the read
 // time. What is equal so, and not what all files say at the read time, is behind. A comparison that a run disturbed is
@@ -91,9 +89,6 @@ func (s *Service) verifySettled(ctx context.Context, v *registry.View, req Verif
 		}
 		report, err := s.verifyView(ctx, v, req, nil, progress)
 		if err == nil && report.Sound() {
-			if report.Behind > 0 && before.interrupted {
-				report.addNote(notEndedWell)
-			}
 			return report, nil
 		}
 		after, lastErr := s.lastRun(ctx, v)
@@ -102,7 +97,7 @@ func (s *Service) verifySettled(ctx context.Context, v *registry.View, req Verif
 		}
 		if !after.disturbs(before) {
 			if err == nil && after.interrupted {
-				report.addNote(notEndedWell)
+				report.addNote("the last run did not end well: what it wrote is not recorded; run provender materialize")
 			}
 			return report, err
 		}
