@@ -451,7 +451,7 @@ func (j *job) failed(ctx context.Context, err error) error {
 	}
 	brief, end := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	defer end()
-	err, as := j.ending(ctx, brief, err)
+	as, err := j.ending(ctx, brief, err)
 	if j.run.State == RunQueued && turnedAway(err) {
 		j.withdraw(ctx, &j.run)
 		return err
@@ -464,13 +464,13 @@ func (j *job) failed(ctx context.Context, err error) error {
 }
 
 // ending tells what the end of a run with err is, and the error to tell: one that was asked for is no failure.
-func (j *job) ending(ctx, brief context.Context, err error) (error, RunState) {
+func (j *job) ending(ctx, brief context.Context, err error) (RunState, error) {
 	if cause := context.Cause(ctx); cause != nil {
 		switch {
 		case errors.Is(cause, state.ErrLeaseLost), errors.Is(cause, state.ErrCancelled):
 			err = cause
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, cause):
-			return problem.New(problem.Canceled, "interrupted: %w", cause), RunCancelled
+			return RunCancelled, problem.New(problem.Canceled, "interrupted: %w", cause)
 		}
 	}
 	switch {
@@ -478,14 +478,14 @@ func (j *job) ending(ctx, brief context.Context, err error) (error, RunState) {
 		if by := j.cfg.State.CancelAsked(brief, j.run.ID); errors.Is(by, state.ErrCancelled) {
 			err = by
 		}
-		return problem.New(problem.Canceled, "%w", err), RunCancelled
+		return RunCancelled, problem.New(problem.Canceled, "%w", err)
 	case errors.Is(err, state.ErrLeaseLost):
 		err = &problem.Error{
 			Code: problem.Conflict, Err: err,
 			Message: "another run has taken over, because this one gave no sign of life; nothing was recorded",
 		}
 	}
-	return err, RunFailed
+	return RunFailed, err
 }
 
 // turnedAway reports that a run that was not begun can't be: another has the view, or what was asked for can't be.

@@ -77,7 +77,7 @@ type project struct {
 
 func newProject(t *testing.T, store string) *project {
 	p := &project{t: t, dir: t.TempDir(), rnd: testenv.Rand(t)}
-	p.write("provender.yaml", "version: 1\nproject: kill\nonline: "+store+"\n")
+	p.write("provender.yaml", "version: 1\nproject: kill\nonline: "+store+"\nmaterialize: {memory: 1MiB}\n")
 	p.write("definitions.yaml", definitions)
 	if err := os.Mkdir(filepath.Join(p.dir, "data"), 0o755); err != nil {
 		t.Fatal(err)
@@ -201,6 +201,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 			{failpoint.RunBeforeCommit, nil},
 			{failpoint.RunAfterCommit, nil},
 			{failpoint.RunAfterWrite, []string{"--full"}},
+			{failpoint.RunAfterProgress, []string{"--full"}},
 			{failpoint.SwapBeforeCommit, []string{"--full"}},
 			{failpoint.SwapAfterCommit, []string{"--full"}},
 		} {
