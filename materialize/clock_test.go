@@ -11,8 +11,7 @@ import (
 
 const year = 365 * 24 * time.Hour
 
-// A clock that jumps a year ahead for one run, and back: later runs go on at that run's T, and miss no file. (To a view
-// with a ttl everything is too old at that T.)
+// A clock that jumps a year ahead for one run, and back: later runs go on at that run's T, and miss no file.
 func TestClockJumpsAhead(t *testing.T) {
 	forStores(t, func(t *testing.T, w *world) {
 		w.snap = snapshot(func(v *registry.FeatureView, _ *registry.Source) { v.TTL = 0 })
@@ -42,6 +41,24 @@ func TestClockJumpsAhead(t *testing.T) {
 		}
 		w.clean()
 	})
+}
+
+// A view with a ttl keeps what is alive now, though T is a year ahead, and --full with --to leads back.
+func TestBackFromAhead(t *testing.T) {
+	w := one(t)
+	w.write("1.parquet", at("a", 60, 1))
+	w.run(materialize.Request{To: noon.Add(year), AllowFuture: true})
+	w.write("2.parquet", at("a", 10, 2), at("b", 10, 2))
+	w.run(materialize.Request{})
+	w.want(w.values("a", "b"), "2 20 | 2 20")
+	w.write("3.parquet", at("c", -60, 3))
+	w.run(materialize.Request{})
+	w.fails(materialize.Request{To: noon}, problem.Invalid, "before the last one")
+	if full := w.run(materialize.Request{To: noon, Full: true}); !full.T.Equal(noon) || full.Held != 1 {
+		t.Errorf("run %+v", full)
+	}
+	w.want(w.values("a", "b", "c"), "2 20 | 2 20 | -")
+	w.clean()
 }
 
 // A clock that jumps a year back: rows and files that are there already stay, new ones are read all the same.

@@ -155,23 +155,29 @@ func (w *world) dump() string {
 	w.t.Helper()
 	var out []string
 	for _, table := range []string{"prefix", "keyspace", "counter", "incarnation", "generation", "ledger", "attempt", "run", "lease"} {
-		rows, err := w.db.QueryContext(w.t.Context(), `SELECT * FROM `+table)
-		check(w.t, err)
-		columns, err := rows.Columns()
-		check(w.t, err)
-		for rows.Next() {
-			cells, into := make([]sqlValue, len(columns)), make([]any, len(columns))
-			for i := range cells {
-				into[i] = &cells[i]
-			}
-			check(w.t, rows.Scan(into...))
-			out = append(out, fmt.Sprint(table, cells))
-		}
-		check(w.t, rows.Err())
-		check(w.t, rows.Close())
+		out = append(out, w.rowsOf(table)...)
 	}
 	slices.Sort(out)
 	return strings.Join(out, "\n")
+}
+
+func (w *world) rowsOf(table string) (out []string) {
+	w.t.Helper()
+	rows, err := w.db.QueryContext(w.t.Context(), `SELECT * FROM `+table)
+	check(w.t, err)
+	defer rows.Close()
+	columns, err := rows.Columns()
+	check(w.t, err)
+	for rows.Next() {
+		cells, into := make([]sqlValue, len(columns)), make([]any, len(columns))
+		for i := range cells {
+			into[i] = &cells[i]
+		}
+		check(w.t, rows.Scan(into...))
+		out = append(out, fmt.Sprint(table, cells))
+	}
+	check(w.t, rows.Err())
+	return out
 }
 
 // sqlValue is whatever a column has.

@@ -237,16 +237,16 @@ func (j *job) input(files []source.File) asof.Input {
 	return asof.Input{View: j.view, Source: j.cfg.Files, Files: files, Cutoff: j.run.T.UnixMicro()}
 }
 
-func (j *job) since() int64 { return since(j.view, j.run.T) }
+func (j *job) since() int64 { return since(j.view, j.run.T, j.run.Started) }
 
 func (j *job) expiry() int64 { return expiry(j.view, j.run.T) }
 
-// since is the least event time that can still be part of an answer at T or later.
-func since(v *registry.View, t time.Time) int64 {
+// since is the least event time that can still be part of an answer at T or later, and from now on where T is ahead.
+func since(v *registry.View, t, now time.Time) int64 {
 	if v.TTLMicros == 0 {
 		return math.MinInt64
 	}
-	return t.UnixMicro() - 2*v.TTLMicros
+	return min(t.UnixMicro(), now.UnixMicro()) - 2*v.TTLMicros
 }
 
 // expiry is how long after its event time a row of a run up to T may leave the store, 0 for never. Stores expire by the

@@ -131,7 +131,7 @@ func (m *mender) find(ctx context.Context) error {
 	m.progress(Progress{View: m.view.Name, Stage: "repair", Done: m.report.Repaired})
 	opts := asof.Options{Workers: m.cfg.Workers, Limits: m.cfg.Limits}
 	var key, encoded []byte
-	_, err := asof.Latest(ctx, m.in, since(m.view, m.report.T), opts, func(b *asof.Batch) error {
+	_, err := asof.Latest(ctx, m.in, since(m.view, m.report.T, m.cfg.Now()), opts, func(b *asof.Batch) error {
 		for i, event := range b.Event {
 			var ok bool
 			if key, ok = row.AppendKey(key[:0], b.Keys, i); !ok {

@@ -270,26 +270,32 @@ func (j *job) findCurrent(ctx context.Context, gens []state.Generation) (reason 
 }
 
 // instant returns the run's T. A default T never lies before the last one, so that a clock set back, or a T that was
-// allowed to lie in the future, stops no later run.
+// allowed to lie in the future, stops no later run. Back from such a T leads --full with --to.
 func (j *job) instant() (int64, error) {
+	now := j.run.Started.UnixMicro()
 	if j.req.To.IsZero() {
 		t := j.run.Started.Add(-j.cfg.MaxClockSkew).UnixMicro()
 		if j.current == nil {
 			return t, nil
 		}
-		if reached := j.current.Reached; !j.req.Full && reached <= j.run.Started.UnixMicro() {
+		if reached := j.current.Reached; !j.req.Full && reached <= now {
 			t = max(t, reached)
 		}
 		return max(t, j.current.T), nil
 	}
 	t := j.req.To.UnixMicro()
-	if j.current != nil && t < j.current.T {
+	ahead := j.current != nil && j.current.T > now
+	if j.current != nil && t < j.current.T && !(j.req.Full && ahead) {
+		suggestion := "leave --to out; provender get --at shows what history says of an earlier instant"
+		if ahead {
+			suggestion = "that one lies in the future: leave --to out to go on from there, or add --full to go back"
+		}
 		return 0, &problem.Error{
 			Code:  problem.Invalid,
 			Field: "to",
 			Message: fmt.Sprintf("T %s is before the last one, %s: what is served never goes back in time",
 				stamp(j.req.To), stamp(time.UnixMicro(j.current.T))),
-			Suggestion: "leave --to out; provender get --at shows what history says of an earlier instant",
+			Suggestion: suggestion,
 		}
 	}
 	return t, nil
@@ -456,7 +462,7 @@ func (j *job) failed(ctx context.Context, err error) error {
 	}
 	brief, end := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	defer end()
-	err, as := j.ending(ctx, brief, err)
+	as, err := j.ending(ctx, brief, err)
 	if j.run.State == RunQueued && turnedAway(err) {
 		j.withdraw(ctx, &j.run)
 		return err
@@ -469,13 +475,13 @@ func (j *job) failed(ctx context.Context, err error) error {
 }
 
 // ending tells what the end of a run with err is, and the error to tell: one that was asked for is no failure.
-func (j *job) ending(ctx, brief context.Context, err error) (error, RunState) {
+func (j *job) ending(ctx, brief context.Context, err error) (RunState, error) {
 	if cause := context.Cause(ctx); cause != nil {
 		switch {
 		case errors.Is(cause, state.ErrLeaseLost), errors.Is(cause, state.ErrCancelled):
 			err = cause
 		case errors.Is(err, context.Canceled), errors.Is(err, context.DeadlineExceeded), errors.Is(err, cause):
-			return problem.New(problem.Canceled, "interrupted: %w", cause), RunCancelled
+			return RunCancelled, problem.New(problem.Canceled, "interrupted: %w", cause)
 		}
 	}
 	switch {
@@ -483,14 +489,14 @@ func (j *job) ending(ctx, brief context.Context, err error) (error, RunState) {
 		if by := j.cfg.State.CancelAsked(brief, j.run.ID); errors.Is(by, state.ErrCancelled) {
 			err = by
 		}
-		return problem.New(problem.Canceled, "%w", err), RunCancelled
+		return RunCancelled, problem.New(problem.Canceled, "%w", err)
 	case errors.Is(err, state.ErrLeaseLost):
 		err = &problem.Error{
 			Code: problem.Conflict, Err: err,
 			Message: "another run has taken over, because this one gave no sign of life; nothing was recorded",
 		}
 	}
-	return err, RunFailed
+	return RunFailed, err
 }
 
 // turnedAway reports that a run that was not begun can't be: another has the view, or what was asked for can't be.

@@ -98,6 +98,9 @@ func (f sqliteFile) explain(err error) reason {
 	if !errors.As(err, &code) {
 		return reason{}
 	}
+	if code.Code() == sqlitecode.SQLITE_IOERR_SHMSIZE {
+		return reason{why: "the disk is full", fix: "free some space"} // where the file of the log's index can't grow
+	}
 	switch code.Code() & 0xff {
 	case sqlitecode.SQLITE_BUSY, sqlitecode.SQLITE_LOCKED:
 		return reason{

@@ -28,6 +28,8 @@ type world struct {
 
 func newWorld(t *testing.T, store string) *world {
 	w := &world{Project: project.New(t, store), rnd: testenv.Rand(t)}
+	// Little memory makes a rebuild record its progress.
+	w.Write("provender.yaml", "version: 1\nproject: kill\nonline: "+store+"\nmaterialize: {memory: 1MiB}\n")
 	w.put("first")
 	w.Must("apply", "--yes")
 	return w
@@ -80,6 +82,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 			{failpoint.RunBeforeCommit, nil},
 			{failpoint.RunAfterCommit, nil},
 			{failpoint.RunAfterWrite, []string{"--full"}},
+			{failpoint.RunAfterProgress, []string{"--full"}},
 			{failpoint.SwapBeforeCommit, []string{"--full"}},
 			{failpoint.SwapAfterCommit, []string{"--full"}},
 		} {
