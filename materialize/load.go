@@ -37,13 +37,14 @@ type batch struct {
 func (b *batch) reset() { b.arena, b.entries = b.arena[:0], b.entries[:0] }
 
 // load writes the newest row of every entity in files, and returns when every batch is acknowledged; also what the ledger
-// shall say of the files.
-func (j *job) load(ctx context.Context, files []source.File, win online.Win) (asof.Stats, []state.LedgerFile, error) {
+// shall say of the files, and in how many rounds they were read.
+func (j *job) load(ctx context.Context, files []source.File, win online.Win) (asof.Stats, []state.LedgerFile, int, error) {
 	var stats asof.Stats
 	read, err := j.newLedger(ctx, files)
 	if err != nil {
-		return stats, nil, err
+		return stats, nil, 0, err
 	}
+	rounds := 0
 	var mu sync.Mutex // of the run's counts, which the writers share
 	var entities atomic.Int64
 	before := j.run.Written + j.run.Older
@@ -85,6 +86,7 @@ func (j *job) load(ctx context.Context, files []source.File, win online.Win) (as
 			Workers: j.cfg.Workers, Limits: j.cfg.Limits, Memory: j.cfg.Memory, RoundRows: j.cfg.RoundRows,
 			Progress: j.reading(&mu), Held: read.held, Tolerate: j.cfg.MaxRejected > 0,
 			RoundDone: func(done int) error {
+				rounds++
 				more := read.next(done)
 				if !j.plan.full || !j.cfg.strict() || len(more) == 0 || done == len(files) {
 					return nil // the commit records the last
@@ -108,7 +110,7 @@ func (j *job) load(ctx context.Context, files []source.File, win online.Win) (as
 		return e.flush(ctx)
 	})
 	err = g.Wait()
-	return stats, read.entries, err
+	return stats, read.entries, rounds, err
 }
 
 // encoder turns rows into batches.

@@ -216,3 +216,22 @@ func facts3(i int) []fact {
 	}
 	return rows
 }
+
+// Of rows of changed files that tie the greatest is served, also where they come in several rounds.
+func TestReplacedTies(t *testing.T) {
+	forStores(t, func(t *testing.T, w *world) {
+		w.snap = snapshot(replace)
+		w.svc = w.service(w.store, func(c *materialize.Config) { c.RoundRows = 1 })
+		w.write("1.parquet", at("a", 60, 1))
+		w.write("2.parquet", at("a", 90, 1))
+		w.run(materialize.Request{})
+		var found []string
+		for i, f := range [][2]float64{{9, 2}, {2, 9}} {
+			w.write("1.parquet", at("a", 30-float64(i), f[0]))
+			w.write("2.parquet", at("a", 30-float64(i), f[1]))
+			w.run(materialize.Request{})
+			found = append(found, w.values("a"))
+		}
+		w.want(found[1], found[0])
+	})
+}

@@ -378,7 +378,11 @@ func (j *job) consume(ctx context.Context) ([]state.LedgerFile, error) {
 		if len(part.files) == 0 {
 			continue
 		}
-		stats, entries, err := j.load(ctx, part.files, part.win)
+		stats, entries, rounds, err := j.load(ctx, part.files, part.win)
+		if err == nil && part.win == online.WinEqual && rounds > 1 {
+			// Of rows that tie, and came in several rounds, the last is there: the greatest shall be (R4).
+			_, _, _, err = j.load(ctx, part.files, online.WinNewest)
+		}
 		if err != nil {
 			return nil, err
 		}
