@@ -106,7 +106,7 @@ func TestRepairRandom(t *testing.T) {
 			}
 			for i := range rnd.IntN(3) {
 				name := fmt.Sprintf("s%d", i)
-				w.put(name, 10, 1)
+				w.put(name, []float64{10, -10}[rnd.IntN(2)], 1) // or of the future
 				want["k="+name] = materialize.Extra
 			}
 			if rnd.IntN(2) == 0 {
