@@ -569,7 +569,9 @@ func TestHeartbeat(t *testing.T) {
 	}()
 	<-writing
 	// Held for as long as it runs, however long that is.
-	for begun := time.Now(); time.Since(begun) < 2*leaseTTL; {
+	look := time.NewTicker(leaseTTL / 100)
+	defer look.Stop()
+	for begun := time.Now(); time.Since(begun) < 2*leaseTTL; <-look.C {
 		last, err := w.state.LastRuns(t.Context(), w.cfg.StoreName, time.Now())
 		check(t, err)
 		if last["v"].State != state.RunRunning {
