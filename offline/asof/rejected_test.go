@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -90,8 +91,8 @@ type laid struct {
 	where string
 }
 
-// tolerant finds the newest rows, and what is rejected on the way, by looking at every fact.
-func (s shape) tolerant(in Input, files [][]fact, groupRows int, since, cutoff int64) ([]string, []Rejected) {
+// tolerant finds the newest rows, what is rejected on the way and what ties in the end, by looking at every fact.
+func (s shape) tolerant(in Input, files [][]fact, groupRows int, since, cutoff int64) (lines []string, list []Rejected, ties int64) {
 	rejected := map[string][]string{}
 	byEntity := map[string][]laid{}
 	for n, facts := range files {
@@ -109,7 +110,6 @@ func (s shape) tolerant(in Input, files [][]fact, groupRows int, since, cutoff i
 			}
 		}
 	}
-	var lines []string
 	var values []string
 	for _, facts := range byEntity {
 		// The newest last; what can't be represented is the greatest of those that tie.
@@ -135,11 +135,17 @@ func (s shape) tolerant(in Input, files [][]fact, groupRows int, since, cutoff i
 			values = append(values, facts[len(facts)-1].where)
 			facts = facts[:len(facts)-1]
 		}
-		if len(facts) > 0 {
-			lines = append(lines, s.line(facts[len(facts)-1].fact))
+		if len(facts) == 0 {
+			continue
+		}
+		newest := facts[len(facts)-1].fact
+		lines = append(lines, s.line(newest))
+		for _, f := range facts[:len(facts)-1] {
+			if f.event == newest.event && (!s.created || f.created == newest.created) {
+				ties++
+			}
 		}
 	}
-	var list []Rejected
 	rejected["value"] = values
 	for _, why := range reasonNames {
 		if where := rejected[why]; len(where) > 0 {
@@ -148,7 +154,7 @@ func (s shape) tolerant(in Input, files [][]fact, groupRows int, since, cutoff i
 		}
 	}
 	slices.Sort(lines)
-	return lines, list
+	return lines, list, ties
 }
 
 // sortPlaces orders places as rows lie.
@@ -222,14 +228,20 @@ func TestTolerateAgainstNaive(t *testing.T) {
 		in := d.shape.input(t, files, groupRows)
 		since, cutoff := d.Int64N(d.ticks+1)-d.ticks/2, d.Int64N(d.ticks+1)
 		in.Cutoff = base + cutoff
-		lines, want := d.shape.tolerant(in, files, groupRows, since, cutoff)
+		lines, want, ties := d.shape.tolerant(in, files, groupRows, since, cutoff)
 		want = slices.DeleteFunc(want, func(r Rejected) bool { return r.Reason == "another time" })
 		for _, memory := range []int64{0, 5 * entityBytes(in)} {
 			var first Stats
 			for workers := 1; workers <= 3; workers++ {
 				restore := d.room()
-				got, _, stats := inRounds(t, in, base+since, Options{Workers: workers, Tolerate: true, Memory: memory})
+				var held atomic.Int64
+				got, _, stats := inRounds(t, in, base+since, Options{
+					Workers: workers, Tolerate: true, Memory: memory, Held: func(_ int, rows, _ int64) { held.Add(rows) },
+				})
 				restore()
+				if held.Load() != stats.Future {
+					t.Errorf("%d rows are held, %d counted", held.Load(), stats.Future)
+				}
 				if diff := cmp.Diff(lines, got.lines(), equateEmpty); diff != "" {
 					t.Fatalf("history %d, %d bytes, %d workers, %+v: -want +got\n%s", n, memory, workers, d.shape, diff)
 				}
@@ -238,8 +250,9 @@ func TestTolerateAgainstNaive(t *testing.T) {
 					// Each round has its newest rows.
 					rejected, want = withoutValues(rejected), withoutValues(want)
 				}
-				if diff := cmp.Diff(want, rejected, cmpopts.EquateEmpty()); diff != "" {
-					t.Fatalf("history %d, %d workers, %+v: rejected -want +got\n%s", n, workers, d.shape, diff)
+				if diff := cmp.Diff(want, rejected, cmpopts.EquateEmpty()); diff != "" || memory == 0 && stats.Ties != ties {
+					t.Fatalf("history %d, %d workers, %+v: %d ties, want %d; rejected -want +got\n%s",
+						n, workers, d.shape, stats.Ties, ties, diff)
 				}
 				if workers == 1 {
 					first = stats
@@ -334,5 +347,25 @@ func TestDamageIsNotTolerated(t *testing.T) {
 	_, err := Latest(t.Context(), in, 0, Options{Tolerate: true, Limits: parquet.Limits{ValueBytes: 5}}, func(*Batch) error { return nil })
 	if problem.CodeOf(err) != problem.Exhausted {
 		t.Errorf("a value over the limit: %v", err)
+	}
+}
+
+// TestTieThatCanNotBeRepresented: is refused before any row that it ties with wins, whatever their encodings.
+func TestTieThatCanNotBeRepresented(t *testing.T) {
+	s := shape{keys: ints, features: []columnar.Type{stringType, stringType}}
+	of := func(a, b any) fact { return fact{k(1), int64(0), nil, []any{a, b}} }
+	for _, facts := range [][]fact{
+		{of("good", nil), of(invalid, "x"), of("good", "y"), of(invalid, "x")},
+		{of(invalid, "x"), of(invalid, nil), of(nil, nil)},
+	} {
+		in := s.input(t, [][]fact{facts}, 1)
+		got, _, stats := inRounds(t, in, math.MinInt64, Options{Tolerate: true})
+		lines, want, ties := s.tolerant(in, [][]fact{facts}, 1, math.MinInt64, math.MaxInt64)
+		if diff := cmp.Diff(lines, got.lines()); diff != "" || stats.Ties != ties {
+			t.Errorf("%d ties, want %d; -want +got\n%s", stats.Ties, ties, diff)
+		}
+		if diff := cmp.Diff(want, places(stats.Rejected)); diff != "" || want[0].Rows != 2 {
+			t.Errorf("rejected -want +got\n%s", diff)
+		}
 	}
 }

@@ -51,7 +51,7 @@ func (r *rounds) takes() int64 { return r.entities.bytes() + int64(r.entities.si
 // cut appends a row group's job, in ranges of its rows where all of them may need much of the budget: jobs whose needs
 // don't fit together wait for each other.
 func (r *rounds) cut(jobs []job, j job) []job {
-	most := max(1, r.memory/4)
+	most := max(1, r.memory/2)
 	parts := max(1, (r.load(&j)-1)/most+1)
 	step := int(max(1, (int64(j.to)-1)/parts+1))
 	for from := 0; from < j.to; from += step {
