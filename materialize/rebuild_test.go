@@ -3,12 +3,14 @@ package materialize_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/provender-dev/provender/internal/failpoint"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/materialize/state"
+	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/registry"
 )
 
@@ -206,6 +208,41 @@ func TestProgressAfterAcknowledgement(t *testing.T) {
 		}
 		w.clean()
 	}
+}
+
+// watched notes whether the store was identified while a write was under way.
+type watched struct {
+	online.Store
+	writes atomic.Int64
+	early  atomic.Bool
+}
+
+func (s *watched) Write(ctx context.Context, gen online.Generation, entries []online.Entry, win online.Win) (online.WriteResult, error) {
+	s.writes.Add(1)
+	defer s.writes.Add(-1)
+	return s.Store.Write(ctx, gen, entries, win)
+}
+
+func (s *watched) Identity(ctx context.Context) (online.Identity, error) {
+	if s.writes.Load() > 0 {
+		s.early.Store(true)
+	}
+	return s.Store.Identity(ctx)
+}
+
+// A round's writes are waited for before the store is asked whether it is still the same.
+func TestProgressWaitsForWrites(t *testing.T) {
+	w := one(t)
+	for i := range 8 {
+		w.write(fmt.Sprintf("%d.parquet", i), facts3(i)...)
+	}
+	s := &watched{Store: w.store}
+	_, err := w.service(s, func(c *materialize.Config) { c.RoundRows, c.BatchRows = 1, 1 }).Run(t.Context(), materialize.Request{}, nil)
+	check(t, err)
+	if s.early.Load() {
+		t.Error("the store was identified while writes were under way")
+	}
+	w.clean()
 }
 
 // facts3 returns three entities of file i.
