@@ -289,10 +289,12 @@ func setCounts(ctx context.Context, tx *database.Tx, r *Run) error {
 	if err != nil {
 		return err
 	}
-	_, err = tx.Exec(ctx, `UPDATE run SET finished = $1, files = $2, rows_read = $3, bytes_read = $4, written = $5,
-			bytes_written = $6, older = $7, held = $8, null_keys = $9, ties = $10, rejects = $11, phases = $12, error = $13
-		WHERE id = $14`, nullableTime(r.Finished), r.Files, r.RowsRead, r.BytesRead, r.Written,
-		r.BytesWritten, r.Older, r.Held, r.NullKeys, r.Ties, string(rejects), string(phases), database.Text(r.Error), r.ID)
+	_, err = tx.Exec(ctx, `UPDATE run SET started = $1, finished = $2, t = $3, is_full = $4, reason = $5, files = $6,
+			rows_read = $7, bytes_read = $8, written = $9, bytes_written = $10, older = $11, held = $12, null_keys = $13,
+			ties = $14, rejects = $15, phases = $16, error = $17
+		WHERE id = $18`, r.Started.UnixMicro(), nullableTime(r.Finished), nullableTime(r.T), r.Full, database.Text(r.Reason), r.Files,
+		r.RowsRead, r.BytesRead, r.Written, r.BytesWritten, r.Older, r.Held, r.NullKeys,
+		r.Ties, string(rejects), string(phases), database.Text(r.Error), r.ID)
 	return err
 }
 
