@@ -13,7 +13,6 @@ import (
 	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/row"
@@ -209,13 +208,13 @@ func parse(t testing.TB, typ columnar.Type, s string) *columnar.Vector {
 
 // dial serves services, in this process, and returns a client of them.
 func dial(t testing.TB, services rpc.Services, log io.Writer) *client.Client {
-	listener := bufconn.Listen(1 << 20)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
 	server := grpc.NewServer(rpc.ServerOptions(slog.New(slog.NewTextHandler(log, nil)))...)
 	rpc.Register(server, services)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
-	conn, err := grpc.NewClient("passthrough:///bufconn", grpc.WithTransportCredentials(insecure.NewCredentials()),
-		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return listener.DialContext(ctx) }))
+	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	must(t, err)
 	t.Cleanup(func() {
 		must(t, conn.Close())
