@@ -24,8 +24,10 @@ import (
 const (
 	// batchBytes bounds a batch of long rows.
 	batchBytes = 4 << 20
-	// rateSteps is how many batches a second a run with a rate makes at least, so that serving meets no long bursts.
-	rateSteps = 20
+	// rateSteps is how many batches a second a run with a rate makes at least: lookups wait behind a whole one. Below
+	// rateRows rows a batch would cost more than it saves.
+	rateSteps = 100
+	rateRows  = 100
 )
 
 // batch is entries on their way to the store; their bytes lie in arena.
@@ -126,7 +128,7 @@ type encoder struct {
 // slow bounds the rows per second that leave, unless perSecond is 0.
 func (e *encoder) slow(perSecond int64) {
 	if perSecond > 0 {
-		e.rows = min(e.rows, int(max(1, perSecond/rateSteps)))
+		e.rows = min(e.rows, int(max(rateRows, perSecond/rateSteps)))
 		e.limit = rate.NewLimiter(rate.Limit(perSecond), e.rows)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -44,7 +45,7 @@ type Config struct {
 	// NextRun tells when the schedule runs a view next, zero for never; may be nil.
 	NextRun func(view string) time.Time
 
-	Workers     int           // that decode files; default GOMAXPROCS
+	Workers     int           // that decode files; default GOMAXPROCS, half of it with a Rate, so that serving has the rest
 	Memory      int64         // bytes of the entities that a run holds at once; default asof's
 	RoundRows   int64         // rows after which a rebuild records how far it is; default asof's
 	Writers     int           // batches on their way to the store at once; default 3
@@ -71,6 +72,9 @@ func (c *Config) setDefaults() {
 	}
 	c.MaxClockSkew = orDefault(c.MaxClockSkew, time.Second)
 	c.DropAfter = orDefault(c.DropAfter, time.Minute)
+	if c.Workers == 0 && c.Rate > 0 {
+		c.Workers = max(1, runtime.GOMAXPROCS(0)/2)
+	}
 	c.Writers = max(1, orDefault(c.Writers, 3))
 	c.BatchRows = max(1, orDefault(c.BatchRows, 4096))
 	c.MaxNullKeys = orDefault(c.MaxNullKeys, 1)
