@@ -24,9 +24,10 @@ import (
 const (
 	// batchBytes bounds a batch of long rows.
 	batchBytes = 4 << 20
-	// rateSteps is how many batches a second a run with a rate makes at least: lookups wait behind a whole one. Below
-	// rateRows rows a batch would cost more than it saves.
-	rateSteps = 100
+	// rateSteps is how many batches a second a run with a rate makes at least, fastSteps where they have rateRows or
+	// more: lookups wait behind a whole one, but smaller ones cost more than they save.
+	rateSteps = 20
+	fastSteps = 100
 	rateRows  = 100
 )
 
@@ -128,7 +129,7 @@ type encoder struct {
 // slow bounds the rows per second that leave, unless perSecond is 0.
 func (e *encoder) slow(perSecond int64) {
 	if perSecond > 0 {
-		e.rows = min(e.rows, int(max(rateRows, perSecond/rateSteps)))
+		e.rows = min(e.rows, int(max(1, perSecond/fastSteps, min(rateRows, perSecond/rateSteps))))
 		e.limit = rate.NewLimiter(rate.Limit(perSecond), e.rows)
 	}
 }
