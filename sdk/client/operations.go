@@ -2,8 +2,6 @@ package client
 
 import (
 	"context"
-	"errors"
-	"io"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -92,20 +90,7 @@ func (c *Client) Materialize(ctx context.Context, req MaterializeRequest, progre
 	if err != nil {
 		return nil, errorOf(err)
 	}
-	var runs []Run
-	for {
-		m, err := stream.Recv()
-		switch {
-		case errors.Is(err, io.EOF):
-			return runs, nil
-		case err != nil:
-			return runs, errorOf(err)
-		case m.GetRun() != nil:
-			runs = append(runs, runOf(m.GetRun()))
-		case m.GetProgress() != nil && progress != nil:
-			progress(progressOf(m.GetProgress()))
-		}
-	}
+	return runsOf(stream, progress)
 }
 
 // Verify compares online with offline, cell by cell, and returns a report per view. progress, unless nil, is called
@@ -121,19 +106,12 @@ func (c *Client) Verify(ctx context.Context, req VerifyRequest, progress func(Pr
 		return nil, errorOf(err)
 	}
 	var reports []VerifyReport
-	for {
-		m, err := stream.Recv()
-		switch {
-		case errors.Is(err, io.EOF):
-			return reports, nil
-		case err != nil:
-			return reports, errorOf(err)
-		case m.GetReport() != nil:
-			reports = append(reports, reportOf(m.GetReport()))
-		case m.GetProgress() != nil && progress != nil:
-			progress(progressOf(m.GetProgress()))
+	err = receive(stream, progress, func(m *pb.VerifyResponse) {
+		if report := m.GetReport(); report != nil {
+			reports = append(reports, reportOf(report))
 		}
-	}
+	})
+	return reports, err
 }
 
 const maxInt32 = 1<<31 - 1

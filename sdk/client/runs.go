@@ -121,20 +121,7 @@ func (c *Client) RetryRun(ctx context.Context, id int64, progress func(Progress)
 	if err != nil {
 		return nil, errorOf(err)
 	}
-	var runs []Run
-	for {
-		m, err := stream.Recv()
-		switch {
-		case errors.Is(err, io.EOF):
-			return runs, nil
-		case err != nil:
-			return runs, errorOf(err)
-		case m.GetRun() != nil:
-			runs = append(runs, runOf(m.GetRun()))
-		case m.GetProgress() != nil && progress != nil:
-			progress(progressOf(m.GetProgress()))
-		}
-	}
+	return runsOf(stream, progress)
 }
 
 // Pruned is one generation that was, or would be, removed.
@@ -154,17 +141,43 @@ func (c *Client) Prune(ctx context.Context, dryRun bool, progress func(Progress)
 		return nil, errorOf(err)
 	}
 	var all []Pruned
+	err = receive(stream, progress, func(m *pb.PruneResponse) {
+		if p := m.GetPruned(); p != nil {
+			all = append(all, Pruned{Generation: p.Generation, View: p.View, Why: p.Why})
+		}
+	})
+	return all, err
+}
+
+// runsOf returns the runs of a stream, also those that came before an error.
+func runsOf[M interface {
+	progressing
+	GetRun() *pb.Run
+}](stream interface{ Recv() (M, error) }, progress func(Progress)) ([]Run, error) {
+	var runs []Run
+	err := receive(stream, progress, func(m M) {
+		if run := m.GetRun(); run != nil {
+			runs = append(runs, runOf(run))
+		}
+	})
+	return runs, err
+}
+
+// progressing is a message of a stream that has progress, or what the stream is about.
+type progressing interface{ GetProgress() *pb.Progress }
+
+// receive takes the messages of a stream until it ends.
+func receive[M progressing](stream interface{ Recv() (M, error) }, progress func(Progress), take func(M)) error {
 	for {
 		m, err := stream.Recv()
 		switch {
 		case errors.Is(err, io.EOF):
-			return all, nil
+			return nil
 		case err != nil:
-			return all, errorOf(err)
-		case m.GetPruned() != nil:
-			p := m.GetPruned()
-			all = append(all, Pruned{Generation: p.Generation, View: p.View, Why: p.Why})
-		case m.GetProgress() != nil && progress != nil:
+			return errorOf(err)
+		case m.GetProgress() == nil:
+			take(m)
+		case progress != nil:
 			progress(progressOf(m.GetProgress()))
 		}
 	}
