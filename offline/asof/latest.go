@@ -31,7 +31,7 @@ const (
 //
 // It works in rounds, each of as many rows, in the order of files, as have entities that fit opts.Memory. Within a round
 // each entity comes once; where it comes in several, the newest of what came is its newest row. Which rows are a round's
-// may depend on the workers.
+// may depend on the workers, where keys are text.
 func Latest(ctx context.Context, in Input, since int64, opts Options, fn func(*Batch) error) (Stats, error) {
 	k, err := newKernel(in, opts)
 	if err != nil {

@@ -1,7 +1,8 @@
 package asof
 
 // rounds cuts a scan into rounds whose entities and winners fit a budget. It lets jobs begin in the order of their rows,
-// so that where a round ends depends on the rows alone. Guarded by the pass's mutex.
+// so that where a round ends depends on the rows alone, but where ranges of row groups have text: what they need is an
+// estimate. Guarded by the pass's mutex.
 type rounds struct {
 	entities *entities
 	memory   int64 // bytes
@@ -28,7 +29,7 @@ const (
 const winnerBytes = 64
 
 // load returns what a job may need: every row may have a new entity. Its text is, of that of the whole row group, what the
-// footer says.
+// footer says; of a range, its share by rows.
 func (r *rounds) load(j *job) int64 {
 	if len(r.entities.columns) == 0 {
 		return 0 // there is but one
