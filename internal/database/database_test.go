@@ -209,7 +209,7 @@ func TestTransactionsAtOnce(t *testing.T) {
 		if at.dir == "" {
 			at.url += "&default_transaction_isolation=serializable"
 		}
-		const writers, rounds = 4, 10
+		const writers, rounds = 3, 8
 		var wg sync.WaitGroup
 		for w := range writers {
 			db := migrated(t, at)

@@ -3,6 +3,7 @@ package database
 import (
 	"context"
 	"database/sql"
+	"math/rand/v2"
 	"strconv"
 	"strings"
 	"time"
@@ -18,7 +19,7 @@ type Tx struct {
 }
 
 // Write runs fn in a transaction, again while others stand in its way, or the connection is lost before the commit. fn
-// uses the context it is given.
+// uses the context it is given. The pauses differ by chance: two that met would meet again.
 func (db *DB) Write(ctx context.Context, fn func(context.Context, *Tx) error) error {
 	begun := time.Now()
 	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
@@ -27,7 +28,7 @@ func (db *DB) Write(ctx context.Context, fn func(context.Context, *Tx) error) er
 			return err
 		}
 		// A connection that is lost during the commit does not tell whether it was done.
-		if r := db.kind.explain(err); !r.again && (!r.lost || committing) || !pause(ctx, wait) {
+		if r := db.kind.explain(err); !r.again && (!r.lost || committing) || !pause(ctx, wait/2+rand.N(wait)) {
 			return err
 		}
 	}

@@ -170,6 +170,23 @@ func (c *Cluster) Flush(t testing.TB) {
 	}))
 }
 
+// WaitOwner waits until node tells that a slot is owner's.
+func WaitOwner(t testing.TB, node *Redis, slot uint16, owner *Redis) {
+	t.Helper()
+	client := node.Client(t)
+	defer client.Close()
+	Until(t, "a node knows the owner of a slot", func() bool {
+		ranges, err := client.ClusterSlots(t.Context()).Result()
+		must(t, err)
+		for _, r := range ranges {
+			if r.Start <= int(slot) && int(slot) <= r.End {
+				return len(r.Nodes) > 0 && r.Nodes[0].Addr == owner.Addr
+			}
+		}
+		return false
+	})
+}
+
 // BeginMove begins to move a slot from one node to another: keys are on both until EndMove.
 func BeginMove(t testing.TB, slot int, from, to *Redis) {
 	t.Helper()
