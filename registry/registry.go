@@ -29,6 +29,8 @@ type Meta struct {
 type Entity struct {
 	Name string `json:"name"`
 	Meta
+	// Was, here and below, is the name that `was` gives: the plan makes it a rename. The registry does not keep it.
+	Was      string    `json:"-"`
 	JoinKeys []JoinKey `json:"join_keys"`
 }
 
@@ -76,6 +78,7 @@ type TimeColumn struct {
 type Source struct {
 	Name string `json:"name"` // of an inline source: its view's name
 	Meta
+	Was         string     `json:"-"`
 	Inline      bool       `json:"inline,omitempty"`
 	Parquet     []string   `json:"parquet"` // "root:path", path, folder or glob, as written
 	EventTime   TimeColumn `json:"event_time"`
@@ -89,6 +92,9 @@ type Source struct {
 type FeatureView struct {
 	Name string `json:"name"`
 	Meta
+	Was string `json:"-"`
+	// Stored is the name that the view had first, "" where it was never renamed: what is stored goes by it.
+	Stored           string            `json:"stored,omitempty"`
 	Entities         []string          `json:"entities"` // empty: a global view
 	Source           string            `json:"source"`
 	Keys             map[string]string `json:"keys,omitempty"`     // join key -> column of the source, where names differ
@@ -103,6 +109,8 @@ type FeatureView struct {
 type Feature struct {
 	Name string `json:"name"`
 	Meta
+	Was     string          `json:"-"`
+	Stored  string          `json:"stored,omitempty"` // as of FeatureView
 	Column  string          `json:"column,omitempty"` // "" means Name
 	Type    columnar.Type   `json:"type"`
 	Default json.RawMessage `json:"default,omitempty"` // read by columnar.ParseJSON; nil for none
@@ -112,6 +120,8 @@ type Feature struct {
 type FeatureService struct {
 	Name string `json:"name"`
 	Meta
+	Was      string        `json:"-"`
+	Locked   bool          `json:"locked,omitempty"` // its shape can't change: a model pins it
 	Features []ServiceView `json:"features"`
 }
 

@@ -14,6 +14,7 @@ type Revision struct {
 	Commit  string // Git commit of the definitions, "" if unknown
 	Tool    string // Provender's version
 	Summary string // "2 added, 1 changed"
+	Plan    []byte // the plan that made it, as a plan file has it; nil in lists, and for revisions of older versions
 }
 
 // Store keeps revisions. Implementations: registry/store. Errors are *problem.Error: NotFound for a revision that

@@ -32,19 +32,19 @@ var layers = []layer{
 	{
 		"cli",
 		[]string{"internal/cli"},
-		[]string{"server", "client", "offline", "online", "registry", "definitions", "example", "leaf", "materialize"},
+		[]string{"server", "client", "offline", "online", "registry", "definitions", "control", "example", "leaf", "materialize"},
 		"commands sit on the Go client, the definitions and the plan, so that a command works the same on a server elsewhere",
 	},
 	{
 		"server",
 		[]string{"internal/server"},
-		[]string{"rpc", "metrics", "client", "materialize", "serving", "online", "offline", "implementations", "registry", "definitions", "leaf"},
+		[]string{"rpc", "metrics", "control", "client", "materialize", "serving", "online", "offline", "implementations", "registry", "definitions", "leaf"},
 		"wiring is the one place that knows every concrete store",
 	},
 	{
 		"rpc",
 		[]string{"internal/rpc"},
-		[]string{"feast", "wire", "generated", "materialize", "serving", "online", "registry", "leaf"},
+		[]string{"feast", "wire", "generated", "control", "definitions", "materialize", "serving", "online", "registry", "leaf"},
 		"rpc turns messages into domain calls; it opens nothing and reads no file",
 	},
 	{
@@ -64,6 +64,12 @@ var layers = []layer{
 		[]string{"internal/rpc/wire"},
 		nil,
 		"the codec knows messages by what they can do, not by what they are",
+	},
+	{
+		"control",
+		[]string{"control"},
+		[]string{"offline", "registry", "definitions", "leaf"},
+		"definitions are planned and applied by one code, whoever asks; no online store is needed for it",
 	},
 	{
 		"client",
@@ -133,7 +139,7 @@ var layers = []layer{
 	},
 	{
 		"leaf",
-		[]string{"internal/columnar", "internal/row", "internal/diag", "internal/problem", "internal/failpoint", "internal/redisurl", "internal/checkup", "internal/database"},
+		[]string{"internal/columnar", "internal/row", "internal/diag", "internal/problem", "internal/failpoint", "internal/redisurl", "internal/checkup", "internal/database", "internal/auth"},
 		nil,
 		"leaf packages serve every layer",
 	},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/provender-dev/provender/control"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/server"
 	"github.com/provender-dev/provender/registry"
@@ -62,27 +63,13 @@ func (a *app) apply(ctx context.Context, p *server.Project, args []string, yes b
 	return a.show(r)
 }
 
-// commit appends a plan's target as the next revision.
+// commit applies a plan.
 func (a *app) commit(ctx context.Context, p *server.Project, made *plan.Plan) (registry.Revision, error) {
-	reg, err := p.Registry(ctx)
+	c, err := p.Control(ctx, a.Now, version())
 	if err != nil {
 		return registry.Revision{}, err
 	}
-	rev, err := reg.Append(ctx, made.BaseRevision, registry.Revision{
-		Digest: made.TargetDigest, Applied: a.Now().UTC(), By: server.User(), Commit: gitCommit(ctx, p.Dir),
-		Tool: version(), Summary: made.Done(),
-	}, made.Target)
-	if problem.CodeOf(err) == problem.Conflict {
-		return rev, moved(err)
-	}
-	return rev, err
-}
-
-// moved is the error of a plan whose base is no longer current.
-func moved(cause error) error {
-	err := problem.New(problem.Conflict, "the registry has moved since the plan was made; nothing was applied")
-	err.Suggestion, err.Err = "look at the new plan: provender plan", cause
-	return err
+	return c.Apply(ctx, made, control.ApplyOptions{By: server.User(), Commit: gitCommit(ctx, p.Dir)})
 }
 
 // readPlan reads a saved plan that leads on from the registry's current revision.
@@ -95,19 +82,11 @@ func (a *app) readPlan(ctx context.Context, p *server.Project, path string) (*pl
 	if err != nil {
 		return nil, err
 	}
-	reg, err := p.Registry(ctx)
+	c, err := p.Control(ctx, a.Now, version())
 	if err != nil {
 		return nil, err
 	}
-	rev, current, err := reg.Current(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if rev.Number != saved.BaseRevision || current.Digest() != saved.BaseDigest {
-		return nil, moved(nil)
-	}
-	// What is shown comes from the definitions, not from what the file says of them.
-	made, err := plan.Make(rev, current, saved.Target)
+	made, err := c.Again(ctx, saved)
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,9 @@ func (a *app) revisions(ctx context.Context, limit int) (*historyReport, error) 
 		return r, server.Remote(ctx, a.server, func(ctx context.Context, c *client.Client) error {
 			revs, err := c.Revisions(ctx, limit)
 			for _, rev := range revs {
-				r.add(registry.Revision(rev))
+				r.add(registry.Revision{
+					Number: rev.Number, Digest: rev.Digest, Applied: rev.Applied, By: rev.By, Commit: rev.Commit, Tool: rev.Tool, Summary: rev.Summary,
+				})
 			}
 			return err
 		})

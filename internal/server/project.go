@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
+	"github.com/provender-dev/provender/control"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/offline"
 	"github.com/provender-dev/provender/offline/parquet"
@@ -72,6 +74,17 @@ func (p *Project) Registry(ctx context.Context) (*store.Store, error) {
 		p.registry = s
 	}
 	return p.registry, nil
+}
+
+// Control returns what plans and applies the project's definitions; tool is Provender's version.
+func (p *Project) Control(ctx context.Context, now func() time.Time, tool string) (*control.Service, error) {
+	reg, err := p.Registry(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return control.New(control.Config{
+		Registry: reg, Project: p.Config, Files: p.Files, Limits: p.ParquetLimits(), Now: now, Tool: tool,
+	}), nil
 }
 
 // Snapshot compiles the current revision. Precondition where nothing was applied yet.

@@ -56,6 +56,18 @@ func LoadProject(dir, env string, getenv func(string) string) (*Project, error) 
 	return &Project{Config: cfg, Definitions: defs, Positions: positions}, nil
 }
 
+// Parse reads a project's definition files that are in memory, and checks that paths begin with roots that exist. The
+// error is a diag.Set with every problem found.
+func (c *Config) Parse(files []File) (*Project, error) {
+	defs, positions, err := Parse(files)
+	if err != nil {
+		return nil, err
+	}
+	var set diag.Set
+	checkRoots(&set, c, defs, positions)
+	return &Project{Config: c, Definitions: defs, Positions: positions}, set.Err()
+}
+
 // collect adds the problems that err is made of.
 func collect(set *diag.Set, err error) {
 	var more diag.Set
@@ -64,11 +76,18 @@ func collect(set *diag.Set, err error) {
 	}
 }
 
-// Load reads every *.yaml and *.yml below dir, except provender.yaml and what begins with a dot. The error is a
-// diag.Set with every problem found.
+// Load reads the definition files below dir. The error is a diag.Set with every problem found.
 func Load(dir string) (*registry.Definitions, *Positions, error) {
+	files, unread := Read(dir)
 	var set diag.Set
-	var files []File
+	collect(&set, unread)
+	return parse(files, set)
+}
+
+// Read returns every *.yaml and *.yml below dir, except provender.yaml and what begins with a dot, under their paths. The
+// error is a diag.Set of those that can't be read; the others are there beside it.
+func Read(dir string) (files []File, _ error) {
+	var set diag.Set
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		unreadable := func(err error) error {
 			set.Add(diag.Position{File: path}, codeUnreadableFile, "%v", cause(err))
@@ -117,9 +136,9 @@ func Load(dir string) (*registry.Definitions, *Positions, error) {
 		return nil
 	})
 	if err != nil { // the function above returns none
-		return nil, nil, err
+		return nil, err
 	}
-	return parse(files, set)
+	return files, set.Err()
 }
 
 // cause strips the path, which the position has already.

@@ -41,9 +41,20 @@ type Plan struct {
 	BaseDigest   string                `json:"base_digest"`
 	TargetDigest string                `json:"target_digest"`
 	Changes      []DefinitionChange    `json:"changes"`
-	Services     []string              `json:"services"`    // that answer otherwise, or are new or gone; in name order
-	Generations  []string              `json:"generations"` // views whose rows are filled anew; in name order
+	Services     []string              `json:"services"`            // that answer otherwise, or are new or gone; in name order
+	Generations  []string              `json:"generations"`         // views whose rows are filled anew; in name order
+	Estimates    []Estimate            `json:"estimates,omitempty"` // of Generations whose files can be read; in name order
 	Target       *registry.Definitions `json:"target"`
+}
+
+// Estimate is what filling a view anew reads and stores, by the statistics of its files. Who makes the plan adds it.
+type Estimate struct {
+	View        string `json:"view"`
+	Files       int64  `json:"files"`
+	Rows        int64  `json:"rows"`         // of all files; a view with ttl reads fewer
+	Keys        int64  `json:"keys"`         // at most so many entities; 0: not known
+	ReadBytes   int64  `json:"read_bytes"`   // of the columns needed, as the files store them
+	StoredBytes int64  `json:"stored_bytes"` // about so many online; 0: not known
 }
 
 // DefinitionChange is one definition that is added, changed or deleted.

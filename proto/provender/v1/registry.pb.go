@@ -550,6 +550,573 @@ func (x *ListRevisionsResponse) GetRevisions() []*Revision {
 	return nil
 }
 
+// GetRevisionRequest names a revision.
+type GetRevisionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 0: the current one.
+	Number        int64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRevisionRequest) Reset() {
+	*x = GetRevisionRequest{}
+	mi := &file_provender_v1_registry_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRevisionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRevisionRequest) ProtoMessage() {}
+
+func (x *GetRevisionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_registry_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRevisionRequest.ProtoReflect.Descriptor instead.
+func (*GetRevisionRequest) Descriptor() ([]byte, []int) {
+	return file_provender_v1_registry_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *GetRevisionRequest) GetNumber() int64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// GetRevisionResponse has the revision.
+type GetRevisionResponse struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Revision *Revision              `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	// As a plan file has it; empty for revisions that older versions made.
+	Plan          []byte `protobuf:"bytes,2,opt,name=plan,proto3" json:"plan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRevisionResponse) Reset() {
+	*x = GetRevisionResponse{}
+	mi := &file_provender_v1_registry_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRevisionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRevisionResponse) ProtoMessage() {}
+
+func (x *GetRevisionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_registry_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRevisionResponse.ProtoReflect.Descriptor instead.
+func (*GetRevisionResponse) Descriptor() ([]byte, []int) {
+	return file_provender_v1_registry_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *GetRevisionResponse) GetRevision() *Revision {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
+func (x *GetRevisionResponse) GetPlan() []byte {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+// DefinitionFile is one YAML file of a project.
+type DefinitionFile struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What problems are reported under; no file of the server.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Content       []byte `protobuf:"bytes,2,opt,name=content,proto3" json:"content,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DefinitionFile) Reset() {
+	*x = DefinitionFile{}
+	mi := &file_provender_v1_registry_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DefinitionFile) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DefinitionFile) ProtoMessage() {}
+
+func (x *DefinitionFile) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_registry_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DefinitionFile.ProtoReflect.Descriptor instead.
+func (*DefinitionFile) Descriptor() ([]byte, []int) {
+	return file_provender_v1_registry_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *DefinitionFile) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *DefinitionFile) GetContent() []byte {
+	if x != nil {
+		return x.Content
+	}
+	return nil
+}
+
+// Diagnostic is one problem of a file.
+type Diagnostic struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	File  string                 `protobuf:"bytes,1,opt,name=file,proto3" json:"file,omitempty"`
+	// From 1; 0 where it is the whole file.
+	Line int32 `protobuf:"varint,2,opt,name=line,proto3" json:"line,omitempty"`
+	// In characters, from 1; 0 where it is the whole line.
+	Col int32 `protobuf:"varint,3,opt,name=col,proto3" json:"col,omitempty"`
+	// "unknown-key": stable.
+	Code          string `protobuf:"bytes,4,opt,name=code,proto3" json:"code,omitempty"`
+	Message       string `protobuf:"bytes,5,opt,name=message,proto3" json:"message,omitempty"`
+	Hint          string `protobuf:"bytes,6,opt,name=hint,proto3" json:"hint,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Diagnostic) Reset() {
+	*x = Diagnostic{}
+	mi := &file_provender_v1_registry_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Diagnostic) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Diagnostic) ProtoMessage() {}
+
+func (x *Diagnostic) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_registry_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Diagnostic.ProtoReflect.Descriptor instead.
+func (*Diagnostic) Descriptor() ([]byte, []int) {
+	return file_provender_v1_registry_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *Diagnostic) GetFile() string {
+	if x != nil {
+		return x.File
+	}
+	return ""
+}
+
+func (x *Diagnostic) GetLine() int32 {
+	if x != nil {
+		return x.Line
+	}
+	return 0
+}
+
+func (x *Diagnostic) GetCol() int32 {
+	if x != nil {
+		return x.Col
+	}
+	return 0
+}
+
+func (x *Diagnostic) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *Diagnostic) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Diagnostic) GetHint() string {
+	if x != nil {
+		return x.Hint
+	}
+	return ""
+}
+
+// PlanDefinitionsRequest has every definition file of a project.
+type PlanDefinitionsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Files []*DefinitionFile      `protobuf:"bytes,1,rep,name=files,proto3" json:"files,omitempty"`
+	// The revision to compare with; 0: the current one. Only a plan against the current one can be applied.
+	Against       int64 `protobuf:"varint,2,opt,name=against,proto3" json:"against,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanDefinitionsRequest) Reset() {
+	*x = PlanDefinitionsRequest{}
+	mi := &file_provender_v1_registry_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanDefinitionsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanDefinitionsRequest) ProtoMessage() {}
+
+func (x *PlanDefinitionsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_registry_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanDefinitionsRequest.ProtoReflect.Descriptor instead.
+func (*PlanDefinitionsRequest) Descriptor() ([]byte, []int) {
+	return file_provender_v1_registry_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *PlanDefinitionsRequest) GetFiles() []*DefinitionFile {
+	if x != nil {
+		return x.Files
+	}
+	return nil
+}
+
+func (x *PlanDefinitionsRequest) GetAgainst() int64 {
+	if x != nil {
+		return x.Against
+	}
+	return 0
+}
+
+// PlanDefinitionsResponse has a plan, or what is wrong with the files.
+type PlanDefinitionsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As a plan file has it; empty where there are problems.
+	Plan          []byte        `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	Problems      []*Diagnostic `protobuf:"bytes,2,rep,name=problems,proto3" json:"problems,omitempty"`
+	Warnings      []*Diagnostic `protobuf:"bytes,3,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanDefinitionsResponse) Reset() {
+	*x = PlanDefinitionsResponse{}
+	mi := &file_provender_v1_registry_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanDefinitionsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanDefinitionsResponse) ProtoMessage() {}
+
+func (x *PlanDefinitionsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_registry_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanDefinitionsResponse.ProtoReflect.Descriptor instead.
+func (*PlanDefinitionsResponse) Descriptor() ([]byte, []int) {
+	return file_provender_v1_registry_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *PlanDefinitionsResponse) GetPlan() []byte {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *PlanDefinitionsResponse) GetProblems() []*Diagnostic {
+	if x != nil {
+		return x.Problems
+	}
+	return nil
+}
+
+func (x *PlanDefinitionsResponse) GetWarnings() []*Diagnostic {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+// PlanRollbackRequest names the revision to go back to.
+type PlanRollbackRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanRollbackRequest) Reset() {
+	*x = PlanRollbackRequest{}
+	mi := &file_provender_v1_registry_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanRollbackRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanRollbackRequest) ProtoMessage() {}
+
+func (x *PlanRollbackRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_registry_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanRollbackRequest.ProtoReflect.Descriptor instead.
+func (*PlanRollbackRequest) Descriptor() ([]byte, []int) {
+	return file_provender_v1_registry_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *PlanRollbackRequest) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+// PlanRollbackResponse has the plan.
+type PlanRollbackResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As a plan file has it.
+	Plan          []byte `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PlanRollbackResponse) Reset() {
+	*x = PlanRollbackResponse{}
+	mi := &file_provender_v1_registry_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PlanRollbackResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PlanRollbackResponse) ProtoMessage() {}
+
+func (x *PlanRollbackResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_registry_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PlanRollbackResponse.ProtoReflect.Descriptor instead.
+func (*PlanRollbackResponse) Descriptor() ([]byte, []int) {
+	return file_provender_v1_registry_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *PlanRollbackResponse) GetPlan() []byte {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+// ApplyPlanRequest has a plan.
+type ApplyPlanRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As a plan file has it.
+	Plan []byte `protobuf:"bytes,1,opt,name=plan,proto3" json:"plan,omitempty"`
+	// Do it although it breaks what services use.
+	AllowBreaking bool `protobuf:"varint,2,opt,name=allow_breaking,json=allowBreaking,proto3" json:"allow_breaking,omitempty"`
+	// The Git commit of the definitions, empty if unknown.
+	Commit string `protobuf:"bytes,3,opt,name=commit,proto3" json:"commit,omitempty"`
+	// user@host, where the call is not authenticated.
+	By            string `protobuf:"bytes,4,opt,name=by,proto3" json:"by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyPlanRequest) Reset() {
+	*x = ApplyPlanRequest{}
+	mi := &file_provender_v1_registry_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyPlanRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyPlanRequest) ProtoMessage() {}
+
+func (x *ApplyPlanRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_registry_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyPlanRequest.ProtoReflect.Descriptor instead.
+func (*ApplyPlanRequest) Descriptor() ([]byte, []int) {
+	return file_provender_v1_registry_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ApplyPlanRequest) GetPlan() []byte {
+	if x != nil {
+		return x.Plan
+	}
+	return nil
+}
+
+func (x *ApplyPlanRequest) GetAllowBreaking() bool {
+	if x != nil {
+		return x.AllowBreaking
+	}
+	return false
+}
+
+func (x *ApplyPlanRequest) GetCommit() string {
+	if x != nil {
+		return x.Commit
+	}
+	return ""
+}
+
+func (x *ApplyPlanRequest) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+// ApplyPlanResponse has the revision that the plan has become; the current one where there was nothing to do.
+type ApplyPlanResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Revision      *Revision              `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ApplyPlanResponse) Reset() {
+	*x = ApplyPlanResponse{}
+	mi := &file_provender_v1_registry_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ApplyPlanResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ApplyPlanResponse) ProtoMessage() {}
+
+func (x *ApplyPlanResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_registry_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ApplyPlanResponse.ProtoReflect.Descriptor instead.
+func (*ApplyPlanResponse) Descriptor() ([]byte, []int) {
+	return file_provender_v1_registry_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *ApplyPlanResponse) GetRevision() *Revision {
+	if x != nil {
+		return x.Revision
+	}
+	return nil
+}
+
 var File_provender_v1_registry_proto protoreflect.FileDescriptor
 
 const file_provender_v1_registry_proto_rawDesc = "" +
@@ -586,17 +1153,55 @@ const file_provender_v1_registry_proto_rawDesc = "" +
 	"\x14ListRevisionsRequest\x12\x14\n" +
 	"\x05limit\x18\x01 \x01(\x05R\x05limit\"M\n" +
 	"\x15ListRevisionsResponse\x124\n" +
-	"\trevisions\x18\x01 \x03(\v2\x16.provender.v1.RevisionR\trevisions*\xb0\x01\n" +
+	"\trevisions\x18\x01 \x03(\v2\x16.provender.v1.RevisionR\trevisions\",\n" +
+	"\x12GetRevisionRequest\x12\x16\n" +
+	"\x06number\x18\x01 \x01(\x03R\x06number\"]\n" +
+	"\x13GetRevisionResponse\x122\n" +
+	"\brevision\x18\x01 \x01(\v2\x16.provender.v1.RevisionR\brevision\x12\x12\n" +
+	"\x04plan\x18\x02 \x01(\fR\x04plan\">\n" +
+	"\x0eDefinitionFile\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\acontent\x18\x02 \x01(\fR\acontent\"\x88\x01\n" +
+	"\n" +
+	"Diagnostic\x12\x12\n" +
+	"\x04file\x18\x01 \x01(\tR\x04file\x12\x12\n" +
+	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x10\n" +
+	"\x03col\x18\x03 \x01(\x05R\x03col\x12\x12\n" +
+	"\x04code\x18\x04 \x01(\tR\x04code\x12\x18\n" +
+	"\amessage\x18\x05 \x01(\tR\amessage\x12\x12\n" +
+	"\x04hint\x18\x06 \x01(\tR\x04hint\"f\n" +
+	"\x16PlanDefinitionsRequest\x122\n" +
+	"\x05files\x18\x01 \x03(\v2\x1c.provender.v1.DefinitionFileR\x05files\x12\x18\n" +
+	"\aagainst\x18\x02 \x01(\x03R\aagainst\"\x99\x01\n" +
+	"\x17PlanDefinitionsResponse\x12\x12\n" +
+	"\x04plan\x18\x01 \x01(\fR\x04plan\x124\n" +
+	"\bproblems\x18\x02 \x03(\v2\x18.provender.v1.DiagnosticR\bproblems\x124\n" +
+	"\bwarnings\x18\x03 \x03(\v2\x18.provender.v1.DiagnosticR\bwarnings\"1\n" +
+	"\x13PlanRollbackRequest\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\"*\n" +
+	"\x14PlanRollbackResponse\x12\x12\n" +
+	"\x04plan\x18\x01 \x01(\fR\x04plan\"u\n" +
+	"\x10ApplyPlanRequest\x12\x12\n" +
+	"\x04plan\x18\x01 \x01(\fR\x04plan\x12%\n" +
+	"\x0eallow_breaking\x18\x02 \x01(\bR\rallowBreaking\x12\x16\n" +
+	"\x06commit\x18\x03 \x01(\tR\x06commit\x12\x0e\n" +
+	"\x02by\x18\x04 \x01(\tR\x02by\"G\n" +
+	"\x11ApplyPlanResponse\x122\n" +
+	"\brevision\x18\x01 \x01(\v2\x16.provender.v1.RevisionR\brevision*\xb0\x01\n" +
 	"\x0eDefinitionKind\x12\x1f\n" +
 	"\x1bDEFINITION_KIND_UNSPECIFIED\x10\x00\x12\x1a\n" +
 	"\x16DEFINITION_KIND_ENTITY\x10\x01\x12\x1a\n" +
 	"\x16DEFINITION_KIND_SOURCE\x10\x02\x12 \n" +
 	"\x1cDEFINITION_KIND_FEATURE_VIEW\x10\x03\x12#\n" +
-	"\x1fDEFINITION_KIND_FEATURE_SERVICE\x10\x042\xa5\x02\n" +
+	"\x1fDEFINITION_KIND_FEATURE_SERVICE\x10\x042\xfe\x04\n" +
 	"\x0fRegistryService\x12^\n" +
 	"\x0fListDefinitions\x12$.provender.v1.ListDefinitionsRequest\x1a%.provender.v1.ListDefinitionsResponse\x12X\n" +
 	"\rGetDefinition\x12\".provender.v1.GetDefinitionRequest\x1a#.provender.v1.GetDefinitionResponse\x12X\n" +
-	"\rListRevisions\x12\".provender.v1.ListRevisionsRequest\x1a#.provender.v1.ListRevisionsResponseBCZAgithub.com/provender-dev/provender/proto/provender/v1;provenderv1b\x06proto3"
+	"\rListRevisions\x12\".provender.v1.ListRevisionsRequest\x1a#.provender.v1.ListRevisionsResponse\x12R\n" +
+	"\vGetRevision\x12 .provender.v1.GetRevisionRequest\x1a!.provender.v1.GetRevisionResponse\x12^\n" +
+	"\x0fPlanDefinitions\x12$.provender.v1.PlanDefinitionsRequest\x1a%.provender.v1.PlanDefinitionsResponse\x12U\n" +
+	"\fPlanRollback\x12!.provender.v1.PlanRollbackRequest\x1a\".provender.v1.PlanRollbackResponse\x12L\n" +
+	"\tApplyPlan\x12\x1e.provender.v1.ApplyPlanRequest\x1a\x1f.provender.v1.ApplyPlanResponseBCZAgithub.com/provender-dev/provender/proto/provender/v1;provenderv1b\x06proto3"
 
 var (
 	file_provender_v1_registry_proto_rawDescOnce sync.Once
@@ -611,7 +1216,7 @@ func file_provender_v1_registry_proto_rawDescGZIP() []byte {
 }
 
 var file_provender_v1_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_provender_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_provender_v1_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_provender_v1_registry_proto_goTypes = []any{
 	(DefinitionKind)(0),             // 0: provender.v1.DefinitionKind
 	(*Definition)(nil),              // 1: provender.v1.Definition
@@ -622,11 +1227,21 @@ var file_provender_v1_registry_proto_goTypes = []any{
 	(*GetDefinitionResponse)(nil),   // 6: provender.v1.GetDefinitionResponse
 	(*ListRevisionsRequest)(nil),    // 7: provender.v1.ListRevisionsRequest
 	(*ListRevisionsResponse)(nil),   // 8: provender.v1.ListRevisionsResponse
-	(*timestamppb.Timestamp)(nil),   // 9: google.protobuf.Timestamp
+	(*GetRevisionRequest)(nil),      // 9: provender.v1.GetRevisionRequest
+	(*GetRevisionResponse)(nil),     // 10: provender.v1.GetRevisionResponse
+	(*DefinitionFile)(nil),          // 11: provender.v1.DefinitionFile
+	(*Diagnostic)(nil),              // 12: provender.v1.Diagnostic
+	(*PlanDefinitionsRequest)(nil),  // 13: provender.v1.PlanDefinitionsRequest
+	(*PlanDefinitionsResponse)(nil), // 14: provender.v1.PlanDefinitionsResponse
+	(*PlanRollbackRequest)(nil),     // 15: provender.v1.PlanRollbackRequest
+	(*PlanRollbackResponse)(nil),    // 16: provender.v1.PlanRollbackResponse
+	(*ApplyPlanRequest)(nil),        // 17: provender.v1.ApplyPlanRequest
+	(*ApplyPlanResponse)(nil),       // 18: provender.v1.ApplyPlanResponse
+	(*timestamppb.Timestamp)(nil),   // 19: google.protobuf.Timestamp
 }
 var file_provender_v1_registry_proto_depIdxs = []int32{
 	0,  // 0: provender.v1.Definition.kind:type_name -> provender.v1.DefinitionKind
-	9,  // 1: provender.v1.Revision.applied:type_name -> google.protobuf.Timestamp
+	19, // 1: provender.v1.Revision.applied:type_name -> google.protobuf.Timestamp
 	0,  // 2: provender.v1.ListDefinitionsRequest.kind:type_name -> provender.v1.DefinitionKind
 	2,  // 3: provender.v1.ListDefinitionsResponse.revision:type_name -> provender.v1.Revision
 	1,  // 4: provender.v1.ListDefinitionsResponse.definitions:type_name -> provender.v1.Definition
@@ -634,17 +1249,30 @@ var file_provender_v1_registry_proto_depIdxs = []int32{
 	2,  // 6: provender.v1.GetDefinitionResponse.revision:type_name -> provender.v1.Revision
 	1,  // 7: provender.v1.GetDefinitionResponse.definition:type_name -> provender.v1.Definition
 	2,  // 8: provender.v1.ListRevisionsResponse.revisions:type_name -> provender.v1.Revision
-	3,  // 9: provender.v1.RegistryService.ListDefinitions:input_type -> provender.v1.ListDefinitionsRequest
-	5,  // 10: provender.v1.RegistryService.GetDefinition:input_type -> provender.v1.GetDefinitionRequest
-	7,  // 11: provender.v1.RegistryService.ListRevisions:input_type -> provender.v1.ListRevisionsRequest
-	4,  // 12: provender.v1.RegistryService.ListDefinitions:output_type -> provender.v1.ListDefinitionsResponse
-	6,  // 13: provender.v1.RegistryService.GetDefinition:output_type -> provender.v1.GetDefinitionResponse
-	8,  // 14: provender.v1.RegistryService.ListRevisions:output_type -> provender.v1.ListRevisionsResponse
-	12, // [12:15] is the sub-list for method output_type
-	9,  // [9:12] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	2,  // 9: provender.v1.GetRevisionResponse.revision:type_name -> provender.v1.Revision
+	11, // 10: provender.v1.PlanDefinitionsRequest.files:type_name -> provender.v1.DefinitionFile
+	12, // 11: provender.v1.PlanDefinitionsResponse.problems:type_name -> provender.v1.Diagnostic
+	12, // 12: provender.v1.PlanDefinitionsResponse.warnings:type_name -> provender.v1.Diagnostic
+	2,  // 13: provender.v1.ApplyPlanResponse.revision:type_name -> provender.v1.Revision
+	3,  // 14: provender.v1.RegistryService.ListDefinitions:input_type -> provender.v1.ListDefinitionsRequest
+	5,  // 15: provender.v1.RegistryService.GetDefinition:input_type -> provender.v1.GetDefinitionRequest
+	7,  // 16: provender.v1.RegistryService.ListRevisions:input_type -> provender.v1.ListRevisionsRequest
+	9,  // 17: provender.v1.RegistryService.GetRevision:input_type -> provender.v1.GetRevisionRequest
+	13, // 18: provender.v1.RegistryService.PlanDefinitions:input_type -> provender.v1.PlanDefinitionsRequest
+	15, // 19: provender.v1.RegistryService.PlanRollback:input_type -> provender.v1.PlanRollbackRequest
+	17, // 20: provender.v1.RegistryService.ApplyPlan:input_type -> provender.v1.ApplyPlanRequest
+	4,  // 21: provender.v1.RegistryService.ListDefinitions:output_type -> provender.v1.ListDefinitionsResponse
+	6,  // 22: provender.v1.RegistryService.GetDefinition:output_type -> provender.v1.GetDefinitionResponse
+	8,  // 23: provender.v1.RegistryService.ListRevisions:output_type -> provender.v1.ListRevisionsResponse
+	10, // 24: provender.v1.RegistryService.GetRevision:output_type -> provender.v1.GetRevisionResponse
+	14, // 25: provender.v1.RegistryService.PlanDefinitions:output_type -> provender.v1.PlanDefinitionsResponse
+	16, // 26: provender.v1.RegistryService.PlanRollback:output_type -> provender.v1.PlanRollbackResponse
+	18, // 27: provender.v1.RegistryService.ApplyPlan:output_type -> provender.v1.ApplyPlanResponse
+	21, // [21:28] is the sub-list for method output_type
+	14, // [14:21] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_provender_v1_registry_proto_init() }
@@ -658,7 +1286,7 @@ func file_provender_v1_registry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_provender_v1_registry_proto_rawDesc), len(file_provender_v1_registry_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   8,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -22,13 +22,17 @@ const (
 	RegistryService_ListDefinitions_FullMethodName = "/provender.v1.RegistryService/ListDefinitions"
 	RegistryService_GetDefinition_FullMethodName   = "/provender.v1.RegistryService/GetDefinition"
 	RegistryService_ListRevisions_FullMethodName   = "/provender.v1.RegistryService/ListRevisions"
+	RegistryService_GetRevision_FullMethodName     = "/provender.v1.RegistryService/GetRevision"
+	RegistryService_PlanDefinitions_FullMethodName = "/provender.v1.RegistryService/PlanDefinitions"
+	RegistryService_PlanRollback_FullMethodName    = "/provender.v1.RegistryService/PlanRollback"
+	RegistryService_ApplyPlan_FullMethodName       = "/provender.v1.RegistryService/ApplyPlan"
 )
 
 // RegistryServiceClient is the client API for RegistryService service.
 //
 // For semantics around ctx use and closing/ending streaming RPCs, please refer to https://pkg.go.dev/google.golang.org/grpc/?tab=doc#ClientConn.NewStream.
 //
-// RegistryService reads definitions and their revisions.
+// RegistryService reads, plans and changes definitions.
 type RegistryServiceClient interface {
 	// ListDefinitions lists the definitions of one revision, by kind, then name.
 	ListDefinitions(ctx context.Context, in *ListDefinitionsRequest, opts ...grpc.CallOption) (*ListDefinitionsResponse, error)
@@ -36,6 +40,15 @@ type RegistryServiceClient interface {
 	GetDefinition(ctx context.Context, in *GetDefinitionRequest, opts ...grpc.CallOption) (*GetDefinitionResponse, error)
 	// ListRevisions lists revisions, newest first.
 	ListRevisions(ctx context.Context, in *ListRevisionsRequest, opts ...grpc.CallOption) (*ListRevisionsResponse, error)
+	// GetRevision returns the record of one apply, with the plan that it did.
+	GetRevision(ctx context.Context, in *GetRevisionRequest, opts ...grpc.CallOption) (*GetRevisionResponse, error)
+	// PlanDefinitions tells what applying definition files would change. Nothing is written.
+	PlanDefinitions(ctx context.Context, in *PlanDefinitionsRequest, opts ...grpc.CallOption) (*PlanDefinitionsResponse, error)
+	// PlanRollback tells what making a revision equal to an earlier one would change. Nothing is written.
+	PlanRollback(ctx context.Context, in *PlanRollbackRequest, opts ...grpc.CallOption) (*PlanRollbackResponse, error)
+	// ApplyPlan does exactly what a plan says, in one transaction; ABORTED where the registry has moved since. The same
+	// plan again answers with the revision that it has become, as long as that is current.
+	ApplyPlan(ctx context.Context, in *ApplyPlanRequest, opts ...grpc.CallOption) (*ApplyPlanResponse, error)
 }
 
 type registryServiceClient struct {
@@ -76,11 +89,51 @@ func (c *registryServiceClient) ListRevisions(ctx context.Context, in *ListRevis
 	return out, nil
 }
 
+func (c *registryServiceClient) GetRevision(ctx context.Context, in *GetRevisionRequest, opts ...grpc.CallOption) (*GetRevisionResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(GetRevisionResponse)
+	err := c.cc.Invoke(ctx, RegistryService_GetRevision_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) PlanDefinitions(ctx context.Context, in *PlanDefinitionsRequest, opts ...grpc.CallOption) (*PlanDefinitionsResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanDefinitionsResponse)
+	err := c.cc.Invoke(ctx, RegistryService_PlanDefinitions_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) PlanRollback(ctx context.Context, in *PlanRollbackRequest, opts ...grpc.CallOption) (*PlanRollbackResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(PlanRollbackResponse)
+	err := c.cc.Invoke(ctx, RegistryService_PlanRollback_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *registryServiceClient) ApplyPlan(ctx context.Context, in *ApplyPlanRequest, opts ...grpc.CallOption) (*ApplyPlanResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(ApplyPlanResponse)
+	err := c.cc.Invoke(ctx, RegistryService_ApplyPlan_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // RegistryServiceServer is the server API for RegistryService service.
 // All implementations must embed UnimplementedRegistryServiceServer
 // for forward compatibility.
 //
-// RegistryService reads definitions and their revisions.
+// RegistryService reads, plans and changes definitions.
 type RegistryServiceServer interface {
 	// ListDefinitions lists the definitions of one revision, by kind, then name.
 	ListDefinitions(context.Context, *ListDefinitionsRequest) (*ListDefinitionsResponse, error)
@@ -88,6 +141,15 @@ type RegistryServiceServer interface {
 	GetDefinition(context.Context, *GetDefinitionRequest) (*GetDefinitionResponse, error)
 	// ListRevisions lists revisions, newest first.
 	ListRevisions(context.Context, *ListRevisionsRequest) (*ListRevisionsResponse, error)
+	// GetRevision returns the record of one apply, with the plan that it did.
+	GetRevision(context.Context, *GetRevisionRequest) (*GetRevisionResponse, error)
+	// PlanDefinitions tells what applying definition files would change. Nothing is written.
+	PlanDefinitions(context.Context, *PlanDefinitionsRequest) (*PlanDefinitionsResponse, error)
+	// PlanRollback tells what making a revision equal to an earlier one would change. Nothing is written.
+	PlanRollback(context.Context, *PlanRollbackRequest) (*PlanRollbackResponse, error)
+	// ApplyPlan does exactly what a plan says, in one transaction; ABORTED where the registry has moved since. The same
+	// plan again answers with the revision that it has become, as long as that is current.
+	ApplyPlan(context.Context, *ApplyPlanRequest) (*ApplyPlanResponse, error)
 	mustEmbedUnimplementedRegistryServiceServer()
 }
 
@@ -106,6 +168,18 @@ func (UnimplementedRegistryServiceServer) GetDefinition(context.Context, *GetDef
 }
 func (UnimplementedRegistryServiceServer) ListRevisions(context.Context, *ListRevisionsRequest) (*ListRevisionsResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListRevisions not implemented")
+}
+func (UnimplementedRegistryServiceServer) GetRevision(context.Context, *GetRevisionRequest) (*GetRevisionResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method GetRevision not implemented")
+}
+func (UnimplementedRegistryServiceServer) PlanDefinitions(context.Context, *PlanDefinitionsRequest) (*PlanDefinitionsResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlanDefinitions not implemented")
+}
+func (UnimplementedRegistryServiceServer) PlanRollback(context.Context, *PlanRollbackRequest) (*PlanRollbackResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method PlanRollback not implemented")
+}
+func (UnimplementedRegistryServiceServer) ApplyPlan(context.Context, *ApplyPlanRequest) (*ApplyPlanResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method ApplyPlan not implemented")
 }
 func (UnimplementedRegistryServiceServer) mustEmbedUnimplementedRegistryServiceServer() {}
 func (UnimplementedRegistryServiceServer) testEmbeddedByValue()                         {}
@@ -182,6 +256,78 @@ func _RegistryService_ListRevisions_Handler(srv interface{}, ctx context.Context
 	return interceptor(ctx, in, info, handler)
 }
 
+func _RegistryService_GetRevision_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(GetRevisionRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).GetRevision(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_GetRevision_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).GetRevision(ctx, req.(*GetRevisionRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_PlanDefinitions_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanDefinitionsRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).PlanDefinitions(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_PlanDefinitions_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).PlanDefinitions(ctx, req.(*PlanDefinitionsRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_PlanRollback_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(PlanRollbackRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).PlanRollback(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_PlanRollback_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).PlanRollback(ctx, req.(*PlanRollbackRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _RegistryService_ApplyPlan_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(ApplyPlanRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(RegistryServiceServer).ApplyPlan(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: RegistryService_ApplyPlan_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(RegistryServiceServer).ApplyPlan(ctx, req.(*ApplyPlanRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // RegistryService_ServiceDesc is the grpc.ServiceDesc for RegistryService service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -200,6 +346,22 @@ var RegistryService_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListRevisions",
 			Handler:    _RegistryService_ListRevisions_Handler,
+		},
+		{
+			MethodName: "GetRevision",
+			Handler:    _RegistryService_GetRevision_Handler,
+		},
+		{
+			MethodName: "PlanDefinitions",
+			Handler:    _RegistryService_PlanDefinitions_Handler,
+		},
+		{
+			MethodName: "PlanRollback",
+			Handler:    _RegistryService_PlanRollback_Handler,
+		},
+		{
+			MethodName: "ApplyPlan",
+			Handler:    _RegistryService_ApplyPlan_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

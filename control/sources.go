@@ -1,4 +1,4 @@
-package cli
+package control
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/internal/problem"
-	"github.com/provender-dev/provender/internal/server"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
@@ -17,7 +16,7 @@ import (
 
 // checkSources checks every view's columns against a file of its source. A source without files is a warning: they may
 // be elsewhere, or yet to come. The error is a diag.Set.
-func checkSources(ctx context.Context, p *server.Project, project *definition.Project) (warnings diag.Set, err error) {
+func (s *Service) checkSources(ctx context.Context, project *definition.Project) (warnings diag.Set, err error) {
 	snapshot, err := registry.Compile(0, project.Definitions)
 	if err != nil {
 		return nil, err
@@ -25,9 +24,9 @@ func checkSources(ctx context.Context, p *server.Project, project *definition.Pr
 	var found diag.Set
 	for _, v := range project.Definitions.Views {
 		c := sourceCheck{
-			view: snapshot.Views[v.Name], limits: p.ParquetLimits(), positions: project.Positions, found: &found, warnings: &warnings,
+			view: snapshot.Views[v.Name], limits: s.Limits, positions: project.Positions, found: &found, warnings: &warnings,
 		}
-		if err := c.run(ctx, p.Files); err != nil {
+		if err := c.run(ctx, s.Files); err != nil {
 			return nil, err
 		}
 	}
