@@ -14,7 +14,7 @@ import (
 // check finds the problems between definitions.
 func (r *reader) check() {
 	c := &checker{
-		set: &r.set, positions: r.positions, partial: r.partial,
+		set: &r.set, defs: r.defs, positions: r.positions, partial: r.partial,
 		entities: map[string]*registry.Entity{}, sources: map[string]*registry.Source{}, views: map[string]*registry.FeatureView{},
 	}
 	for _, e := range r.defs.Entities {
@@ -26,6 +26,7 @@ func (r *reader) check() {
 	for _, v := range r.defs.Views {
 		c.views[v.Name] = v
 	}
+	c.renames()
 	for _, v := range r.defs.Views {
 		c.view(v)
 	}
@@ -36,11 +37,63 @@ func (r *reader) check() {
 
 type checker struct {
 	set       *diag.Set
+	defs      *registry.Definitions
 	positions *Positions
 	partial   bool
 	entities  map[string]*registry.Entity
 	sources   map[string]*registry.Source
 	views     map[string]*registry.FeatureView
+}
+
+// rename is a definition, or a feature, and the name that it says it had.
+type rename struct {
+	name, was string
+	at        diag.Position // of the key `was`
+}
+
+// checkRenames reports, among all definitions of one kind or all features of a view, what cannot be renamed.
+func checkRenames(set *diag.Set, what string, all []rename) {
+	declared := make(map[string]bool, len(all))
+	for _, r := range all {
+		declared[r.name] = true
+	}
+	first := map[string]string{}
+	for _, r := range all {
+		switch {
+		case r.was == "":
+		case r.was == r.name:
+			set.Add(r.at, codeBadWas, "%s %q was never named otherwise", what, r.name).Hint = "write the name that it had, or leave it out"
+		case declared[r.was]:
+			set.Add(r.at, codeBadWas, "%s %q is still declared, so that %q can't be it under a new name", what, r.was, r.name).
+				Hint = "leave the key out once the rename is applied"
+		case first[r.was] != "":
+			set.Add(r.at, codeDuplicateWas, "%s %q cannot have been %q: %q was it", what, r.name, r.was, first[r.was])
+		default:
+			first[r.was] = r.name
+		}
+	}
+}
+
+// renames checks what definitions were. A source within a view goes by its view's name, and is renamed with it.
+func (c *checker) renames() {
+	renamed(c, KindEntity, c.defs.Entities, func(e *registry.Entity) (name, was string) { return e.Name, e.Was })
+	renamed(c, KindSource, c.defs.Sources, func(s *registry.Source) (name, was string) { return s.Name, s.Was })
+	renamed(c, KindFeatureView, c.defs.Views, func(v *registry.FeatureView) (name, was string) { return v.Name, v.Was })
+	renamed(c, KindFeatureService, c.defs.Services, func(s *registry.FeatureService) (name, was string) { return s.Name, s.Was })
+	for _, v := range c.defs.Views {
+		if s := c.sources[v.Source]; s != nil && s.Inline && c.sources[v.Was] == nil {
+			s.Was = v.Was
+		}
+	}
+}
+
+func renamed[T any](c *checker, kind string, list []T, names func(T) (name, was string)) {
+	all := make([]rename, len(list))
+	for i, one := range list {
+		name, was := names(one)
+		all[i] = rename{name, was, c.positions.At(kind, name, "was")}
+	}
+	checkRenames(c.set, kind, all)
 }
 
 // dangling reports a reference to nothing, unless it may be in what could not be read.

@@ -18,6 +18,8 @@ const (
 	codeBadName            = "bad-name"
 	codeReservedName       = "reserved-name"
 	codeDuplicateName      = "duplicate-name"
+	codeBadWas             = "bad-was"
+	codeDuplicateWas       = "duplicate-was"
 	codeUnknownType        = "unknown-type"
 	codeBadKeyType         = "bad-key-type"
 	codeBadChoice          = "bad-choice"
@@ -79,6 +81,8 @@ var Codes = []Code{
 	{codeBadName, "A name is not lower-case letters, digits and `_`, beginning with a letter, at most 63 characters."},
 	{codeReservedName, "`event_time` and `created_time` are the names of a row's own times."},
 	{codeDuplicateName, "Two things of one kind have one name; an inline source has the name of its view."},
+	{codeBadWas, "`was` is the thing's own name, or the name of another that is still declared."},
+	{codeDuplicateWas, "Two things of one kind, or two features of one view, were one."},
 	{codeUnknownType, "No such type. There are bool, int32, int64, float32, float64, string, bytes, timestamp, and `list<T>` of each."},
 	{codeBadKeyType, "A join key is int64 or string: floats do not compare reliably, and nothing else identifies an entity."},
 	{codeBadChoice, "A value that is not one of the few allowed here."},

@@ -26,7 +26,7 @@ var kinds = []string{KindEntity, KindSource, KindFeatureView, KindFeatureService
 // The keys of every mapping.
 var (
 	metaKeys           = []string{"description", "owner", "tags"}
-	documentKeys       = append([]string{"kind", "name"}, metaKeys...)
+	documentKeys       = append([]string{"kind", "name", "was"}, metaKeys...)
 	sourceOnlyKeys     = []string{"parquet", "event_time", "created_time", "timezone", "ambiguous", "rewrites"}
 	entityKeys         = slices.Concat(documentKeys, []string{"join_keys"})
 	joinKeyKeys        = []string{"name", "type"}
@@ -34,8 +34,8 @@ var (
 	inlineSourceKeys   = slices.Concat(metaKeys, sourceOnlyKeys)
 	eventTimeKeys      = []string{"column", "at"}
 	viewKeys           = slices.Concat(documentKeys, []string{"entities", "source", "keys", "ttl", "schedule", "schedule_timezone", "online", "features"})
-	featureKeys        = slices.Concat([]string{"name", "column", "type", "default"}, metaKeys)
-	serviceKeys        = slices.Concat(documentKeys, []string{"features"})
+	featureKeys        = slices.Concat([]string{"name", "was", "column", "type"}, metaKeys, []string{"default"})
+	serviceKeys        = slices.Concat(documentKeys, []string{"locked", "features"})
 	serviceViewKeys    = []string{"view", "prefix", "join", "features"}
 	serviceFeatureKeys = []string{"name", "as"}
 )
@@ -127,7 +127,7 @@ func (m *mapping) meta() registry.Meta {
 
 func decodeEntity(d *decoder, root *yaml.Node) *registry.Entity {
 	m := d.mapping(root, "an entity", entityKeys)
-	e := &registry.Entity{Name: m.name("entity", false), Meta: m.meta()}
+	e := &registry.Entity{Name: m.name("entity", false), Meta: m.meta(), Was: m.was(false)}
 	m.need("join_keys", "[{name: …, type: string}]")
 	var seen names
 	for _, n := range m.list("join_keys", "join keys") {
@@ -170,7 +170,7 @@ func (s *names) add(m *mapping, what, name string) bool {
 func decodeSource(d *decoder, root *yaml.Node) *registry.Source {
 	m := d.mapping(root, "a source", sourceKeys)
 	s := m.source()
-	s.Name = m.name("source", false)
+	s.Name, s.Was = m.name("source", false), m.was(false)
 	return s
 }
 
@@ -234,7 +234,7 @@ func (m *mapping) eventTime() registry.TimeColumn {
 func decodeView(d *decoder, root *yaml.Node) (*registry.FeatureView, *registry.Source) {
 	m := d.mapping(root, "a feature view", viewKeys)
 	v := &registry.FeatureView{
-		Name: m.name("feature view", false), Meta: m.meta(),
+		Name: m.name("feature view", false), Meta: m.meta(), Was: m.was(false),
 		Entities:         []string{},
 		Keys:             m.texts("keys", d.checkColumn),
 		TTL:              m.ttl("ttl"),
@@ -281,23 +281,28 @@ func decodeView(d *decoder, root *yaml.Node) (*registry.FeatureView, *registry.S
 
 	m.need("features", "[{name: …, type: …}]")
 	var seen names
+	var renamed []rename
 	for _, n := range m.list("features", "features") {
 		f := d.mapping(n, "a feature", featureKeys)
 		feature := &registry.Feature{
-			Name: f.name("feature", true), Meta: f.meta(),
+			Name: f.name("feature", true), Meta: f.meta(), Was: f.was(true),
 			Column: f.column("column"), Type: f.typ("type"),
 		}
 		feature.Default = f.defaultValue("default", feature.Type)
 		if seen.add(f, "feature", feature.Name) {
 			v.Features = append(v.Features, feature)
+			renamed = append(renamed, rename{feature.Name, feature.Was, f.position("was")})
 		}
 	}
+	checkRenames(d.set, "feature", renamed)
 	return v, inline
 }
 
 func decodeService(d *decoder, root *yaml.Node) *registry.FeatureService {
 	m := d.mapping(root, "a feature service", serviceKeys)
-	s := &registry.FeatureService{Name: m.name("feature service", false), Meta: m.meta()}
+	s := &registry.FeatureService{
+		Name: m.name("feature service", false), Meta: m.meta(), Was: m.was(false), Locked: m.boolean("locked", false),
+	}
 	m.need("features", "[{view: …}]")
 	for _, n := range m.list("features", "views") {
 		// A part that cannot be read stays as an empty one, so that indexes are those of the file.

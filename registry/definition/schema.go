@@ -135,6 +135,7 @@ func viewSchema() *jsonschema.Schema {
 			"online":            {Description: "false: for training only. Default: true.", Type: "boolean"},
 			"features": list("The features.", object("", featureKeys, []string{"name", "type"}, withMeta(map[string]*jsonschema.Schema{
 				"name":   name("The feature."),
+				"was":    name("The feature's name before it was renamed."),
 				"column": text("The column of the source; default: the name."),
 				"type":   enum("The type of its values.", columnar.TypeNames()...),
 				"default": {
@@ -152,6 +153,7 @@ func serviceSchema() *jsonschema.Schema {
 	})
 	return object("The features that one model uses, in order.", serviceKeys, []string{"kind", "name", "features"},
 		document(map[string]*jsonschema.Schema{
+			"locked": {Description: "true: a model pins it, and its shape can't change. Default: false.", Type: "boolean"},
 			"features": list("The views it reads.", object("", serviceViewKeys, []string{"view"}, map[string]*jsonschema.Schema{
 				"view":     name("The feature view."),
 				"prefix":   text("Put before the names of its features."),
@@ -165,6 +167,7 @@ func serviceSchema() *jsonschema.Schema {
 func document(properties map[string]*jsonschema.Schema) map[string]*jsonschema.Schema {
 	properties["kind"] = text("What the document declares.")
 	properties["name"] = name("Its name, one per kind.")
+	properties["was"] = name("Its name before it was renamed.")
 	return withMeta(properties)
 }
 

@@ -55,6 +55,19 @@ func (m *mapping) name(what string, column bool) string {
 	return s
 }
 
+// was returns the name that the definition had before, "" where the key is absent.
+func (m *mapping) was(column bool) string {
+	n := m.get("was")
+	if n == nil {
+		return ""
+	}
+	s, ok := m.scalar(n, "was")
+	if ok {
+		m.checkName(n, "was", s, column)
+	}
+	return s
+}
+
 // column returns a column of a file, a spine or a request; "" where the key is absent.
 func (m *mapping) column(key string) string {
 	n := m.get(key)

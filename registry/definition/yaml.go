@@ -209,6 +209,15 @@ func (m *mapping) get(key string) *yaml.Node {
 	return m.values[key]
 }
 
+// position returns where the value of a key stands, the zero position where it is absent.
+func (m *mapping) position(key string) diag.Position {
+	n := m.get(key)
+	if n == nil {
+		return diag.Position{}
+	}
+	return m.at(n)
+}
+
 // need returns the value of a key that must be there; its absence is a problem with the hint.
 func (m *mapping) need(key, hint string) *yaml.Node {
 	n := m.get(key)
