@@ -68,7 +68,7 @@ func (s *Service) PlanRollback(ctx context.Context, number int64) (*plan.Plan, e
 	if err != nil {
 		return nil, err
 	}
-	return plan.Make(rev, current, target)
+	return plan.Restore(rev, current, target)
 }
 
 // ApplyOptions say who applies a plan, and how.
@@ -108,7 +108,7 @@ func (s *Service) Again(ctx context.Context, saved *plan.Plan) (*plan.Plan, erro
 	if rev.Number != saved.BaseRevision || current.Digest() != saved.BaseDigest {
 		return nil, moved(nil)
 	}
-	return plan.Make(rev, current, saved.Target)
+	return plan.Restore(rev, current, saved.Target)
 }
 
 // moved is the error of a plan whose base is no longer current.

@@ -21,6 +21,7 @@ func Compile(rev int64, defs *Definitions) (*Snapshot, error) {
 		Revision: rev, Digest: defs.Digest(), Definitions: defs,
 		Views:    make(map[string]*View, len(defs.Views)),
 		Services: make(map[string]*Service, len(defs.Services)),
+		stored:   make(map[string]*View, len(defs.Views)),
 	}
 	entities := make(map[string]*Entity, len(defs.Entities))
 	for _, e := range defs.Entities {
@@ -35,7 +36,10 @@ func Compile(rev int64, defs *Definitions) (*Snapshot, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.Views[fv.Name] = v
+		if other := s.stored[fv.StoredName()]; other != nil {
+			return nil, problem.New(problem.Invalid, "feature views %q and %q are stored under one name", other.Name, fv.Name)
+		}
+		s.Views[fv.Name], s.stored[fv.StoredName()] = v, v
 	}
 	for _, fs := range defs.Services {
 		svc, err := s.compileService(fs)
@@ -72,7 +76,7 @@ func compileView(fv *FeatureView, entities map[string]*Entity, sources map[strin
 		Defaults:  make([]*columnar.Vector, len(fv.Features)),
 	}
 	fields := make([]row.Field, len(fv.Features))
-	seen := make(map[string]bool, len(fv.Features))
+	seen, stored := make(map[string]bool, len(fv.Features)), make(map[string]bool, len(fv.Features))
 	for i, f := range fv.Features {
 		if f.Type.Kind == columnar.Invalid {
 			return nil, invalid("feature %q has no type", f.Name)
@@ -80,8 +84,11 @@ func compileView(fv *FeatureView, entities map[string]*Entity, sources map[strin
 		if seen[f.Name] {
 			return nil, invalid("two features named %q", f.Name)
 		}
-		seen[f.Name] = true
-		fields[i] = row.Field{Name: f.Name, Type: f.Type}
+		if stored[f.StoredName()] {
+			return nil, invalid("two features are stored under the name %q", f.StoredName())
+		}
+		seen[f.Name], stored[f.StoredName()] = true, true
+		fields[i] = row.Field{Name: f.StoredName(), Type: f.Type}
 		if f.Default == nil {
 			continue
 		}
@@ -181,6 +188,26 @@ func (s *Snapshot) FeatureView(name string) (*View, error) {
 		return v, nil
 	}
 	return nil, s.notFound("feature view", name, names(s.Definitions.Views, func(v *FeatureView) string { return v.Name }))
+}
+
+// StoredViews returns what views are stored under, given their names; one that is no view's stays as it is.
+func (s *Snapshot) StoredViews(names []string) []string {
+	stored := make([]string, len(names))
+	for i, name := range names {
+		stored[i] = name
+		if v := s.Views[name]; v != nil {
+			stored[i] = v.StoredName()
+		}
+	}
+	return stored
+}
+
+// ViewName returns the name of the view that is stored under a name, or that name itself where no view is any more.
+func (s *Snapshot) ViewName(stored string) string {
+	if v := s.stored[stored]; v != nil {
+		return v.Name
+	}
+	return stored
 }
 
 // FeatureService returns a service, or an error of class NotFound.

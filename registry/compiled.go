@@ -15,12 +15,12 @@ type View struct {
 	// KeyColumns are the join keys in R8's order: entities in name order, then declared key order.
 	KeyColumns []KeyColumn
 	TTLMicros  int64 // 0: never expires
-	// Layout encodes this view's rows; its fields are in the order of FeatureView.Features.
+	// Layout encodes this view's rows; its fields are in the order of FeatureView.Features, under their stored names.
 	Layout *row.Layout
 	// Defaults has, per feature, a vector of one value, or nil.
 	Defaults []*columnar.Vector
 	// Digest changes with whatever makes a new generation necessary (R12): source paths and columns, keys, time zone,
-	// feature set, types. Not with ttl, schedule, defaults or descriptions.
+	// feature set by stored names, types. Not with ttl, schedule, defaults, descriptions, or by a rename.
 	Digest string
 }
 
@@ -88,4 +88,5 @@ type Snapshot struct {
 	Definitions *Definitions
 	Views       map[string]*View
 	Services    map[string]*Service
+	stored      map[string]*View // by stored name
 }

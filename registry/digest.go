@@ -70,7 +70,7 @@ func viewDigest(v *View) string {
 		shape.Keys[i] = keyShape{Name: k.Name, Kind: k.Kind.String(), Column: k.Column}
 	}
 	for i, f := range v.Features {
-		shape.Features[i] = featureShape{Name: f.Name, Type: f.Type, Column: v.FeatureColumn(i)}
+		shape.Features[i] = featureShape{Name: f.StoredName(), Type: f.Type, Column: v.FeatureColumn(i)}
 	}
 	// Rows have the same bytes whatever the order of declaration.
 	slices.SortFunc(shape.Features, func(a, b featureShape) int { return cmp.Compare(a.Name, b.Name) })

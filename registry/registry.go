@@ -3,6 +3,7 @@
 package registry
 
 import (
+	"cmp"
 	"encoding/json"
 	"time"
 
@@ -105,6 +106,9 @@ type FeatureView struct {
 	Features         []*Feature        `json:"features"`
 }
 
+// StoredName is the name that what is stored of the view goes by, whatever it is called now.
+func (v *FeatureView) StoredName() string { return cmp.Or(v.Stored, v.Name) }
+
 // Feature is one column of a view.
 type Feature struct {
 	Name string `json:"name"`
@@ -115,6 +119,9 @@ type Feature struct {
 	Type    columnar.Type   `json:"type"`
 	Default json.RawMessage `json:"default,omitempty"` // read by columnar.ParseJSON; nil for none
 }
+
+// StoredName is the name that the feature has in stored rows, whatever it is called now.
+func (f *Feature) StoredName() string { return cmp.Or(f.Stored, f.Name) }
 
 // FeatureService is the named, ordered list of features that one model uses.
 type FeatureService struct {

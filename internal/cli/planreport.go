@@ -15,6 +15,7 @@ type planReport struct {
 	Changes      []plan.DefinitionChange `json:"changes"`
 	Services     []string                `json:"services"`
 	Generations  []string                `json:"generations"`
+	Estimates    []plan.Estimate         `json:"estimates,omitempty"`
 	Warnings     []diag.Diagnostic       `json:"warnings"`
 
 	plan *plan.Plan
@@ -26,7 +27,7 @@ func newPlanReport(p *plan.Plan, warnings diag.Set) *planReport {
 	}
 	return &planReport{
 		BaseRevision: p.BaseRevision, Summary: p.Summary(), Breaking: p.Breaking(), Changes: p.Changes,
-		Services: p.Services, Generations: p.Generations, Warnings: warnings, plan: p,
+		Services: p.Services, Generations: p.Generations, Estimates: p.Estimates, Warnings: warnings, plan: p,
 	}
 }
 
@@ -73,7 +74,9 @@ func (p *printer) change(c plan.DefinitionChange) {
 			p.printf("      %s: %s -> %s\n", f.Path, f.Old, f.New)
 		}
 	}
-	for _, b := range c.Breaking {
-		p.printf("      %s\n", p.bad(fmt.Sprintf("breaking: %s", b)))
+	for _, h := range c.Hazards {
+		if h.Breaking {
+			p.printf("      %s\n", p.bad(fmt.Sprintf("breaking: %s", h.Message)))
+		}
 	}
 }

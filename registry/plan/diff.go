@@ -1,13 +1,11 @@
 package plan
 
 import (
-	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	"github.com/provender-dev/provender/registry"
 )
@@ -15,122 +13,309 @@ import (
 // differ compares two compiled states.
 type differ struct {
 	before, after *registry.Snapshot
-	changes       []DefinitionChange
+	*matches
+	changes []DefinitionChange
 }
 
 func (d *differ) run() error {
-	old, now := d.before.Definitions, d.after.Definitions
-	if err := compare(d, kindEntity, old.Entities, now.Entities, func(e *registry.Entity) string { return e.Name }, d.entity); err != nil {
+	if err := compare(d, kindEntity, d.entities, entityIdentity, asEntity, d.entity); err != nil {
 		return err
 	}
-	if err := compare(d, kindSource, old.Sources, now.Sources, func(s *registry.Source) string { return s.Name }, d.source); err != nil {
+	if err := compare(d, kindSource, d.sources, sourceIdentity, asSource, d.source); err != nil {
 		return err
 	}
-	if err := compare(d, kindView, old.Views, now.Views, func(v *registry.FeatureView) string { return v.Name }, d.view); err != nil {
+	if err := compare(d, kindView, d.views, viewIdentity, d.asView, d.view); err != nil {
 		return err
 	}
-	return compare(d, kindService, old.Services, now.Services, func(s *registry.FeatureService) string { return s.Name }, d.service)
+	if err := compare(d, kindService, d.services, serviceIdentity, asService, d.service); err != nil {
+		return err
+	}
+	d.unused()
+	for i := range d.changes {
+		slices.SortStableFunc(d.changes[i].Hazards, breakingFirst)
+	}
+	return nil
 }
 
-// compare adds one change per definition that differs, in name order; note fills in what it means, given the old and
-// the new definition, of which one may be the zero value.
-func compare[T any](d *differ, kind string, old, now []*T, name func(*T) string, note func(c *DefinitionChange, old, now *T)) error {
-	index := func(list []*T) map[string]*T {
-		m := make(map[string]*T, len(list))
-		for _, x := range list {
-			m[name(x)] = x
-		}
-		return m
-	}
-	before, after := index(old), index(now)
-	var names []string
-	for n := range before {
-		names = append(names, n)
-	}
-	for n := range after {
-		if before[n] == nil {
-			names = append(names, n)
-		}
-	}
-	slices.Sort(names)
-	for _, n := range names {
-		c := DefinitionChange{Kind: kind, Name: n}
-		a, b := before[n], after[n]
+func breakingFirst(a, b Hazard) int {
+	rank := func(h Hazard) int {
 		switch {
-		case a == nil:
-			c.Action = Add
-		case b == nil:
-			c.Action = Delete
+		case h.Code == LockedService:
+			return 0
+		case h.Breaking:
+			return 1
 		default:
-			c.Action = Change
-			var err error
-			if c.Fields, err = fieldChanges(a, b); err != nil {
-				return fmt.Errorf("compare %s %q: %w", kind, n, err)
-			}
+			return 2
 		}
-		note(&c, a, b)
+	}
+	return cmp.Compare(rank(a), rank(b))
+}
+
+// compare adds one change per definition that differs, in name order. as prepares two definitions to be compared by their
+// text: the old one under the names of the new one; the renames are told of by themselves. note fills in what a change means.
+func compare[T any](
+	d *differ, kind string, pairs []pair[T], id func(*T) identity,
+	as func(pair[T]) (texts pair[T], renamed []FieldChange), note func(*DefinitionChange, pair[T]),
+) error {
+	for _, p := range pairs {
+		c := DefinitionChange{Action: Change, Kind: kind, Name: p.name(id), Was: p.renamed(id)}
+		switch {
+		case p.old == nil:
+			c.Action = Add
+		case p.now == nil:
+			c.Action = Delete
+		case c.Was != "":
+			c.Action = Rename
+		}
+		if p.old != nil && p.now != nil {
+			texts, renamed := as(p)
+			fields, err := fieldChanges(texts.old, texts.now)
+			if err != nil {
+				return fmt.Errorf("compare %s %q: %w", kind, c.Name, err)
+			}
+			c.Fields = append(renamed, fields...)
+			slices.SortStableFunc(c.Fields, func(x, y FieldChange) int { return strings.Compare(x.Path, y.Path) })
+		}
+		note(&c, p)
 		// A view changes with its source or entities even where its own text does not.
-		if c.Action != Change || len(c.Fields) > 0 || c.NewGeneration || len(c.Breaking) > 0 {
+		if c.Action != Change || len(c.Fields) > 0 || c.NewGeneration || len(c.Hazards) > 0 {
 			d.changes = append(d.changes, c)
 		}
 	}
 	return nil
 }
 
-func (d *differ) entity(c *DefinitionChange, old, now *registry.Entity) {
-	if c.Action != Change {
-		return
-	}
-	if !slices.Equal(old.JoinKeys, now.JoinKeys) {
-		c.Breaking = append(c.Breaking, fmt.Sprintf("join keys change from %s to %s", joinKeys(old), joinKeys(now)))
-	}
-	c.Services = d.servicesOf(func(v *registry.View) bool { return slices.Contains(v.Entities, c.Name) })
+func asEntity(p pair[registry.Entity]) (pair[registry.Entity], []FieldChange) {
+	old := *p.old
+	old.Name = p.now.Name
+	return pair[registry.Entity]{&old, p.now}, nil
 }
 
-func joinKeys(e *registry.Entity) string {
-	parts := make([]string, len(e.JoinKeys))
-	for i, k := range e.JoinKeys {
-		parts[i] = k.Name + " " + k.Type.String()
-	}
-	return "(" + strings.Join(parts, ", ") + ")"
+func asSource(p pair[registry.Source]) (pair[registry.Source], []FieldChange) {
+	old := *p.old
+	old.Name = p.now.Name
+	return pair[registry.Source]{&old, p.now}, nil
 }
 
-func (d *differ) source(c *DefinitionChange, _, _ *registry.Source) {
-	if c.Action == Change {
-		c.Services = d.servicesOf(func(v *registry.View) bool { return v.FeatureView.Source == c.Name })
+func asService(p pair[registry.FeatureService]) (pair[registry.FeatureService], []FieldChange) {
+	old := *p.old
+	old.Name = p.now.Name
+	return pair[registry.FeatureService]{&old, p.now}, nil
+}
+
+// asView also leaves the stored names out where they tell nothing: of features that are new or go, and where they stay.
+func (d *differ) asView(p pair[registry.FeatureView]) (pair[registry.FeatureView], []FieldChange) {
+	old, now := *p.old, *p.now
+	if old.StoredName() == now.StoredName() {
+		old.Stored, now.Stored = "", ""
+	}
+	old.Name, old.Features, now.Features = now.Name, slices.Clone(old.Features), slices.Clone(now.Features)
+	replace := func(list []*registry.Feature, f *registry.Feature, name, stored string) {
+		as := *f
+		as.Name, as.Stored = name, stored
+		list[slices.Index(list, f)] = &as
+	}
+	var renamed []FieldChange
+	for _, f := range d.byView[p.now] {
+		switch {
+		case f.old == nil:
+			replace(now.Features, f.now, f.now.Name, "")
+			continue
+		case f.now == nil:
+			replace(old.Features, f.old, f.old.Name, "")
+			continue
+		}
+		was, is := f.old.StoredName(), f.now.StoredName()
+		if was == is {
+			was, is = "", ""
+		}
+		replace(old.Features, f.old, f.now.Name, was)
+		replace(now.Features, f.now, f.now.Name, is)
+		if was := f.renamed(featureIdentity); was != "" {
+			renamed = append(renamed, FieldChange{Path: "features." + f.now.Name + ".name", Old: was, New: f.now.Name})
+		}
+	}
+	return pair[registry.FeatureView]{&old, &now}, renamed
+}
+
+func (c *DefinitionChange) hazard(code string, breaking bool, services []string, format string, args ...any) {
+	c.Hazards = append(c.Hazards, Hazard{Code: code, Message: fmt.Sprintf(format, args...), Breaking: breaking, Services: services})
+}
+
+func (d *differ) entity(c *DefinitionChange, p pair[registry.Entity]) {
+	if p.old != nil && p.now != nil {
+		c.Services = merge(
+			servicesOf(d.before, func(v *registry.View) bool { return slices.Contains(v.Entities, p.old.Name) }),
+			servicesOf(d.after, func(v *registry.View) bool { return slices.Contains(v.Entities, p.now.Name) }),
+		)
 	}
 }
 
-func (d *differ) view(c *DefinitionChange, _, _ *registry.FeatureView) {
-	c.Services = d.servicesOf(func(v *registry.View) bool { return v.Name == c.Name })
-	old, now := d.before.Views[c.Name], d.after.Views[c.Name]
+func (d *differ) source(c *DefinitionChange, p pair[registry.Source]) {
+	if p.old != nil && p.now != nil {
+		c.Services = merge(
+			servicesOf(d.before, func(v *registry.View) bool { return v.FeatureView.Source == p.old.Name }),
+			servicesOf(d.after, func(v *registry.View) bool { return v.FeatureView.Source == p.now.Name }),
+		)
+	}
+}
+
+func (d *differ) view(c *DefinitionChange, p pair[registry.FeatureView]) {
+	var used []string // by services that were there
+	if p.old != nil {
+		used = servicesOf(d.before, func(v *registry.View) bool { return v.FeatureView == p.old })
+	}
+	c.Services = used
+	if p.now != nil {
+		c.Services = merge(used, servicesOf(d.after, func(v *registry.View) bool { return v.FeatureView == p.now }))
+	}
 	switch c.Action {
 	case Add:
-		c.NewGeneration = now.Online
+		c.NewGeneration = p.now.Online
 		return
 	case Delete:
-		for _, name := range c.Services {
-			if before := d.before.Services[name]; before != nil && reads(before, c.Name) {
-				c.Breaking = append(c.Breaking, fmt.Sprintf("service %q used the view", name))
-			}
-		}
+		c.hazard(ViewRemoved, len(used) > 0, used, "view %q is removed", c.Name)
+		return
+	case Rename:
+		c.hazard(ViewRenamed, false, nil, "view %q is called %q: lookups that name its features by themselves get NOT_FOUND", c.Was, c.Name)
+	}
+	old, now := d.before.Views[p.old.Name], d.after.Views[p.now.Name]
+	if was, is := keyNames(old), keyNames(now); was != is {
+		c.hazard(JoinKeysChanged, len(used) > 0, used, "the join keys of view %q change from %s to %s", c.Name, was, is)
+	}
+	if old.Online && !now.Online {
+		c.hazard(ViewOffline, len(used) > 0, used, "view %q can no longer be looked up online", c.Name)
+	}
+	for _, f := range d.byView[p.now] {
+		d.feature(c, f, old)
+	}
+	if old.TTL != now.TTL {
+		c.hazard(TTLChanged, false, used, "the ttl of view %q changes from %s to %s: %s", c.Name, ttl(old), ttl(now), expiry(old, now))
+	}
+	if !now.Online {
 		return
 	}
-	c.NewGeneration = now.Online && (old.Digest != now.Digest || !old.Online)
-	if old.Online && !now.Online {
-		c.Breaking = append(c.Breaking, "it can no longer be looked up online")
+	why := refills(old, now, d.byView[p.now])
+	c.NewGeneration = !old.Online || len(why) > 0
+	if old.Online && len(why) > 0 {
+		c.hazard(NewGeneration, false, nil, "the next run fills view %q anew, from all files: %s", c.Name, strings.Join(why, "; "))
 	}
-	for _, f := range old.Features {
-		switch i := now.FeatureIndex(f.Name); {
-		case i < 0:
-			c.Breaking = append(c.Breaking, fmt.Sprintf("feature %q is removed", f.Name))
-		case now.Features[i].Type != f.Type:
-			c.Breaking = append(c.Breaking, fmt.Sprintf("feature %q changes from %s to %s", f.Name, f.Type, now.Features[i].Type))
+}
+
+// feature tells what becomes of a feature of a view that stays.
+func (d *differ) feature(c *DefinitionChange, f pair[registry.Feature], view *registry.View) {
+	if f.old == nil {
+		return
+	}
+	used := servicesWith(d.before, view, f.old)
+	if f.now == nil {
+		c.hazard(FeatureRemoved, len(used) > 0, used, "feature \"%s:%s\" is removed", view.Name, f.old.Name)
+		return
+	}
+	if was := f.renamed(featureIdentity); was != "" {
+		c.hazard(FeatureRenamed, false, nil, "feature \"%s:%s\" is called %q: lookups by the old name are refused", c.Name, was, f.now.Name)
+	}
+	if f.old.Type != f.now.Type {
+		c.hazard(FeatureTypeChanged, len(used) > 0, used, "feature \"%s:%s\" changes from %s", c.Name, f.now.Name, change(f.old.Type, f.now.Type))
+	} else if was, is := fallback(f.old.Default), fallback(f.now.Default); was != is {
+		c.hazard(DefaultChanged, false, used, "where there is no row, feature \"%s:%s\" is %s instead of %s", c.Name, f.now.Name, is, was)
+	}
+}
+
+func fallback(raw json.RawMessage) string {
+	if raw == nil {
+		return "without a value"
+	}
+	return string(raw)
+}
+
+func ttl(v *registry.View) string {
+	if v.TTL == 0 {
+		return "none"
+	}
+	return registry.FormatDuration(v.TTL)
+}
+
+func expiry(old, now *registry.View) string {
+	if raised(old, now) {
+		return "rows that had expired come back with the next run"
+	}
+	return "older rows expire from apply on"
+}
+
+// raised reports whether rows answer that had expired by the old ttl, and may have been left out.
+func raised(old, now *registry.View) bool { return old.TTL != 0 && (now.TTL == 0 || now.TTL > old.TTL) }
+
+// refills tells why the rows that are online can't become those of the view as it is now; nil where they can.
+func refills(old, now *registry.View, features []pair[registry.Feature]) (why []string) {
+	if old.StoredName() != now.StoredName() {
+		why = append(why, "another view was stored under its name")
+	}
+	if old.Digest != now.Digest {
+		why = append(why, sourceDiffers(old.Source, now.Source)...)
+		why = append(why, keysDiffer(old, now)...)
+		for _, f := range features {
+			switch {
+			case f.old == nil:
+				why = append(why, fmt.Sprintf("feature %q is new", f.now.Name))
+			case f.now == nil:
+				why = append(why, fmt.Sprintf("feature %q goes", f.old.Name))
+			case f.old.StoredName() != f.now.StoredName():
+				why = append(why, fmt.Sprintf("feature %q is another", f.now.Name))
+			case f.old.Type != f.now.Type:
+				why = append(why, fmt.Sprintf("the type of feature %q", f.now.Name))
+			case column(f.old) != column(f.now):
+				reads := fmt.Sprintf("feature %q reads column %q instead of %q", f.now.Name, column(f.now), column(f.old))
+				if f.now.Column == "" && f.renamed(featureIdentity) != "" {
+					reads += fmt.Sprintf(" (a rename alone has column: %s)", column(f.old))
+				}
+				why = append(why, reads)
+			}
+		}
+		if why == nil { // the order of keys of a new name, say
+			why = append(why, "its definition")
 		}
 	}
-	if was, is := keyNames(old), keyNames(now); was != is {
-		c.Breaking = append(c.Breaking, fmt.Sprintf("join keys change from %s to %s", was, is))
+	if raised(old, now) {
+		why = append(why, "the ttl is longer")
 	}
+	return why
+}
+
+func column(f *registry.Feature) string { return cmp.Or(f.Column, f.Name) }
+
+func sourceDiffers(old, now *registry.Source) (what []string) {
+	sorted := func(paths []string) []string { return slices.Sorted(slices.Values(paths)) }
+	for _, part := range []struct {
+		differs bool
+		what    string
+	}{
+		{!slices.Equal(sorted(old.Parquet), sorted(now.Parquet)), "the files of the source"},
+		{old.EventTime != now.EventTime, "the event time"},
+		{old.CreatedTime != now.CreatedTime, "the created time"},
+		{old.Timezone != now.Timezone || old.Ambiguous != now.Ambiguous, "the time zone"},
+	} {
+		if part.differs {
+			what = append(what, part.what)
+		}
+	}
+	return what
+}
+
+func keysDiffer(old, now *registry.View) []string {
+	columns := func(v *registry.View) (columns []string) {
+		for _, k := range v.KeyColumns {
+			columns = append(columns, k.Column)
+		}
+		return columns
+	}
+	switch {
+	case keyNames(old) != keyNames(now):
+		return []string{"the join keys, or their order"}
+	case !slices.Equal(columns(old), columns(now)):
+		return []string{"the columns of the join keys"}
+	}
+	return nil
 }
 
 func keyNames(v *registry.View) string {
@@ -141,181 +326,36 @@ func keyNames(v *registry.View) string {
 	return "(" + strings.Join(parts, ", ") + ")"
 }
 
-func (d *differ) service(c *DefinitionChange, _, _ *registry.FeatureService) {
-	c.Services = []string{c.Name}
-	old, now := d.before.Services[c.Name], d.after.Services[c.Name]
-	switch c.Action {
-	case Add:
-		return
-	case Delete:
-		c.Breaking = append(c.Breaking, "its callers get an error")
-		return
-	}
-	outputs := map[string]string{}
-	for _, o := range now.Outputs {
-		outputs[o.Name] = outputType(now, o)
-	}
-	for _, o := range old.Outputs {
-		switch is, was := outputs[o.Name], outputType(old, o); {
-		case is == "":
-			c.Breaking = append(c.Breaking, fmt.Sprintf("output %q is removed", o.Name))
-		case is != was:
-			c.Breaking = append(c.Breaking, fmt.Sprintf("output %q changes from %s to %s", o.Name, was, is))
-		}
-	}
-	if was, is := requestKeys(old), requestKeys(now); was != is {
-		c.Breaking = append(c.Breaking, fmt.Sprintf("request keys change from %s to %s", was, is))
-	}
-}
-
-func outputType(s *registry.Service, o registry.Output) string {
-	return s.Reads[o.Read].View.Features[o.Feature].Type.String()
-}
-
-// requestKeys lists what a caller must send; the order does not matter to it.
-func requestKeys(s *registry.Service) string {
-	parts := make([]string, len(s.RequestKeys))
-	for i, k := range s.RequestKeys {
-		parts[i] = k.Name + " " + k.Kind.String()
-	}
-	slices.Sort(parts)
-	return "(" + strings.Join(parts, ", ") + ")"
-}
-
-// servicesOf returns the services, before or after, that read a view which is chosen.
-func (d *differ) servicesOf(chosen func(*registry.View) bool) []string {
+// servicesOf returns the services of a state that read a view which is chosen, in name order.
+func servicesOf(s *registry.Snapshot, chosen func(*registry.View) bool) []string {
 	var list []string
-	for _, s := range []*registry.Snapshot{d.before, d.after} {
-		for name, svc := range s.Services {
-			if slices.ContainsFunc(svc.Reads, func(r registry.Read) bool { return chosen(r.View) }) {
-				list = append(list, name)
-			}
+	for name, svc := range s.Services {
+		if slices.ContainsFunc(svc.Reads, func(r registry.Read) bool { return chosen(r.View) }) {
+			list = append(list, name)
 		}
 	}
 	slices.Sort(list)
-	return slices.Compact(list)
+	return list
 }
 
-func reads(s *registry.Service, view string) bool {
-	return slices.ContainsFunc(s.Reads, func(r registry.Read) bool { return r.View.Name == view })
+// servicesWith returns the services of a state that have a feature among their outputs, in name order.
+func servicesWith(s *registry.Snapshot, v *registry.View, f *registry.Feature) []string {
+	var list []string
+	for name, svc := range s.Services {
+		if slices.ContainsFunc(svc.Outputs, func(o registry.Output) bool {
+			r := svc.Reads[o.Read].View
+			return r == v && r.Features[o.Feature] == f
+		}) {
+			list = append(list, name)
+		}
+	}
+	slices.Sort(list)
+	return list
 }
 
-// fieldChanges compares two definitions by their JSON: objects by key, lists of named things by name.
-func fieldChanges(old, now any) ([]FieldChange, error) {
-	a, err := flatten(old)
-	if err != nil {
-		return nil, err
-	}
-	b, err := flatten(now)
-	if err != nil {
-		return nil, err
-	}
-	var changes []FieldChange
-	for _, path := range a.paths {
-		if a.values[path] != b.values[path] {
-			changes = append(changes, FieldChange{Path: path, Old: a.values[path], New: b.values[path]})
-		}
-	}
-	for _, path := range b.paths {
-		if _, ok := a.values[path]; !ok {
-			changes = append(changes, FieldChange{Path: path, New: b.values[path]})
-		}
-	}
-	for path, was := range a.orders {
-		is := b.orders[path]
-		old := slices.DeleteFunc(slices.Clone(was), func(n string) bool { return !slices.Contains(is, n) })
-		now := slices.DeleteFunc(slices.Clone(is), func(n string) bool { return !slices.Contains(was, n) })
-		if !slices.Equal(old, now) {
-			changes = append(changes, FieldChange{Path: path + " order", Old: strings.Join(was, ", "), New: strings.Join(is, ", ")})
-		}
-	}
-	slices.SortStableFunc(changes, func(x, y FieldChange) int { return strings.Compare(x.Path, y.Path) })
-	return changes, nil
-}
-
-// fields is a definition as paths and printable values.
-type fields struct {
-	paths  []string
-	values map[string]string
-	orders map[string][]string // of lists of named things
-}
-
-func flatten(definition any) (*fields, error) {
-	b, err := json.Marshal(definition)
-	if err != nil {
-		return nil, err
-	}
-	dec := json.NewDecoder(bytes.NewReader(b))
-	dec.UseNumber() // a default is exact
-	var tree any
-	if err := dec.Decode(&tree); err != nil {
-		return nil, err
-	}
-	f := &fields{values: map[string]string{}, orders: map[string][]string{}}
-	f.add("", tree)
-	return f, nil
-}
-
-func (f *fields) set(path, value string) {
-	f.paths = append(f.paths, path)
-	f.values[path] = value
-}
-
-func (f *fields) add(path string, v any) {
-	switch v := v.(type) {
-	case map[string]any:
-		for key, value := range v {
-			f.add(strings.TrimPrefix(path+"."+key, "."), value)
-		}
-	case []any:
-		f.list(path, v)
-	case json.Number:
-		if n, err := v.Int64(); err == nil && path == "ttl" {
-			f.set(path, registry.FormatDuration(time.Duration(n)))
-			return
-		}
-		f.set(path, v.String())
-	default:
-		f.set(path, printed(v))
-	}
-}
-
-// list adds a list: of named things by their names, of views of a service by position, of anything else as one value.
-func (f *fields) list(path string, list []any) {
-	var names []string
-	for i, e := range list {
-		object, ok := e.(map[string]any)
-		if !ok {
-			f.set(path, printed(list))
-			return
-		}
-		name, ok := object["name"].(string)
-		if !ok || slices.Contains(names, name) {
-			f.add(path+"["+strconv.Itoa(i)+"]", object)
-			continue
-		}
-		names = append(names, name)
-		if len(object) == 1 {
-			f.set(path+"."+name, name)
-			continue
-		}
-		delete(object, "name")
-		f.add(path+"."+name, object)
-	}
-	f.orders[path] = names
-	if len(list) == 0 {
-		f.set(path, "[]")
-	}
-}
-
-// printed returns a value as a definition file may write it.
-func printed(v any) string {
-	if s, ok := v.(string); ok && s != "" {
-		return s
-	}
-	b, err := json.Marshal(v)
-	if err != nil { // what came from JSON goes back
-		return fmt.Sprint(v)
-	}
-	return string(b)
+// merge returns the names of both lists, in order.
+func merge(a, b []string) []string {
+	all := slices.Concat(a, b)
+	slices.Sort(all)
+	return slices.Compact(all)
 }

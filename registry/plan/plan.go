@@ -13,7 +13,7 @@ import (
 )
 
 // formatVersion is the version of a plan's JSON.
-const formatVersion = 1
+const formatVersion = 2
 
 // Action is what happens to a definition.
 type Action string
@@ -22,6 +22,7 @@ type Action string
 const (
 	Add    Action = "add"
 	Change Action = "change"
+	Rename Action = "rename" // and whatever changes besides
 	Delete Action = "delete"
 )
 
@@ -57,30 +58,48 @@ type Estimate struct {
 	StoredBytes int64  `json:"stored_bytes"` // about so many online; 0: not known
 }
 
-// DefinitionChange is one definition that is added, changed or deleted.
+// DefinitionChange is one definition that is added, changed, renamed or deleted.
 type DefinitionChange struct {
-	Action Action        `json:"action"`
-	Kind   string        `json:"kind"` // as definition files have it
-	Name   string        `json:"name"`
-	Fields []FieldChange `json:"fields,omitempty"` // of a change, in order
-	// Breaking tells what stops working for somebody, one sentence each.
-	Breaking []string `json:"breaking,omitempty"`
+	Action  Action        `json:"action"`
+	Kind    string        `json:"kind"` // as definition files have it
+	Name    string        `json:"name"`
+	Was     string        `json:"was,omitempty"`     // of a rename: the name before
+	Fields  []FieldChange `json:"fields,omitempty"`  // of a change or rename, by path
+	Hazards []Hazard      `json:"hazards,omitempty"` // breaking ones first
 	// NewGeneration: the view's rows must be filled anew (R12); what is online serves until then.
 	NewGeneration bool `json:"new_generation,omitempty"`
 	// Services are those that the change touches, in name order.
 	Services []string `json:"services,omitempty"`
 }
 
-// FieldChange is one field of a definition, as definition files write it.
+// FieldChange is one field of a definition, as definition files write it. A feature that is renamed has one of its name,
+// "features.new_name.name", and its others under the new name.
 type FieldChange struct {
 	Path string `json:"path"`          // "ttl", "features.mean_delay_1h.type"
 	Old  string `json:"old,omitempty"` // "" where it was not there
 	New  string `json:"new,omitempty"` // "" where it goes
 }
 
-// Make returns the plan that leads from a revision to a target. Both must compile; an error is of class Invalid.
+// Make returns the plan that leads from a revision to a target as definition files have it: what was there keeps the name
+// that it is stored under, and `was` renames. Both must compile; an error is of class Invalid. The arguments stay as they
+// are; the plan's Target has the stored names.
 func Make(base registry.Revision, current, target *registry.Definitions) (*Plan, error) {
+	return makePlan(base, current, target, fromFiles)
+}
+
+// Restore returns the plan that leads to a target as a revision or another plan has it, stored names included: what goes
+// by one stored name is one thing, whatever it is called.
+func Restore(base registry.Revision, current, target *registry.Definitions) (*Plan, error) {
+	return makePlan(base, current, target, fromRegistry)
+}
+
+func makePlan(base registry.Revision, current, target *registry.Definitions, from origin) (*Plan, error) {
 	before, err := registry.Compile(base.Number, current)
+	if err != nil {
+		return nil, err
+	}
+	target = clone(target)
+	matched, err := matchAll(current, target, from, base.Number+1)
 	if err != nil {
 		return nil, err
 	}
@@ -88,15 +107,14 @@ func Make(base registry.Revision, current, target *registry.Definitions) (*Plan,
 	if err != nil {
 		return nil, err
 	}
-	p := &Plan{
-		Version: formatVersion, BaseRevision: base.Number, BaseDigest: before.Digest, TargetDigest: after.Digest,
-		Changes: []DefinitionChange{}, Services: []string{}, Generations: []string{}, Target: target,
-	}
-	d := &differ{before: before, after: after}
+	d := &differ{before: before, after: after, matches: matched}
 	if err := d.run(); err != nil {
 		return nil, err
 	}
-	p.Changes = append(p.Changes, d.changes...)
+	p := &Plan{
+		Version: formatVersion, BaseRevision: base.Number, BaseDigest: before.Digest, TargetDigest: after.Digest,
+		Changes: append([]DefinitionChange{}, d.changes...), Services: []string{}, Generations: []string{}, Target: target,
+	}
 	for _, c := range p.Changes {
 		p.Services = append(p.Services, c.Services...)
 		if c.NewGeneration {
@@ -112,9 +130,46 @@ func Make(base registry.Revision, current, target *registry.Definitions) (*Plan,
 // Empty reports whether there is nothing to apply.
 func (p *Plan) Empty() bool { return len(p.Changes) == 0 }
 
-// Breaking reports whether any change breaks somebody.
+// Hazards returns the hazards of all changes, breaking ones first.
+func (p *Plan) Hazards() []Hazard {
+	var all []Hazard
+	for _, c := range p.Changes {
+		all = append(all, c.Hazards...)
+	}
+	slices.SortStableFunc(all, breakingFirst)
+	return all
+}
+
+// Breaking reports whether any change breaks what callers of a named service rely on.
 func (p *Plan) Breaking() bool {
-	return slices.ContainsFunc(p.Changes, func(c DefinitionChange) bool { return len(c.Breaking) > 0 })
+	return slices.ContainsFunc(p.Hazards(), func(h Hazard) bool { return h.Breaking })
+}
+
+// Allowed returns why the plan may not be applied, of class Precondition: it breaks somebody, and that is not allowed, or
+// it changes the shape of a locked service, which nothing allows.
+func (p *Plan) Allowed(breaking bool) error {
+	var broken []string
+	for _, h := range p.Hazards() {
+		switch {
+		case h.Code == LockedService:
+			err := problem.New(problem.Precondition, "refused: %s", h.Message)
+			err.Suggestion = "declare a new service, or take `locked` away and apply that first"
+			return err
+		case h.Breaking:
+			broken = append(broken, h.Message)
+		}
+	}
+	if len(broken) == 0 || breaking {
+		return nil
+	}
+	message := "refused, as it breaks what is in use: " + broken[0]
+	if more := len(broken) - 1; more > 0 {
+		message += fmt.Sprintf("; and %d more", more)
+	}
+	return &problem.Error{
+		Code: problem.Precondition, Message: message,
+		Suggestion: "see provender plan; where all of it is meant, allow it: provender apply --allow-breaking",
+	}
 }
 
 // Count returns how many definitions have an action.
@@ -128,20 +183,29 @@ func (p *Plan) Count(a Action) int {
 	return n
 }
 
+// actions are in the order of summaries; renames are told of where there are any.
+var actions = []struct {
+	action     Action
+	todo, done string
+}{{Add, "add", "added"}, {Change, "change", "changed"}, {Rename, "rename", "renamed"}, {Delete, "delete", "deleted"}}
+
 // Summary returns "2 to add, 1 to change, 0 to delete".
 func (p *Plan) Summary() string {
-	return fmt.Sprintf("%d to add, %d to change, %d to delete", p.Count(Add), p.Count(Change), p.Count(Delete))
+	var parts []string
+	for _, a := range actions {
+		if n := p.Count(a.action); n > 0 || a.action != Rename {
+			parts = append(parts, fmt.Sprintf("%d to %s", n, a.todo))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // Done returns the summary in the past tense, for a revision's record: "2 added, 1 changed", "no changes".
 func (p *Plan) Done() string {
 	var parts []string
-	for _, one := range []struct {
-		action Action
-		done   string
-	}{{Add, "added"}, {Change, "changed"}, {Delete, "deleted"}} {
-		if n := p.Count(one.action); n > 0 {
-			parts = append(parts, fmt.Sprintf("%d %s", n, one.done))
+	for _, a := range actions {
+		if n := p.Count(a.action); n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, a.done))
 		}
 	}
 	if len(parts) == 0 {
@@ -177,7 +241,30 @@ func Unmarshal(b []byte) (*Plan, error) {
 	case p.Target.Digest() != p.TargetDigest:
 		return nil, again("its definitions are not those that were planned")
 	}
+	p.restoreWas()
 	return p, nil
+}
+
+// restoreWas gives the target the renames back, which its JSON does not keep.
+func (p *Plan) restoreWas() {
+	was := map[[2]string]string{}
+	for _, c := range p.Changes {
+		if c.Action == Rename {
+			was[[2]string{c.Kind, c.Name}] = c.Was
+		}
+	}
+	for _, e := range p.Target.Entities {
+		e.Was = was[[2]string{kindEntity, e.Name}]
+	}
+	for _, s := range p.Target.Sources {
+		s.Was = was[[2]string{kindSource, s.Name}]
+	}
+	for _, v := range p.Target.Views {
+		v.Was = was[[2]string{kindView, v.Name}]
+	}
+	for _, s := range p.Target.Services {
+		s.Was = was[[2]string{kindService, s.Name}]
+	}
 }
 
 // complete reports whether no definition is null, as a file changed by hand may have it.
