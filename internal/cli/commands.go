@@ -8,6 +8,7 @@ func (a *app) commands() []*cobra.Command {
 		a.demoCommand(),
 		a.initCommand(),
 		a.validateCommand(),
+		a.fmtCommand(),
 		a.schemaCommand(),
 		a.planCommand(),
 		a.applyCommand(),

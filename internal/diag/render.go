@@ -47,7 +47,7 @@ func quote(line []byte, number, col int) string {
 		return ""
 	}
 	gutter := fmt.Sprintf("%6d | ", number)
-	masked := maskSecrets(string(text))
+	masked := Mask(string(text))
 	out := gutter + masked + "\n"
 	// A mask moves what follows it; a caret would then point at the wrong place.
 	if col == 0 || masked != string(text) {
@@ -64,8 +64,8 @@ func quote(line []byte, number, col int) string {
 
 var secrets = regexp.MustCompile(`(://).*@|([?&](?i:[a-z_]*password|secret|token|key)=)[^&\s"']*`)
 
-// maskSecrets hides the user part of URLs, whatever characters a password has, and secret parameters.
-func maskSecrets(s string) string {
+// Mask hides the user part of URLs, whatever characters a password has, and secret parameters.
+func Mask(s string) string {
 	return secrets.ReplaceAllStringFunc(s, func(m string) string {
 		if strings.HasPrefix(m, "://") {
 			return "://***@"

@@ -96,8 +96,8 @@ func readConfig(path string) ([]byte, error) {
 	if !info.Mode().IsRegular() {
 		return nil, errors.New("not a regular file")
 	}
-	if info.Size() > maxFileBytes {
-		return make([]byte, maxFileBytes+1), nil
+	if info.Size() > MaxFileBytes {
+		return make([]byte, MaxFileBytes+1), nil
 	}
 	return os.ReadFile(path)
 }
@@ -107,6 +107,15 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 	if !whole {
 		return nil
 	}
+	s := d.project(roots, env)
+	if s == nil {
+		return nil
+	}
+	return s.config(d, env, getenv)
+}
+
+// project reads what the document says, defaults for what it does not, nil where it says nothing.
+func (d *decoder) project(roots []*yaml.Node, env string) *settings {
 	if len(roots) == 0 {
 		d.set.Add(diag.Position{File: d.file, Line: 1, Col: 1}, codeMissingKey, "the project needs the keys %q and %q", "version", "project")
 		return nil
@@ -133,7 +142,11 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 	m.need("project", "a name for the project")
 	m.settings(&s)
 	m.environment(&s, env)
+	return &s
+}
 
+// config expands variables and checks what comes out.
+func (s *settings) config(d *decoder, env string, getenv func(string) string) *Config {
 	e := &expander{decoder: d, getenv: getenv}
 	cfg := &Config{
 		Version: 1, Environment: env,

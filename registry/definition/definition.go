@@ -113,32 +113,70 @@ func Read(dir string) (files []File, _ error) {
 			}
 			return nil
 		}
-		info, err := os.Stat(path) // a link counts as what it leads to
-		if err != nil {
-			return unreadable(err)
-		}
-		if info.IsDir() {
+		// A link to a folder is not followed.
+		if info, err := os.Stat(path); err == nil && info.IsDir() {
 			return nil
 		}
-		if !info.Mode().IsRegular() {
-			return unreadable(errors.New("not a regular file"))
+		if f, ok := readFile(&set, path); ok {
+			files = append(files, f)
 		}
-		if info.Size() > maxFileBytes {
-			set.Add(diag.Position{File: path}, codeFileTooLarge, "the file has %d bytes, at most %d are read", info.Size(), maxFileBytes).
-				Hint = "split it"
-			return nil
-		}
-		content, err := os.ReadFile(path)
-		if err != nil {
-			return unreadable(err)
-		}
-		files = append(files, File{Name: path, Content: content})
 		return nil
 	})
 	if err != nil { // the function above returns none
 		return nil, err
 	}
 	return files, set.Err()
+}
+
+// readFile reads one file, or reports why it can't be. A link counts as what it leads to.
+func readFile(set *diag.Set, path string) (f File, ok bool) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+	case !info.Mode().IsRegular():
+		err = errors.New("not a regular file")
+	case info.Size() > MaxFileBytes:
+		set.Add(diag.Position{File: path}, codeFileTooLarge, "the file has %d bytes, at most %d are read", info.Size(), MaxFileBytes).
+			Hint = "split it"
+		return f, false
+	}
+	if err == nil {
+		f = File{Name: path}
+		f.Content, err = os.ReadFile(path)
+	}
+	if err != nil {
+		set.Add(diag.Position{File: path}, codeUnreadableFile, "%v", cause(err))
+	}
+	return f, err == nil
+}
+
+// ReadAll returns the files of some paths, provender.yaml too: files as they are, of folders what Read finds there. The
+// error is a diag.Set of those that can't be read; the others are there beside it.
+func ReadAll(paths []string) (files []File, _ error) {
+	var set diag.Set
+	for _, path := range paths {
+		info, err := os.Stat(path)
+		if err == nil && info.IsDir() {
+			if config := filepath.Join(path, ConfigName); exists(config) {
+				if f, ok := readFile(&set, config); ok {
+					files = append(files, f)
+				}
+			}
+			found, err := Read(path)
+			collect(&set, err)
+			files = append(files, found...)
+			continue
+		}
+		if f, ok := readFile(&set, path); ok {
+			files = append(files, f)
+		}
+	}
+	return files, set.Err()
+}
+
+func exists(path string) bool {
+	_, err := os.Lstat(path)
+	return err == nil
 }
 
 // cause strips the path, which the position has already.

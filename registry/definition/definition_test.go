@@ -133,8 +133,8 @@ func TestAliasesAndLimits(t *testing.T) {
 		"many tags":   {wide.String(), ""},
 		"deep":        {"x: " + deep, codeDocumentTooLarge},
 		"very deep":   {"x: " + strings.Repeat("[", 1<<20), codeSyntax},
-		"large":       {strings.Repeat("#", maxFileBytes+1), codeFileTooLarge},
-		"limit":       {strings.Repeat("#", maxFileBytes), ""},
+		"large":       {strings.Repeat("#", MaxFileBytes+1), codeFileTooLarge},
+		"limit":       {strings.Repeat("#", MaxFileBytes), ""},
 		"only anchor": {"kind: Entity\nname: &n a\njoin_keys: [{name: *n, type: int64}]\n", ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -13,19 +13,7 @@ import (
 // FuzzDefinitions: no text makes the reader panic, every problem has a known code and a position within the file, and
 // what has no problem compiles.
 func FuzzDefinitions(f *testing.F) {
-	for _, pattern := range []string{"testdata/bad/*.yaml", "testdata/good/*.yaml", "testdata/good/features/*"} {
-		files, err := filepath.Glob(pattern)
-		if err != nil {
-			f.Fatal(err)
-		}
-		for _, file := range files {
-			content, err := os.ReadFile(file)
-			if err != nil {
-				f.Fatal(err)
-			}
-			f.Add(content)
-		}
-	}
+	addFiles(f)
 	known := map[string]bool{}
 	for _, c := range Codes {
 		known[c.Name] = true
@@ -54,4 +42,36 @@ func FuzzDefinitions(f *testing.F) {
 			check(t, err)
 		}
 	})
+}
+
+// FuzzFormat: a text is refused with problems, or its canonical form means the same and is its own.
+func FuzzFormat(f *testing.F) {
+	addFiles(f)
+	f.Fuzz(func(t *testing.T, content []byte) {
+		for _, name := range []string{"f.yaml", ConfigName} {
+			_, err := Format(File{name, content})
+			var set diag.Set
+			if err == nil {
+				formatted(t, name, content)
+			} else if !errors.As(err, &set) {
+				t.Fatalf("%v\n%s", err, content)
+			}
+		}
+	})
+}
+
+func addFiles(f *testing.F) {
+	for _, pattern := range []string{"testdata/*/*.yaml", "testdata/good/features/*"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil {
+			f.Fatal(err)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				f.Fatal(err)
+			}
+			f.Add(content)
+		}
+	}
 }

@@ -14,9 +14,11 @@ import (
 	"github.com/provender-dev/provender/internal/diag"
 )
 
-// Limits of what is read. A node is counted every time an alias leads to it.
+// MaxFileBytes is the size of the largest file that is read.
+const MaxFileBytes = 4 << 20
+
+// Limits of a document. A node is counted every time an alias leads to it.
 const (
-	maxFileBytes     = 4 << 20
 	maxDocumentNodes = 200_000
 	maxDocumentDepth = 32
 )
@@ -30,8 +32,8 @@ type decoder struct {
 // documents returns the root nodes of a file's documents, empty ones left out, and false where the rest of the file
 // could not be read.
 func (d *decoder) documents(content []byte) ([]*yaml.Node, bool) {
-	if len(content) > maxFileBytes {
-		d.set.Add(diag.Position{File: d.file}, codeFileTooLarge, "the file has %d bytes, at most %d are read", len(content), maxFileBytes).
+	if len(content) > MaxFileBytes {
+		d.set.Add(diag.Position{File: d.file}, codeFileTooLarge, "the file has %d bytes, at most %d are read", len(content), MaxFileBytes).
 			Hint = "split it"
 		return nil, false
 	}
