@@ -44,7 +44,11 @@ type Plan struct {
 	Services     []string              `json:"services"`            // that answer otherwise, or are new or gone; in name order
 	Generations  []string              `json:"generations"`         // views whose rows are filled anew; in name order
 	Estimates    []Estimate            `json:"estimates,omitempty"` // of Generations whose files can be read; in name order
-	Target       *registry.Definitions `json:"target"`
+	// FilesDigest is that of the definition files it was made from, "" for a rollback. Who makes the plan adds it.
+	FilesDigest string `json:"files_digest,omitempty"`
+	// RollbackOf is the revision that the target equals, 0 where it comes from files. Who makes the plan adds it.
+	RollbackOf int64                 `json:"rollback_of,omitempty"`
+	Target     *registry.Definitions `json:"target"`
 }
 
 // Estimate is what filling a view anew reads and stores, by the statistics of its files. Who makes the plan adds it.
