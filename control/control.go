@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/provender-dev/provender/internal/diag"
-	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
@@ -47,7 +46,11 @@ func (s *Service) Plan(ctx context.Context, files []definition.File, against int
 		return nil, nil, err
 	}
 	made, err := plan.Make(rev, base, project.Definitions)
-	return made, warnings, err
+	if err != nil {
+		return nil, nil, err
+	}
+	made.FilesDigest = filesDigest(files)
+	return made, warnings, nil
 }
 
 // revision reads a revision, 0 for the current one.
@@ -68,52 +71,10 @@ func (s *Service) PlanRollback(ctx context.Context, number int64) (*plan.Plan, e
 	if err != nil {
 		return nil, err
 	}
-	return plan.Restore(rev, current, target)
-}
-
-// ApplyOptions say who applies a plan, and how.
-type ApplyOptions struct {
-	AllowBreaking bool
-	By            string // user@host, or the name of a token
-	Commit        string // Git commit of the definitions, "" if unknown
-}
-
-// Apply does exactly what a plan says, in one transaction. Conflict where the registry has moved since the plan was made;
-// the current revision where there is nothing to do.
-func (s *Service) Apply(ctx context.Context, saved *plan.Plan, o ApplyOptions) (registry.Revision, error) {
-	made, err := s.Again(ctx, saved)
-	if err != nil {
-		return registry.Revision{}, err
-	}
-	if made.Empty() {
-		rev, _, err := s.Registry.Current(ctx)
-		return rev, err
-	}
-	rev, err := s.Registry.Append(ctx, made.BaseRevision, registry.Revision{
-		Digest: made.TargetDigest, Applied: s.Now().UTC(), By: o.By, Commit: o.Commit, Tool: s.Tool, Summary: made.Done(),
-	}, made.Target)
-	if problem.CodeOf(err) == problem.Conflict {
-		return rev, moved(err)
-	}
-	return rev, err
-}
-
-// Again makes a saved plan anew: what it says of itself comes from its definitions, not from what its file says of them.
-// Conflict where the registry has moved since it was made.
-func (s *Service) Again(ctx context.Context, saved *plan.Plan) (*plan.Plan, error) {
-	rev, current, err := s.Registry.Current(ctx)
+	made, err := plan.Restore(rev, current, target)
 	if err != nil {
 		return nil, err
 	}
-	if rev.Number != saved.BaseRevision || current.Digest() != saved.BaseDigest {
-		return nil, moved(nil)
-	}
-	return plan.Restore(rev, current, saved.Target)
-}
-
-// moved is the error of a plan whose base is no longer current.
-func moved(cause error) error {
-	err := problem.New(problem.Conflict, "the registry has moved since the plan was made; nothing was applied")
-	err.Suggestion, err.Err = "look at the new plan: provender plan", cause
-	return err
+	made.RollbackOf = number
+	return made, nil
 }

@@ -14,7 +14,11 @@ type Revision struct {
 	Commit  string // Git commit of the definitions, "" if unknown
 	Tool    string // Provender's version
 	Summary string // "2 added, 1 changed"
-	Plan    []byte // the plan that made it, as a plan file has it; nil in lists, and for revisions of older versions
+	// RollbackOf is the earlier revision that this one was made equal to, 0 for none.
+	RollbackOf int64
+	// Plan is what made it, as a plan file has it, without white space. At alone returns it; nil for revisions of older
+	// versions.
+	Plan []byte
 }
 
 // Store keeps revisions. Implementations: registry/store. Errors are *problem.Error: NotFound for a revision that
@@ -24,10 +28,11 @@ type Store interface {
 	ID(ctx context.Context) (string, error)
 	// Current returns the newest revision, number 0 with empty definitions where nothing was applied yet.
 	Current(ctx context.Context) (Revision, *Definitions, error)
-	// At returns one revision.
+	// At returns one revision, with its plan.
 	At(ctx context.Context, number int64) (Revision, *Definitions, error)
 	// History lists revisions, newest first, at most limit (0: all).
 	History(ctx context.Context, limit int) ([]Revision, error)
-	// Append commits defs as revision base+1 in one transaction, or refuses with Conflict if base is no longer current.
+	// Append commits defs as revision base+1 in one transaction, or refuses with Conflict if base is no longer current. What
+	// it returns has no plan.
 	Append(ctx context.Context, base int64, rev Revision, defs *Definitions) (Revision, error)
 }

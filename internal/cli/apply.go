@@ -14,27 +14,37 @@ import (
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/server"
 	"github.com/provender-dev/provender/registry"
+	"github.com/provender-dev/provender/registry/definition"
 	"github.com/provender-dev/provender/registry/plan"
 )
 
+// applyFlags are those of commands that apply a plan.
+type applyFlags struct{ yes, allowBreaking bool }
+
+func (f *applyFlags) register(c *cobra.Command) {
+	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&f.allowBreaking, "allow-breaking", false, "do it although it breaks what services use")
+}
+
 func (a *app) applyCommand() *cobra.Command {
-	var yes bool
+	var f applyFlags
 	c := &cobra.Command{
 		Use:   "apply [FILE]",
 		Short: "Make the definition files the registry's next revision",
-		Long: `Show what would change, ask, and do exactly that in one transaction; refused if the registry has moved in between. With a
-FILE that provender plan --out wrote: that plan, not the files as they are now.`,
+		Long: `Show what would change, ask, and do exactly that in one transaction; refused if the registry has moved in between, and,
+without --allow-breaking, if it breaks what services use. With a FILE that provender plan --out wrote: that plan, unless the
+definition files have changed since.`,
 		Example: "  provender apply\n  provender apply --yes\n  provender plan --out change.plan && provender apply change.plan",
 		Args:    takes(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withProject(func(p *server.Project) error { return a.apply(c.Context(), p, args, yes) })
+			return a.withProject(func(p *server.Project) error { return a.apply(c.Context(), p, args, f) })
 		},
 	}
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	f.register(c)
 	return c
 }
 
-func (a *app) apply(ctx context.Context, p *server.Project, args []string, yes bool) error {
+func (a *app) apply(ctx context.Context, p *server.Project, args []string, f applyFlags) error {
 	var made *planReport
 	var err error
 	if len(args) == 1 {
@@ -45,17 +55,29 @@ func (a *app) apply(ctx context.Context, p *server.Project, args []string, yes b
 	if err != nil {
 		return err
 	}
-	r := &applyReport{Plan: made, Revision: made.BaseRevision}
-	if made.plan.Empty() {
+	return a.applyPlan(ctx, p, &applyReport{Plan: made}, "apply", f)
+}
+
+// applyPlan shows the report's plan, asks, and applies it; command is what asks.
+func (a *app) applyPlan(ctx context.Context, p *server.Project, r *applyReport, command string, f applyFlags) error {
+	made := r.Plan.plan
+	r.Revision = made.BaseRevision
+	if made.Empty() {
 		return a.show(r)
 	}
-	if !yes {
-		if err := a.confirm(ctx, made); err != nil {
+	if err := made.Allowed(f.allowBreaking); err != nil {
+		if a.output != "json" {
+			r.Plan.text(a.out())
+		}
+		return err
+	}
+	if !f.yes {
+		if err := a.confirm(ctx, r, command); err != nil {
 			return err
 		}
 		r.shown = true
 	}
-	rev, err := a.commit(ctx, p, made.plan)
+	rev, err := a.commit(ctx, p, made, f.allowBreaking)
 	if err != nil {
 		return err
 	}
@@ -64,15 +86,15 @@ func (a *app) apply(ctx context.Context, p *server.Project, args []string, yes b
 }
 
 // commit applies a plan.
-func (a *app) commit(ctx context.Context, p *server.Project, made *plan.Plan) (registry.Revision, error) {
+func (a *app) commit(ctx context.Context, p *server.Project, made *plan.Plan, allowBreaking bool) (registry.Revision, error) {
 	c, err := p.Control(ctx, a.Now, version())
 	if err != nil {
 		return registry.Revision{}, err
 	}
-	return c.Apply(ctx, made, control.ApplyOptions{By: server.User(), Commit: gitCommit(ctx, p.Dir)})
+	return c.Apply(ctx, made, control.ApplyOptions{AllowBreaking: allowBreaking, By: server.User(), Commit: gitCommit(ctx, p.Dir)})
 }
 
-// readPlan reads a saved plan that leads on from the registry's current revision.
+// readPlan reads a saved plan that leads on from the registry's current revision, and that the definition files agree with.
 func (a *app) readPlan(ctx context.Context, p *server.Project, path string) (*planReport, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
@@ -90,17 +112,32 @@ func (a *app) readPlan(ctx context.Context, p *server.Project, path string) (*pl
 	if err != nil {
 		return nil, err
 	}
+	if !made.Empty() { // else it was applied already
+		files, err := definition.Read(a.dir)
+		if err != nil {
+			return nil, problems(err)
+		}
+		if err := control.CheckFiles(saved, files); err != nil {
+			return nil, err
+		}
+	}
 	return newPlanReport(made, nil), nil
 }
 
 // confirm shows a plan and asks.
-func (a *app) confirm(ctx context.Context, made *planReport) error {
+func (a *app) confirm(ctx context.Context, r *applyReport, command string) error {
 	if !a.StdinTerminal || !a.StderrTerminal || a.output == "json" {
-		err := problem.New(problem.Invalid, "apply asks before it changes the registry, and there is nobody to ask")
-		err.Suggestion = "look at provender plan, then run provender apply --yes"
+		err := problem.New(problem.Invalid, "%s asks before it changes the registry, and there is nobody to ask", command)
+		err.Suggestion = "look at provender plan, then run provender " + command + " --yes"
+		if r.RollbackOf != 0 {
+			err.Suggestion = "provender " + command + " --yes"
+		}
 		return err
 	}
-	made.text(a.out())
+	r.Plan.text(a.out())
+	if r.Note != "" {
+		a.talk().printf("\n%s\n", r.Note)
+	}
 	a.talk().printf("\nApply? Only yes is taken for it: ")
 	answer := make(chan string, 1)
 	go func() {
@@ -118,10 +155,12 @@ func (a *app) confirm(ctx context.Context, made *planReport) error {
 }
 
 type applyReport struct {
-	Version  formatVersion `json:"version"`
-	Applied  bool          `json:"applied"`
-	Revision int64         `json:"revision"`
-	Plan     *planReport   `json:"plan"`
+	Version    formatVersion `json:"version"`
+	Applied    bool          `json:"applied"`
+	Revision   int64         `json:"revision"`
+	RollbackOf int64         `json:"rollback_of,omitempty"`
+	Note       string        `json:"note,omitempty"`
+	Plan       *planReport   `json:"plan"`
 
 	shown bool // the plan was shown when asking
 }
@@ -132,6 +171,9 @@ func (r *applyReport) text(p *printer) {
 	}
 	if r.Applied {
 		p.printf("%s\n", p.good("Applied as revision "+count(r.Revision)+": "+r.Plan.plan.Done()+"."))
+	}
+	if r.Note != "" && !r.shown && !r.Plan.plan.Empty() {
+		p.printf("%s\n", p.warn(r.Note))
 	}
 }
 

@@ -15,6 +15,7 @@ func (a *app) commands() []*cobra.Command {
 		a.listCommand(),
 		a.showCommand(),
 		a.historyCommand(),
+		a.rollbackCommand(),
 		a.materializeCommand(),
 		a.runsCommand(),
 		a.pauseCommand(),

@@ -99,7 +99,7 @@ func (a *app) tell(ctx context.Context, p *server.Project, r *demoReport, now ti
 	if err != nil {
 		return err
 	}
-	rev, err := a.commit(ctx, p, made.plan)
+	rev, err := a.commit(ctx, p, made.plan, false)
 	if err != nil {
 		return err
 	}

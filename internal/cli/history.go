@@ -17,7 +17,7 @@ func (a *app) historyCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "history",
 		Short:   "List the revisions of the definitions, newest first",
-		Example: "  provender history --limit 5",
+		Example: "  provender history --limit 5\n  provender history show 3",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			if limit < 0 {
@@ -31,6 +31,7 @@ func (a *app) historyCommand() *cobra.Command {
 		},
 	}
 	c.Flags().IntVar(&limit, "limit", 20, "at most so many; 0: all")
+	c.AddCommand(a.historyShowCommand())
 	return c
 }
 
@@ -73,10 +74,16 @@ type revision struct {
 	Commit  string    `json:"commit,omitempty"`
 	Tool    string    `json:"tool"`
 	Summary string    `json:"summary"`
+	// RollbackOf is the revision that it was made equal to.
+	RollbackOf int64 `json:"rollback_of,omitempty"`
 }
 
 func (r *historyReport) add(rev registry.Revision) {
-	r.Revisions = append(r.Revisions, revision{rev.Number, rev.Digest, rev.Applied.UTC(), rev.By, rev.Commit, rev.Tool, rev.Summary})
+	r.Revisions = append(r.Revisions, newRevision(rev))
+}
+
+func newRevision(rev registry.Revision) revision {
+	return revision{rev.Number, rev.Digest, rev.Applied.UTC(), rev.By, rev.Commit, rev.Tool, rev.Summary, rev.RollbackOf}
 }
 
 func (r *historyReport) text(p *printer) {

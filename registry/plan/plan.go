@@ -45,7 +45,11 @@ type Plan struct {
 	Services     []string              `json:"services"`            // that answer otherwise, or are new or gone; in name order
 	Generations  []string              `json:"generations"`         // views whose rows are filled anew; in name order
 	Estimates    []Estimate            `json:"estimates,omitempty"` // of Generations whose files can be read; in name order
-	Target       *registry.Definitions `json:"target"`
+	// FilesDigest is that of the definition files it was made from, "" for a rollback. Who makes the plan adds it.
+	FilesDigest string `json:"files_digest,omitempty"`
+	// RollbackOf is the revision that the target equals, 0 where it comes from files. Who makes the plan adds it.
+	RollbackOf int64                 `json:"rollback_of,omitempty"`
+	Target     *registry.Definitions `json:"target"`
 }
 
 // Estimate is what filling a view anew reads and stores, by the statistics of its files. Who makes the plan adds it.
@@ -148,7 +152,7 @@ func (p *Plan) Breaking() bool {
 // Allowed returns why the plan may not be applied, of class Precondition: it breaks somebody, and that is not allowed, or
 // it changes the shape of a locked service, which nothing allows.
 func (p *Plan) Allowed(breaking bool) error {
-	var broken []string
+	var broken strings.Builder
 	for _, h := range p.Hazards() {
 		switch {
 		case h.Code == LockedService:
@@ -156,19 +160,18 @@ func (p *Plan) Allowed(breaking bool) error {
 			err.Suggestion = "declare a new service, or take `locked` away and apply that first"
 			return err
 		case h.Breaking:
-			broken = append(broken, h.Message)
+			fmt.Fprintf(&broken, "\n  %s", h.Message)
+			if len(h.Services) > 0 {
+				fmt.Fprintf(&broken, " [%s]", strings.Join(h.Services, ", "))
+			}
 		}
 	}
-	if len(broken) == 0 || breaking {
+	if broken.Len() == 0 || breaking {
 		return nil
 	}
-	message := "refused, as it breaks what is in use: " + broken[0]
-	if more := len(broken) - 1; more > 0 {
-		message += fmt.Sprintf("; and %d more", more)
-	}
 	return &problem.Error{
-		Code: problem.Precondition, Message: message,
-		Suggestion: "see provender plan; where all of it is meant, allow it: provender apply --allow-breaking",
+		Code: problem.Precondition, Message: "the plan breaks what is in use; nothing was applied:" + broken.String(),
+		Suggestion: "where their callers are ready for it: --allow-breaking",
 	}
 }
 

@@ -65,11 +65,16 @@ func (s *Store) Close() error { return s.db.Close() }
 // ID implements registry.Store.
 func (s *Store) ID(context.Context) (string, error) { return s.id, nil }
 
-const columns = `number, digest, applied, applied_by, git_commit, tool, summary`
+// columns are what lists have of a revision.
+const (
+	columns = `number, digest, applied, applied_by, git_commit, tool, summary, rollback_of`
+	content = `definitions, checksum`
+	planned = `plan, plan_checksum`
+)
 
 // Current implements registry.Store.
 func (s *Store) Current(ctx context.Context) (registry.Revision, *registry.Definitions, error) {
-	rev, defs, err := read(s.db.Row(ctx, `SELECT `+columns+`, definitions, checksum FROM revision ORDER BY number DESC LIMIT 1`))
+	rev, defs, err := read(s.db.Row(ctx, `SELECT `+columns+`, `+content+`, NULL, NULL FROM revision ORDER BY number DESC LIMIT 1`))
 	if errors.Is(err, sql.ErrNoRows) {
 		empty := &registry.Definitions{}
 		return registry.Revision{Digest: empty.Digest()}, empty, nil
@@ -82,7 +87,7 @@ func (s *Store) Current(ctx context.Context) (registry.Revision, *registry.Defin
 
 // At implements registry.Store.
 func (s *Store) At(ctx context.Context, number int64) (registry.Revision, *registry.Definitions, error) {
-	rev, defs, err := read(s.db.Row(ctx, `SELECT `+columns+`, definitions, checksum FROM revision WHERE number = $1`, number))
+	rev, defs, err := read(s.db.Row(ctx, `SELECT `+columns+`, `+content+`, `+planned+` FROM revision WHERE number = $1`, number))
 	if errors.Is(err, sql.ErrNoRows) {
 		return registry.Revision{}, nil, &problem.Error{
 			Code: problem.NotFound, Message: "no revision " + itoa(number), Suggestion: "provender history lists them",
@@ -113,7 +118,9 @@ func (s *Store) Append(ctx context.Context, base int64, rev registry.Revision, d
 	if err != nil {
 		return registry.Revision{}, problem.New(problem.Invalid, "write revision: %w", err)
 	}
-	sum := sha256.Sum256(blob)
+	if rev.Plan, err = compact(rev.Plan); err != nil {
+		return registry.Revision{}, problem.New(problem.Invalid, "write revision: its plan: %w", err)
+	}
 	rev.Number, rev.Digest = base+1, defs.Digest()
 	if rev.Applied.IsZero() {
 		rev.Applied = time.Now()
@@ -137,8 +144,7 @@ func (s *Store) Append(ctx context.Context, base int64, rev registry.Revision, d
 				Suggestion: "run provender plan again",
 			}
 		}
-		if _, err := tx.Exec(ctx, `INSERT INTO revision (`+columns+`, definitions, checksum) VALUES (`+database.Parameters(1, 9)+`)`,
-			rev.Number, rev.Digest, rev.Applied.UnixMicro(), rev.By, rev.Commit, rev.Tool, rev.Summary, blob, sum[:]); err != nil {
+		if err := insert(ctx, tx, &rev, blob); err != nil {
 			return err
 		}
 		return failpoint.Hit(failpoint.ApplyBeforeCommit)
@@ -149,17 +155,45 @@ func (s *Store) Append(ctx context.Context, base int64, rev registry.Revision, d
 	if err := failpoint.Hit(failpoint.ApplyAfterCommit); err != nil {
 		return registry.Revision{}, err
 	}
+	rev.Plan = nil
 	return rev, nil
+}
+
+// insert writes a revision, its definitions and its plan.
+func insert(ctx context.Context, tx *database.Tx, rev *registry.Revision, blob []byte) error {
+	var planSum []byte
+	if rev.Plan != nil {
+		planSum = checksum(rev.Plan)
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO revision (`+columns+`, `+content+`, `+planned+`) VALUES (`+database.Parameters(1, 12)+`)`,
+		rev.Number, rev.Digest, rev.Applied.UnixMicro(), rev.By, rev.Commit, rev.Tool, rev.Summary,
+		sql.NullInt64{Int64: rev.RollbackOf, Valid: rev.RollbackOf != 0}, blob, checksum(blob), rev.Plan, planSum)
+	return err
+}
+
+func checksum(b []byte) []byte {
+	sum := sha256.Sum256(b)
+	return sum[:]
+}
+
+// compact returns JSON without white space, nil for none.
+func compact(raw []byte) ([]byte, error) {
+	if raw == nil {
+		return nil, nil
+	}
+	var b bytes.Buffer
+	err := json.Compact(&b, raw)
+	return b.Bytes(), err
 }
 
 // read scans one revision with its definitions.
 func read(r database.Row) (registry.Revision, *registry.Definitions, error) {
 	var rev registry.Revision
-	var blob, checksum []byte
-	if err := r.Scan(append(fields(&rev), &blob, &checksum)...); err != nil {
+	var blob, sum, planSum []byte
+	if err := r.Scan(append(fields(&rev), &blob, &sum, &rev.Plan, &planSum)...); err != nil {
 		return rev, nil, err
 	}
-	if sum := sha256.Sum256(blob); !bytes.Equal(sum[:], checksum) {
+	if !bytes.Equal(checksum(blob), sum) || rev.Plan != nil && !bytes.Equal(checksum(rev.Plan), planSum) {
 		return rev, nil, database.ErrDamaged
 	}
 	defs := new(registry.Definitions)
@@ -171,7 +205,9 @@ func read(r database.Row) (registry.Revision, *registry.Definitions, error) {
 
 // fields returns where Scan puts the columns.
 func fields(rev *registry.Revision) []any {
-	return []any{&rev.Number, &rev.Digest, (*microTime)(&rev.Applied), &rev.By, &rev.Commit, &rev.Tool, &rev.Summary}
+	return []any{
+		&rev.Number, &rev.Digest, (*microTime)(&rev.Applied), &rev.By, &rev.Commit, &rev.Tool, &rev.Summary, (*optional)(&rev.RollbackOf),
+	}
 }
 
 func itoa(n int64) string { return strconv.FormatInt(n, 10) }
@@ -187,4 +223,15 @@ func (t *microTime) Scan(v any) error {
 	}
 	*t = microTime(time.UnixMicro(us).UTC())
 	return nil
+}
+
+// optional scans an integer, 0 for NULL.
+type optional int64
+
+// Scan implements sql.Scanner.
+func (n *optional) Scan(v any) error {
+	var scanned sql.NullInt64
+	err := scanned.Scan(v)
+	*n = optional(scanned.Int64)
+	return err
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -73,11 +75,14 @@ func TestRevisions(t *testing.T) {
 		var want []registry.Revision
 		for i := range int64(3) {
 			defs := definitions("a", fmt.Sprintf("e%d", i))
-			got, err := s.Append(ctx, i, registry.Revision{Applied: applied, By: "me@host", Commit: "c0ffee", Tool: "v1", Summary: "1 added"}, defs)
+			w := registry.Revision{Applied: applied, By: "me@host", Commit: "c0ffee", Tool: "v1", Summary: "1 added", RollbackOf: i}
+			made := w
+			made.Plan = fmt.Appendf(nil, "{\n  \"step\": %d\n}\n", i)
+			got, err := s.Append(ctx, i, made, defs)
 			if err != nil {
 				t.Fatal(err)
 			}
-			w := registry.Revision{Number: i + 1, Digest: defs.Digest(), Applied: applied, By: "me@host", Commit: "c0ffee", Tool: "v1", Summary: "1 added"}
+			w.Number, w.Digest = i+1, defs.Digest()
 			if diff := cmp.Diff(w, got); diff != "" {
 				t.Fatal(diff)
 			}
@@ -102,13 +107,14 @@ func TestRevisions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		want[1].Plan = []byte(`{"step":1}`)
 		if diff := cmp.Diff(want[1], rev); diff != "" {
 			t.Fatal(diff)
 		}
 		if diff := cmp.Diff(definitions("a", "e1"), defs); diff != "" || defs.Digest() != rev.Digest {
 			t.Fatal(diff)
 		}
-		if rev, _, err = again.Current(ctx); err != nil || rev.Number != 3 {
+		if rev, _, err = again.Current(ctx); err != nil || rev.Number != 3 || rev.RollbackOf != 2 || rev.Plan != nil {
 			t.Fatal(rev, err)
 		}
 		for _, number := range []int64{-1, 0, 4} {
@@ -118,6 +124,49 @@ func TestRevisions(t *testing.T) {
 		}
 		if id2, _ := open(t, fresh(t)).ID(ctx); id2 == id {
 			t.Error("two registries have one id")
+		}
+	})
+}
+
+// A registry of the first version has revisions without plans; they stay as they are.
+func TestRevisionsWithoutPlans(t *testing.T) {
+	forDatabases(t, func(t *testing.T, fresh func(*testing.T) place) {
+		ctx, at := t.Context(), fresh(t)
+		first := database.Schema{Name: schema.Name, Table: schema.Table, Migrations: fstest.MapFS{}}
+		for _, kind := range []string{"sqlite", "postgres"} {
+			name := "migrations/" + kind + "/00001_revisions.sql"
+			text, err := migrations.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			first.Migrations.(fstest.MapFS)[name] = &fstest.MapFile{Data: text}
+		}
+		db, err := database.Open(at.url, at.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blob, err := json.Marshal(definitions("a"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(db.Migrate(ctx, first), db.Try(ctx, func(ctx context.Context, tx *database.Tx) error {
+			_, err := tx.Exec(ctx, `INSERT INTO revision VALUES (1, $1, 0, 'me', '', 'v0', '1 added', $2, $3)`,
+				definitions("a").Digest(), blob, checksum(blob))
+			return err
+		}), db.Close()); err != nil {
+			t.Fatal(err)
+		}
+
+		s := open(t, at)
+		rev, defs, err := s.At(ctx, 1)
+		if err != nil || rev.By != "me" || rev.Plan != nil || rev.RollbackOf != 0 || defs.Entities[0].Name != "a" {
+			t.Fatal(rev, defs, err)
+		}
+		if _, err := s.Append(ctx, 1, registry.Revision{Plan: []byte(`{}`), RollbackOf: 1}, defs); err != nil {
+			t.Fatal(err)
+		}
+		if rev, _, err := s.At(ctx, 2); err != nil || string(rev.Plan) != `{}` || rev.RollbackOf != 1 {
+			t.Fatal(rev, err)
 		}
 	})
 }
@@ -283,16 +332,28 @@ func TestLocked(t *testing.T) {
 func TestAltered(t *testing.T) {
 	forDatabases(t, func(t *testing.T, fresh func(*testing.T) place) {
 		s := open(t, fresh(t))
-		if _, err := s.Append(t.Context(), 0, registry.Revision{}, definitions("damage_me")); err != nil {
+		if _, err := s.Append(t.Context(), 0, registry.Revision{Plan: []byte(`{"a":1}`)}, definitions("damage_me")); err != nil {
 			t.Fatal(err)
 		}
-		if err := s.DB().Try(t.Context(), func(ctx context.Context, tx *database.Tx) error {
-			_, err := tx.Exec(ctx, `UPDATE revision SET definitions = $1`, []byte(`{}`))
-			return err
-		}); err != nil {
+		alter := func(column string) {
+			t.Helper()
+			if err := s.DB().Try(t.Context(), func(ctx context.Context, tx *database.Tx) error {
+				_, err := tx.Exec(ctx, `UPDATE revision SET `+column+` = $1`, []byte(`{}`))
+				return err
+			}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		alter("plan")
+		_, _, err := s.At(t.Context(), 1)
+		if problem.CodeOf(err) != problem.Unavailable || !strings.Contains(err.Error(), "it is damaged") {
 			t.Fatal(err)
 		}
-		_, _, err := s.Current(t.Context())
+		if _, _, err := s.Current(t.Context()); err != nil { // servers go on
+			t.Fatal(err)
+		}
+		alter("definitions")
+		_, _, err = s.Current(t.Context())
 		if problem.CodeOf(err) != problem.Unavailable || !strings.Contains(err.Error(), "it is damaged") {
 			t.Fatal(err)
 		}
