@@ -59,7 +59,7 @@ func (s *Service) plan(ctx context.Context, v *registry.View, req Request) (p Ru
 	p.View = v.Name
 	j := &job{queue: &queue{Service: s}, view: v, req: req, dry: true, progress: func(Progress) {}}
 	j.run.Started = s.cfg.Now().UTC()
-	gens, err := s.cfg.State.Generations(ctx, v.Name)
+	gens, err := s.cfg.State.Generations(ctx, v.StoredName())
 	if err != nil {
 		return p, err
 	}

@@ -438,7 +438,7 @@ func TestConcurrentRuns(t *testing.T) {
 			done <- err
 		}()
 		<-writing
-		w.fails(materialize.Request{}, problem.Conflict, "view v is being materialized by other:1 since 2026-05-01T12:00:00Z")
+		w.fails(materialize.Request{}, problem.Conflict, "view v: it is being materialized by other:1 since 2026-05-01T12:00:00Z")
 		if st := w.wantState(materialize.ViewRunning); st.Generation != first.Generation || st.LastRun.State != materialize.RunRunning {
 			t.Errorf("status %+v", st)
 		}

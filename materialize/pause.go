@@ -32,7 +32,7 @@ func (s *Service) Pause(ctx context.Context, views []string) ([]string, error) {
 	}
 	names := make([]string, 0, len(picked))
 	for _, v := range picked {
-		p := Pause{View: v.Name, Since: s.cfg.Now(), By: s.cfg.By}
+		p := Pause{View: v.StoredName(), Since: s.cfg.Now(), By: s.cfg.By}
 		if err := s.cfg.State.Pause(ctx, s.cfg.StoreName, p); err != nil {
 			return nil, err
 		}
@@ -69,7 +69,7 @@ func (s *Service) Resume(ctx context.Context, views []string) ([]string, error) 
 		if slices.Contains(names, name) {
 			continue
 		}
-		if _, err := s.cfg.State.Resume(ctx, s.cfg.StoreName, name); err != nil {
+		if _, err := s.cfg.State.Resume(ctx, s.cfg.StoreName, snap.StoredViews([]string{name})[0]); err != nil {
 			return nil, err
 		}
 		names = append(names, name)
@@ -77,9 +77,21 @@ func (s *Service) Resume(ctx context.Context, views []string) ([]string, error) 
 	return names, nil
 }
 
-// Pauses returns, by view, the schedules that rest.
+// Pauses returns, by view, the schedules that rest. One of a view that is gone is left out where another has its name now.
 func (s *Service) Pauses(ctx context.Context) (map[string]Pause, error) {
-	return s.cfg.State.Pauses(ctx, s.cfg.StoreName)
+	stored, err := s.cfg.State.Pauses(ctx, s.cfg.StoreName)
+	if err != nil {
+		return nil, err
+	}
+	snap := s.cfg.Snapshot()
+	paused := make(map[string]Pause, len(stored))
+	for name, p := range stored {
+		p.View = snap.ViewName(name)
+		if v := snap.Views[p.View]; v == nil || v.StoredName() == name {
+			paused[p.View] = p
+		}
+	}
+	return paused, nil
 }
 
 func scheduled(v *registry.View) bool { return v.Online && v.Schedule != "" }

@@ -67,10 +67,11 @@ func (s *Service) Prune(ctx context.Context, dryRun bool, progress func(Progress
 
 // useless is a generation that nothing needs.
 type useless struct {
-	gen   online.Generation
-	view  string
-	why   string
-	phase state.Phase // "" without a record
+	gen    online.Generation
+	stored string // name of the view, "" without a record
+	view   string // its name of today
+	why    string
+	phase  state.Phase // "" without a record
 }
 
 // pruner is one call of Prune.
@@ -121,7 +122,7 @@ func (p *pruner) list(ctx context.Context) ([]useless, error) {
 			return nil, err
 		}
 		if why != "" {
-			out = append(out, useless{g.Generation, g.View, why, g.Phase})
+			out = append(out, useless{g.Generation, g.View, p.snap.ViewName(g.View), why, g.Phase})
 		}
 	}
 	for _, gen := range p.stored {
@@ -134,7 +135,7 @@ func (p *pruner) list(ctx context.Context) ([]useless, error) {
 
 // why tells why nothing needs a generation of this store, "" if something may.
 func (p *pruner) why(ctx context.Context, g *state.Generation) (string, error) {
-	v, last := p.snap.Views[g.View], p.last[g.View]
+	v, last := p.snap.StoredView(g.View), p.last[g.View]
 	running := last != nil && last.State == RunRunning
 	switch {
 	case g.Phase == state.Retired && g.Run == 0 && p.droppable(g, p.servers):
@@ -144,7 +145,7 @@ func (p *pruner) why(ctx context.Context, g *state.Generation) (string, error) {
 	case g.Phase == state.Retired, running:
 		return "", nil
 	case v == nil, !v.Online:
-		if err := p.current(g.View, last); err != nil {
+		if err := p.current(p.snap.ViewName(g.View), last); err != nil {
 			return "", err
 		}
 		if v == nil {
@@ -195,7 +196,7 @@ func (p *pruner) forgettable(g *state.Generation) bool {
 	if g.Store != p.cfg.StoreName || g.Incarnation == p.identity.Incarnation {
 		return false
 	}
-	return g.Phase != state.Serving || p.snap.Views[g.View] == nil || slices.ContainsFunc(p.gens, func(o state.Generation) bool {
+	return g.Phase != state.Serving || p.snap.StoredView(g.View) == nil || slices.ContainsFunc(p.gens, func(o state.Generation) bool {
 		return o.View == g.View && o.Phase == state.Serving && o.Incarnation == p.identity.Incarnation
 	})
 }
@@ -210,7 +211,7 @@ func (p *pruner) forget(ctx context.Context) error {
 		if err := p.cfg.State.MarkDropped(ctx, g.ID); err != nil {
 			return err
 		}
-		p.cfg.Logger.Info("a generation went with the data of its store", "generation", g.ID, "view", g.View)
+		p.cfg.Logger.Info("a generation went with the data of its store", "generation", g.ID, "view", p.snap.ViewName(g.View))
 	}
 	return nil
 }
@@ -220,7 +221,7 @@ func (p *pruner) remove(ctx context.Context, u useless) (bool, error) {
 	if u.phase != state.Filling && u.phase != state.Serving {
 		return true, p.drop(ctx, u.gen, u.phase != "")
 	}
-	lease, err := p.cfg.State.Acquire(ctx, u.view, p.cfg.StoreName, p.cfg.By, p.cfg.Now(), p.cfg.LeaseTTL)
+	lease, err := p.cfg.State.Acquire(ctx, u.stored, p.cfg.StoreName, p.cfg.By, p.cfg.Now(), p.cfg.LeaseTTL)
 	if problem.CodeOf(err) == problem.Conflict {
 		return false, nil // a run has begun meanwhile
 	}
@@ -245,7 +246,7 @@ func (p *pruner) remove(ctx context.Context, u useless) (bool, error) {
 
 // same reports whether a generation is still in the phase that it was found in.
 func (p *pruner) same(ctx context.Context, u useless) (bool, error) {
-	gens, err := p.cfg.State.Generations(ctx, u.view)
+	gens, err := p.cfg.State.Generations(ctx, u.stored)
 	return slices.ContainsFunc(gens, func(g state.Generation) bool {
 		return g.ID == u.gen.ID && g.Phase == u.phase
 	}), err

@@ -29,7 +29,7 @@ func (s *Service) enqueue(ctx context.Context, snap *registry.Snapshot, views []
 	q := &queue{Service: s, stopped: make(chan struct{})}
 	for _, v := range views {
 		run := Run{
-			View: v.Name, Revision: snap.Revision, Trigger: req.Trigger, By: s.cfg.By, Queued: s.cfg.Now().UTC(),
+			View: v.StoredName(), Revision: snap.Revision, Trigger: req.Trigger, By: s.cfg.By, Queued: s.cfg.Now().UTC(),
 			Asked:   state.Asked{To: req.To.UTC(), Full: req.Full, AllowFuture: req.AllowFuture},
 			Attempt: req.Attempt, RetryOf: req.RetryOf,
 		}
@@ -106,14 +106,21 @@ func (s *Service) withdraw(ctx context.Context, run *Run) {
 	*run = Run{}
 }
 
-// Runs lists runs, newest first, at most limit (0: all).
+// Runs lists runs, newest first, at most limit (0: all). Those of a view that was renamed since have its name of today.
 func (s *Service) Runs(ctx context.Context, views []string, limit int) ([]Run, error) {
-	return s.cfg.State.Runs(ctx, s.cfg.StoreName, views, limit, s.cfg.Now())
+	snap := s.cfg.Snapshot()
+	runs, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, snap.StoredViews(views), limit, s.cfg.Now())
+	for i := range runs {
+		runs[i].View = snap.ViewName(runs[i].View)
+	}
+	return runs, err
 }
 
 // GetRun returns one run; NotFound where there is none.
 func (s *Service) GetRun(ctx context.Context, id int64) (Run, error) {
-	return s.cfg.State.Run(ctx, s.cfg.StoreName, id, s.cfg.Now())
+	run, err := s.cfg.State.Run(ctx, s.cfg.StoreName, id, s.cfg.Now())
+	run.View = s.cfg.Snapshot().ViewName(run.View)
+	return run, err
 }
 
 // Cancel asks for the end of a run: from the address of whoever asks over a network, "" for one on this machine. A run
@@ -123,7 +130,9 @@ func (s *Service) Cancel(ctx context.Context, id int64, from string) (Run, error
 	if from != "" {
 		by = from + " through " + by
 	}
-	return s.cfg.State.Cancel(ctx, s.cfg.StoreName, id, by, s.cfg.Now())
+	run, err := s.cfg.State.Cancel(ctx, s.cfg.StoreName, id, by, s.cfg.Now())
+	run.View = s.cfg.Snapshot().ViewName(run.View)
+	return run, err
 }
 
 // Retry runs again what a run was asked for that failed or was cancelled.

@@ -23,7 +23,7 @@ const (
 // repair compares a view and mends what differs, under its lease, so that no run goes on meanwhile; then it compares
 // again. Each row that it writes is right by itself: one that is cut short has mended some.
 func (s *Service) repair(ctx context.Context, v *registry.View, req VerifyRequest, progress func(Progress)) (VerifyReport, error) {
-	lease, err := s.cfg.State.Acquire(ctx, v.Name, s.cfg.StoreName, s.cfg.By, s.cfg.Now(), s.cfg.LeaseTTL)
+	lease, err := s.cfg.State.Acquire(ctx, v.StoredName(), s.cfg.StoreName, s.cfg.By, s.cfg.Now(), s.cfg.LeaseTTL)
 	if err != nil {
 		return VerifyReport{}, err
 	}

@@ -48,7 +48,7 @@ func (q *queue) run(
 	j := &job{queue: q, view: v, req: req, progress: progress, newest: state.NoTime, run: queued}
 	j.run.Started = q.cfg.Now().UTC()
 	var err error
-	if j.lease, err = q.cfg.State.Acquire(ctx, v.Name, q.cfg.StoreName, q.cfg.By, q.cfg.Now(), q.cfg.LeaseTTL); err != nil {
+	if j.lease, err = q.cfg.State.Acquire(ctx, v.StoredName(), q.cfg.StoreName, q.cfg.By, q.cfg.Now(), q.cfg.LeaseTTL); err != nil {
 		return j.run, j.failed(ctx, err)
 	}
 	ctx, release := q.hold(ctx, j.lease, j.run.ID)
@@ -77,13 +77,14 @@ func (q *queue) run(
 // an apply must not rebuild what it replaced.
 func (s *Service) checkRevision(ctx context.Context, snap *registry.Snapshot, v *registry.View) error {
 	last, err := s.cfg.State.LastRuns(ctx, s.cfg.StoreName, s.cfg.Now())
-	if err != nil || last[v.Name] == nil || last[v.Name].Revision <= snap.Revision {
+	of := last[v.StoredName()]
+	if err != nil || of == nil || of.Revision <= snap.Revision {
 		return err
 	}
 	return &problem.Error{
 		Code: problem.Conflict,
 		Message: fmt.Sprintf("view %s was last run by revision %d of the definitions; this process still has revision %d",
-			v.Name, last[v.Name].Revision, snap.Revision),
+			v.Name, of.Revision, snap.Revision),
 		Suggestion: "repeat the run in a moment",
 	}
 }
@@ -142,7 +143,7 @@ func (j *job) do(ctx context.Context) (err error) {
 	if j.identity, err = j.claim(ctx); err != nil {
 		return err
 	}
-	gens, err := j.cfg.State.Generations(ctx, j.view.Name)
+	gens, err := j.cfg.State.Generations(ctx, j.view.StoredName())
 	if err != nil {
 		return err
 	}
@@ -314,7 +315,7 @@ func (j *job) begin(ctx context.Context) error {
 		}
 		start.Fresh = &state.Generation{
 			Generation: online.Generation{Keyspace: keyspace},
-			View:       j.view.Name, Incarnation: j.identity.Incarnation, Digest: j.view.Digest,
+			View:       j.view.StoredName(), Incarnation: j.identity.Incarnation, Digest: j.view.Digest,
 			Fields: j.view.Layout.Fields(), Keys: keyFields(j.view), TTL: j.view.TTLMicros,
 			Begun: j.run.Started.UnixMicro(),
 		}
@@ -514,7 +515,7 @@ func (j *job) sweep(ctx context.Context) {
 	if j.identity.Incarnation == "" || ctx.Err() != nil {
 		return
 	}
-	gens, err := j.cfg.State.Generations(ctx, j.view.Name)
+	gens, err := j.cfg.State.Generations(ctx, j.view.StoredName())
 	if err == nil {
 		gens, err = j.withoutNeeded(ctx, gens)
 	}

@@ -126,16 +126,22 @@ func (s *Service) Run(ctx context.Context, req Request, progress func(Progress))
 	defer q.close()
 	var runs []Run
 	var errs []error
+	done := func(all ...Run) {
+		for _, run := range all {
+			run.View = snap.ViewName(run.View)
+			runs = append(runs, run)
+		}
+	}
 	for i, v := range views {
 		if ctx.Err() != nil {
 			err := problem.New(problem.Canceled, "not begun: %w", context.Cause(ctx))
-			runs = append(runs, q.cancel(ctx, i, err)...)
+			done(q.cancel(ctx, i, err)...)
 			errs = append(errs, fmt.Errorf("view %s: %w", v.Name, err))
 			break
 		}
 		run, err := q.run(ctx, snap, v, q.runs[i], req, progress)
 		if run.ID != 0 {
-			runs = append(runs, run)
+			done(run)
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("view %s: %w", v.Name, err))
@@ -198,7 +204,7 @@ func (s *Service) Reach(ctx context.Context) error {
 	return err
 }
 
-// serving returns by view the generation that serves in an incarnation of this store, or else the one that served in
+// serving returns by view, under its stored name, the generation that serves in an incarnation of this store, or else the one that served in
 // the store until it lost its data.
 func (s *Service) serving(gens []state.Generation, incarnation string) map[string]*state.Generation {
 	serving := map[string]*state.Generation{}

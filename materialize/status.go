@@ -44,9 +44,10 @@ func (s *Service) Status(ctx context.Context, views []string) ([]ViewStatus, err
 	for _, v := range picked {
 		st := ViewStatus{View: v.Name, State: ViewOffline}
 		if v.Online {
-			g := serving[v.Name]
-			st.LastRun, st.NextRun = last[v.Name], s.cfg.NextRun(v.Name)
-			st.Paused, st.PausedBy = pauses[v.Name].Since, pauses[v.Name].By
+			stored := v.StoredName()
+			g := serving[stored]
+			st.LastRun, st.NextRun = last[stored], s.cfg.NextRun(v.Name)
+			st.Paused, st.PausedBy = pauses[stored].Since, pauses[stored].By
 			st.describe(g, now)
 			if st.Failures, err = s.failures(ctx, st.LastRun, now); err != nil {
 				return nil, err
@@ -55,13 +56,16 @@ func (s *Service) Status(ctx context.Context, views []string) ([]ViewStatus, err
 				st.Error = err.Error()
 			}
 			st.State = stateOf(v, g, situation{
-				last: st.LastRun, queued: queued[v.Name], unknown: storeErr != nil, lost: g != nil && slices.Contains(lost, g.ID),
+				last: st.LastRun, queued: queued[stored], unknown: storeErr != nil, lost: g != nil && slices.Contains(lost, g.ID),
 			})
 			switch {
 			case st.State == ViewUnknown:
 				st.Error = storeErr.Error()
 			case st.State == ViewFailed:
 				st.Error = st.LastRun.Error
+			}
+			if st.LastRun != nil {
+				st.LastRun.View = v.Name
 			}
 		}
 		statuses = append(statuses, st)
@@ -85,7 +89,7 @@ func (s *Service) lost(ctx context.Context, serving map[string]*state.Generation
 	return lost, nil
 }
 
-// queued returns the views that a run waits for.
+// queued returns the views that a run waits for, by stored names.
 func (s *Service) queued(ctx context.Context, views int, now time.Time) (map[string]bool, error) {
 	// Runs do not wait for long: those that do are among the newest.
 	recent, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, nil, 100+2*views, now)

@@ -136,10 +136,10 @@ func (r lastRun) disturbs(before lastRun) bool {
 
 func (s *Service) lastRun(ctx context.Context, v *registry.View) (lastRun, error) {
 	runs, err := s.cfg.State.LastRuns(ctx, s.cfg.StoreName, s.cfg.Now())
-	if err != nil || runs[v.Name] == nil {
+	r := runs[v.StoredName()]
+	if err != nil || r == nil {
 		return lastRun{}, err
 	}
-	r := runs[v.Name]
 	return lastRun{r.ID, r.State == RunRunning, r.Full, r.State.Ended() && r.State != RunSucceeded && !r.Full}, nil
 }
 
@@ -212,7 +212,7 @@ func (s *Service) comparable(ctx context.Context, v *registry.View, req VerifyRe
 		report.Note = "online: false"
 		return nil, nil //nolint:nilnil // the note says it
 	}
-	gens, err := s.cfg.State.Generations(ctx, v.Name)
+	gens, err := s.cfg.State.Generations(ctx, v.StoredName())
 	if err != nil {
 		return nil, err
 	}
@@ -220,7 +220,7 @@ func (s *Service) comparable(ctx context.Context, v *registry.View, req VerifyRe
 	if err != nil {
 		return nil, err
 	}
-	g := s.serving(gens, incarnation)[v.Name]
+	g := s.serving(gens, incarnation)[v.StoredName()]
 	if g == nil {
 		report.Note = "not materialized"
 		return nil, nil //nolint:nilnil // the note says it

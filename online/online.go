@@ -173,9 +173,9 @@ type Advisor interface {
 
 // Live is a generation that answers lookups, as the operations state records it: what serving needs to read its rows.
 type Live struct {
-	View string
+	View string // its stored name
 	Generation
-	Fields []row.Field // the generation's layout, in declared order
+	Fields []row.Field // the generation's layout, under stored names, in declared order
 	Keys   []row.Field // join keys in R8's order
 	Digest string      // registry.View.Digest when the generation was begun
 	T      int64       // greatest T of its complete runs, microseconds (R11)

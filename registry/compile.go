@@ -190,6 +190,9 @@ func (s *Snapshot) FeatureView(name string) (*View, error) {
 	return nil, s.notFound("feature view", name, names(s.Definitions.Views, func(v *FeatureView) string { return v.Name }))
 }
 
+// StoredView returns the view that is stored under a name, nil if there is none.
+func (s *Snapshot) StoredView(stored string) *View { return s.stored[stored] }
+
 // StoredViews returns what views are stored under, given their names; one that is no view's stays as it is.
 func (s *Snapshot) StoredViews(names []string) []string {
 	stored := make([]string, len(names))

@@ -41,7 +41,7 @@ func (p *Project) Consumed(ctx context.Context, view *registry.View, file source
 	if err != nil {
 		return nil, err
 	}
-	gens, err := records.Generations(ctx, view.Name)
+	gens, err := records.Generations(ctx, view.StoredName())
 	if err != nil {
 		return nil, err
 	}

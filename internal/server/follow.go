@@ -189,7 +189,7 @@ func (f *follower) check(ctx context.Context) error {
 	for _, l := range serves {
 		if slices.Contains(lost, l.ID) && !slices.Contains(f.lost, l.ID) {
 			f.logger.Error("the online store has lost the values of a feature view; materialize it again",
-				"view", l.View, "generation", uint64(l.ID))
+				"view", f.snapshot.Load().ViewName(l.View), "generation", uint64(l.ID))
 		}
 	}
 	f.lost = lost

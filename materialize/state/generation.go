@@ -29,7 +29,7 @@ const (
 // Generation is the record of one complete set of a view's rows in one incarnation of a store.
 type Generation struct {
 	online.Generation
-	View        string
+	View        string // its stored name, here and in what else this package keeps
 	Incarnation string
 	Store       string // the address under which the incarnation was seen last
 	Digest      string // registry.View.Digest when it was begun

@@ -35,7 +35,7 @@ func (s *Store) Acquire(ctx context.Context, view, store, holder string, now tim
 		}
 		return &problem.Error{
 			Code: problem.Conflict,
-			Message: fmt.Sprintf("view %s is being materialized by %s since %s", view, held.holder,
+			Message: fmt.Sprintf("it is being materialized by %s since %s", held.holder,
 				time.UnixMicro(held.taken).UTC().Format(time.RFC3339)),
 			Suggestion: "wait until that run has ended; if its process has gone, until " +
 				time.UnixMicro(held.expires).UTC().Format(time.RFC3339),

@@ -149,7 +149,7 @@ func TestLease(t *testing.T) {
 		if !errors.As(err, &refused) || refused.Code != problem.Conflict {
 			t.Fatalf("a lease that is held: %v", err)
 		}
-		if want := "view v is being materialized by ann@one:1 since 2026-05-01T12:00:00Z"; refused.Message != want {
+		if want := "it is being materialized by ann@one:1 since 2026-05-01T12:00:00Z"; refused.Message != want {
 			t.Errorf("message %q", err)
 		}
 		must[state.Lease](t)(acquire("w", "bob@two:2", noon))

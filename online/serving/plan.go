@@ -16,7 +16,7 @@ import (
 // planSet is what a server knows of one revision and the generations that serve it. Immutable but for its cache.
 type planSet struct {
 	snapshot  *registry.Snapshot
-	live      map[string]*generation // by view
+	live      map[string]*generation // by stored name of the view
 	services  map[string]compiled
 	adHoc     cache
 	adHocFull cache // of lists with full names
@@ -28,7 +28,7 @@ type compiled struct {
 	err  error
 }
 
-// generation is a view's serving generation and the layout of its rows.
+// generation is a view's serving generation, under the view's name of today, and the layout of its rows.
 type generation struct {
 	online.Live
 	layout *row.Layout
@@ -43,7 +43,9 @@ func newPlanSet(snapshot *registry.Snapshot, live []online.Live) *planSet {
 		adHocFull: cache{seed: maphash.MakeSeed()},
 	}
 	for _, l := range live {
-		set.live[l.View] = &generation{Live: l, layout: row.NewLayout(l.Fields)}
+		g := &generation{Live: l, layout: row.NewLayout(l.Fields)}
+		g.View = snapshot.ViewName(l.View)
+		set.live[l.View] = g
 	}
 	for name, service := range snapshot.Services {
 		p, err := set.compile(service)
@@ -205,7 +207,7 @@ func (s *planSet) generation(service *registry.Service, view *registry.View) (*g
 			Suggestion: "set `online: true` in its definition, apply, and materialize it",
 		}
 	}
-	g, ok := s.live[view.Name]
+	g, ok := s.live[view.StoredName()]
 	if !ok {
 		return nil, &problem.Error{
 			Code:       problem.Precondition,
@@ -229,7 +231,7 @@ func (s *planSet) generation(service *registry.Service, view *registry.View) (*g
 func (g *generation) field(service *registry.Service, view *registry.View, feature int) (int, error) {
 	f := view.Features[feature]
 	name := quote(view.Name+":"+f.Name) + forService(service)
-	i := slices.IndexFunc(g.Fields, func(field row.Field) bool { return field.Name == f.Name })
+	i := slices.IndexFunc(g.Fields, func(field row.Field) bool { return field.Name == f.StoredName() })
 	switch {
 	case i < 0:
 		return 0, g.outdated("feature " + name + " was declared")
