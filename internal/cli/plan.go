@@ -2,18 +2,21 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/internal/server"
 	"github.com/provender-dev/provender/registry/definition"
 	"github.com/provender-dev/provender/registry/plan"
 )
 
 type planFlags struct {
-	out      string
-	detailed bool
+	out         string
+	detailed    bool
+	annotations annotations
 }
 
 func (a *app) planCommand() *cobra.Command {
@@ -27,9 +30,12 @@ nothing.`,
 		Example: "  provender plan\n  provender plan --out change.plan --detailed-exitcode",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withProject(func(p *server.Project) error {
+			err := a.withProject(func(p *server.Project) error {
 				made, err := a.makePlan(c.Context(), p)
 				if err != nil {
+					return err
+				}
+				if err := a.annotate(f.annotations, diag.LevelWarning, made.Warnings); err != nil {
 					return err
 				}
 				if f.out != "" {
@@ -50,10 +56,16 @@ nothing.`,
 				}
 				return nil
 			})
+			var found diag.Set
+			if errors.As(err, &found) {
+				err = errors.Join(a.annotate(f.annotations, diag.LevelError, found), err)
+			}
+			return err
 		},
 	}
 	c.Flags().StringVar(&f.out, "out", "", "file to save the plan in, for provender apply FILE")
 	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "exit 2 where there is something to apply")
+	f.annotations.add(c)
 	return c
 }
 

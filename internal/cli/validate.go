@@ -14,12 +14,13 @@ import (
 )
 
 func (a *app) validateCommand() *cobra.Command {
-	return &cobra.Command{
+	var f annotations
+	c := &cobra.Command{
 		Use:   "validate",
 		Short: "Check the definition files",
 		Long: `Check provender.yaml and every definition file, and report all problems in one pass. Needs no store. Exits 3 where
 there are problems.`,
-		Example: "  provender validate\n  provender validate -C flights -o json",
+		Example: "  provender validate\n  provender validate -C flights -o json\n  provender validate --annotations github",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			r := &validateReport{Valid: true, Problems: []diag.Diagnostic{}}
@@ -33,12 +34,17 @@ there are problems.`,
 			default:
 				r.Definitions = counted(project.Definitions)
 			}
+			if err := a.annotate(f, diag.LevelError, found); err != nil {
+				return err
+			}
 			if err := a.show(r); err != nil || r.Valid {
 				return err
 			}
 			return exitError{code: exitProblems}
 		},
 	}
+	f.add(c)
+	return c
 }
 
 type validateReport struct {

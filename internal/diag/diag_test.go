@@ -113,3 +113,26 @@ func TestClosest(t *testing.T) {
 		t.Errorf("of equals the first, got %q", got)
 	}
 }
+
+func TestAnnotate(t *testing.T) {
+	set := Set{
+		{Position: Position{"/repo/shop/a.yaml", 3, 5}, Code: "bad-name", Message: "100%: no\r\nname", Hint: "a, b: c"},
+		{Position: Position{File: "/repo/100%,a:b\n.yaml", Line: 1}, Code: "x", Message: "::error::m"},
+		{Position: Position{File: "/elsewhere/a.yaml"}, Code: "x", Message: "m"},
+	}
+	var b strings.Builder
+	if err := Annotate(&b, LevelError, set, "/repo"); err != nil {
+		t.Fatal(err)
+	}
+	if err := Annotate(&b, LevelWarning, set[2:], "/repo"); err != nil {
+		t.Fatal(err)
+	}
+	const want = `::error file=shop/a.yaml,line=3,col=5,title=bad-name::100%25: no%0D%0Aname (a, b: c)
+::error file=100%25%2Ca%3Ab%0A.yaml,line=1,title=x::::error::m
+::error file=/elsewhere/a.yaml,title=x::m
+::warning file=/elsewhere/a.yaml,title=x::m
+`
+	if b.String() != want {
+		t.Errorf("got:\n%s", b.String())
+	}
+}

@@ -60,7 +60,7 @@ func TestBadFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			says := directives(content)
-			dir := t.TempDir()
+			dir := filepath.Join(t.TempDir(), "the-project")
 			put(t, filepath.Join(dir, ConfigName), []byte("version: 1\nproject: flights\nroots: {lake: ./data}\n"))
 			path := filepath.Join(dir, "bad.yaml")
 			if says["file"] != "" {
@@ -77,9 +77,8 @@ func TestBadFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = LoadProject(dir, says["env"], func(name string) string {
-				return map[string]string{"SET": "hunter2"}[name]
-			})
+			getenv := func(name string) string { return map[string]string{"SET": "hunter2"}[name] }
+			_, err = LoadProject(dir, says["env"], getenv)
 			var set diag.Set
 			if !errors.As(err, &set) {
 				t.Fatalf("got %v", err)
@@ -91,17 +90,35 @@ func TestBadFiles(t *testing.T) {
 			if err := diag.Render(&out, set, os.ReadFile); err != nil {
 				t.Fatal(err)
 			}
-			text := strings.ReplaceAll(out.String(), dir+string(filepath.Separator), "")
-			text = strings.ReplaceAll(text, dir, "PROJECT")
+			text := within(dir, out.String())
 			if strings.Contains(text, "hunter2") {
 				t.Errorf("a password is shown:\n%s", text)
 			}
 			golden(t, strings.TrimSuffix(file, ".yaml")+".golden", []byte(text))
+
+			// The same problems from any working folder, less what leads to the project.
+			for from, name := range map[string]string{dir: ".", filepath.Dir(dir): filepath.Base(dir)} {
+				t.Chdir(from)
+				_, err = LoadProject(name, says["env"], getenv)
+				var again diag.Set
+				errors.As(err, &again)
+				if diff := cmp.Diff(within(dir, set.Error()), within(name, again.Error())); diff != "" {
+					t.Errorf("other problems from %s: %s", from, diff)
+				}
+			}
 		})
 	}
 	for _, code := range slices.Sorted(maps.Keys(untested)) {
 		t.Errorf("testdata/bad/%s.yaml is missing", code)
 	}
+}
+
+// within takes the path of the project out of positions and messages.
+func within(dir, text string) string {
+	if dir == "." {
+		return strings.ReplaceAll(text, " in .", " in PROJECT")
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(text, dir+string(filepath.Separator), ""), dir, "PROJECT")
 }
 
 func directives(content []byte) map[string]string {
