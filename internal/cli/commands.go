@@ -25,6 +25,7 @@ func (a *app) commands() []*cobra.Command {
 		a.getCommand(),
 		a.explainCommand(),
 		a.exportCommand(),
+		a.registryCommand(),
 		a.serveCommand(),
 		a.doctorCommand(),
 		a.versionCommand(),

@@ -70,6 +70,8 @@ const (
 	columns = `number, digest, applied, applied_by, git_commit, tool, summary, rollback_of`
 	content = `definitions, checksum`
 	planned = `plan, plan_checksum`
+
+	everything = `SELECT ` + columns + `, ` + content + `, ` + planned + ` FROM revision`
 )
 
 // Current implements registry.Store.
@@ -87,7 +89,7 @@ func (s *Store) Current(ctx context.Context) (registry.Revision, *registry.Defin
 
 // At implements registry.Store.
 func (s *Store) At(ctx context.Context, number int64) (registry.Revision, *registry.Definitions, error) {
-	rev, defs, err := read(s.db.Row(ctx, `SELECT `+columns+`, `+content+`, `+planned+` FROM revision WHERE number = $1`, number))
+	rev, defs, err := read(s.db.Row(ctx, everything+` WHERE number = $1`, number))
 	if errors.Is(err, sql.ErrNoRows) {
 		return registry.Revision{}, nil, &problem.Error{
 			Code: problem.NotFound, Message: "no revision " + itoa(number), Suggestion: "provender history lists them",
@@ -186,21 +188,37 @@ func compact(raw []byte) ([]byte, error) {
 	return b.Bytes(), err
 }
 
+// record is a revision as the database has it.
+type record struct {
+	registry.Revision
+	definitions, checksum []byte
+	planSum               []byte
+}
+
+// scan reads columns, content and plan.
+func (r *record) scan(row interface{ Scan(columns ...any) error }) error {
+	return row.Scan(append(fields(&r.Revision), &r.definitions, &r.checksum, &r.Plan, &r.planSum)...)
+}
+
+// intact reports whether definitions and plan are what was written.
+func (r *record) intact() bool {
+	return bytes.Equal(checksum(r.definitions), r.checksum) && (r.Plan == nil || bytes.Equal(checksum(r.Plan), r.planSum))
+}
+
 // read scans one revision with its definitions.
-func read(r database.Row) (registry.Revision, *registry.Definitions, error) {
-	var rev registry.Revision
-	var blob, sum, planSum []byte
-	if err := r.Scan(append(fields(&rev), &blob, &sum, &rev.Plan, &planSum)...); err != nil {
-		return rev, nil, err
+func read(row database.Row) (registry.Revision, *registry.Definitions, error) {
+	var r record
+	if err := r.scan(row); err != nil {
+		return r.Revision, nil, err
 	}
-	if !bytes.Equal(checksum(blob), sum) || rev.Plan != nil && !bytes.Equal(checksum(rev.Plan), planSum) {
-		return rev, nil, database.ErrDamaged
+	if !r.intact() {
+		return r.Revision, nil, database.ErrDamaged
 	}
 	defs := new(registry.Definitions)
-	if err := json.Unmarshal(blob, defs); err != nil {
-		return rev, nil, err
+	if err := json.Unmarshal(r.definitions, defs); err != nil {
+		return r.Revision, nil, err
 	}
-	return rev, defs, nil
+	return r.Revision, defs, nil
 }
 
 // fields returns where Scan puts the columns.
