@@ -81,9 +81,7 @@ func (s *Store) Export(ctx context.Context, w io.Writer) (revisions int64, err e
 		if err != nil {
 			return 0, s.failure("read", err)
 		}
-		x.line(exportRevision{
-			r.Number, r.Digest, r.Applied, r.By, r.Commit, r.Tool, r.Summary, r.RollbackOf, r.definitions, r.Plan,
-		}, func(l *exportLine, raw []byte) { l.Revision = raw })
+		x.line(r.export(), func(l *exportLine, raw []byte) { l.Revision = raw })
 	}
 	x.line(exportEnd{revisions}, func(l *exportLine, raw []byte) { l.End = raw })
 	return revisions, x.err
@@ -120,7 +118,12 @@ func encode(v any) ([]byte, error) {
 	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
-// record is the reverse of what Export does; its error says what is wrong with the line.
+// export returns a revision as a line has it. Seals are sums of it: fields may be added where they are omitted if empty.
+func (r *record) export() exportRevision {
+	return exportRevision{r.Number, r.Digest, r.Applied, r.By, r.Commit, r.Tool, r.Summary, r.RollbackOf, r.definitions, r.Plan}
+}
+
+// record is the reverse of export; its error says what is wrong with the line.
 func (l *exportRevision) record() (*record, error) {
 	r := &record{
 		Revision: registry.Revision{

@@ -69,7 +69,7 @@ func (s *Store) ID(context.Context) (string, error) { return s.id, nil }
 const (
 	columns = `number, digest, applied, applied_by, git_commit, tool, summary, rollback_of`
 	content = `definitions, checksum`
-	planned = `plan, plan_checksum`
+	planned = `plan, seal`
 
 	everything = `SELECT ` + columns + `, ` + content + `, ` + planned + ` FROM revision`
 )
@@ -163,13 +163,14 @@ func (s *Store) Append(ctx context.Context, base int64, rev registry.Revision, d
 
 // insert writes a revision, its definitions and its plan.
 func insert(ctx context.Context, tx *database.Tx, rev *registry.Revision, blob []byte) error {
-	var planSum []byte
-	if rev.Plan != nil {
-		planSum = checksum(rev.Plan)
+	r := record{Revision: *rev, definitions: blob}
+	seal, err := r.sum()
+	if err != nil {
+		return err
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO revision (`+columns+`, `+content+`, `+planned+`) VALUES (`+database.Parameters(1, 12)+`)`,
+	_, err = tx.Exec(ctx, `INSERT INTO revision (`+columns+`, `+content+`, `+planned+`) VALUES (`+database.Parameters(1, 12)+`)`,
 		rev.Number, rev.Digest, rev.Applied.UnixMicro(), rev.By, rev.Commit, rev.Tool, rev.Summary,
-		sql.NullInt64{Int64: rev.RollbackOf, Valid: rev.RollbackOf != 0}, blob, checksum(blob), rev.Plan, planSum)
+		sql.NullInt64{Int64: rev.RollbackOf, Valid: rev.RollbackOf != 0}, blob, checksum(blob), rev.Plan, seal)
 	return err
 }
 
@@ -192,17 +193,31 @@ func compact(raw []byte) ([]byte, error) {
 type record struct {
 	registry.Revision
 	definitions, checksum []byte
-	planSum               []byte
+	seal                  []byte
 }
 
 // scan reads columns, content and plan.
 func (r *record) scan(row interface{ Scan(columns ...any) error }) error {
-	return row.Scan(append(fields(&r.Revision), &r.definitions, &r.checksum, &r.Plan, &r.planSum)...)
+	return row.Scan(append(fields(&r.Revision), &r.definitions, &r.checksum, &r.Plan, &r.seal)...)
 }
 
-// intact reports whether definitions and plan are what was written.
+// intact reports whether the definitions are what was written, and, where the seal was read, everything else.
 func (r *record) intact() bool {
-	return bytes.Equal(checksum(r.definitions), r.checksum) && (r.Plan == nil || bytes.Equal(checksum(r.Plan), r.planSum))
+	return bytes.Equal(checksum(r.definitions), r.checksum) && r.sealed()
+}
+
+func (r *record) sealed() bool {
+	if r.seal == nil {
+		return true
+	}
+	sum, err := r.sum()
+	return err == nil && bytes.Equal(sum, r.seal)
+}
+
+// sum returns what the seal must be.
+func (r *record) sum() ([]byte, error) {
+	raw, err := encode(r.export())
+	return checksum(raw), err
 }
 
 // read scans one revision with its definitions.
