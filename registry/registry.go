@@ -5,6 +5,7 @@ package registry
 import (
 	"cmp"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"github.com/provender-dev/provender/internal/columnar"
@@ -17,6 +18,17 @@ type Definitions struct {
 	Sources  []*Source         `json:"sources,omitempty"`
 	Views    []*FeatureView    `json:"views,omitempty"`
 	Services []*FeatureService `json:"services,omitempty"`
+}
+
+// Complete reports whether no definition is null, as JSON that Provender did not write may have it: nothing else here
+// takes such.
+func (d *Definitions) Complete() bool {
+	for _, v := range d.Views {
+		if v == nil || slices.Contains(v.Features, nil) {
+			return false
+		}
+	}
+	return !slices.Contains(d.Entities, nil) && !slices.Contains(d.Sources, nil) && !slices.Contains(d.Services, nil)
 }
 
 // Meta is what every definition may carry besides its meaning.

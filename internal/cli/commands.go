@@ -26,6 +26,7 @@ func (a *app) commands() []*cobra.Command {
 		a.getCommand(),
 		a.explainCommand(),
 		a.exportCommand(),
+		a.registryCommand(),
 		a.serveCommand(),
 		a.doctorCommand(),
 		a.versionCommand(),

@@ -47,6 +47,8 @@ type kind interface {
 	options() *sql.TxOptions
 	// explain tells what err means.
 	explain(err error) reason
+	// integrity is the query that looks for damage, whose rows are what it finds, or ok; "" where there is none.
+	integrity() string
 }
 
 // reason is why a database did not do what it was asked.
@@ -57,12 +59,14 @@ type reason struct {
 	again bool
 	// lost: the connection, or there was none.
 	lost bool
+	// damaged: what is there is not what was written.
+	damaged bool
 }
 
 // errSilent is a statement's that was not answered in time.
 var errSilent = errors.New("no answer in time")
 
-// ErrDamaged is the cause of content that is not what was written.
+// ErrDamaged is a cause of failures by content that is not what was written.
 var ErrDamaged = errors.New("checksum mismatch")
 
 // Open opens the database at a URL: "sqlite:///abs/path", "sqlite://path/relative/to/dir", or "postgres://…" as psql takes
@@ -150,13 +154,16 @@ func (db *DB) Failure(operation string, err error) error {
 	}
 	r := reason{why: err.Error()}
 	switch {
-	case errors.Is(err, ErrDamaged):
+	case errors.Is(err, ErrDamaged): // by whoever read it
 		r = reason{why: "it is damaged: " + err.Error(), fix: "restore it from a backup"}
 	case errors.Is(err, errSilent), errors.Is(err, context.DeadlineExceeded):
 		r = reason{why: "it did not answer in time", retryAfter: time.Second}
 	default:
 		if told := db.kind.explain(err); told.why != "" {
 			r = told
+		}
+		if r.damaged {
+			err = errors.Join(err, ErrDamaged)
 		}
 	}
 	return &problem.Error{

@@ -100,6 +100,9 @@ func (p postgres) folder() string { return "postgres" }
 
 func (p postgres) dialect() goose.Dialect { return goose.DialectPostgres }
 
+// integrity: what looks for damage is an extension, for superusers.
+func (p postgres) integrity() string { return "" }
+
 // options say what the package's comment says, whatever the server's default is.
 func (p postgres) options() *sql.TxOptions { return &sql.TxOptions{Isolation: sql.LevelReadCommitted} }
 
@@ -184,7 +187,7 @@ func explainCode(said *pgconn.PgError) reason {
 	case "53100": // disk_full
 		return reason{why: "its disk is full", fix: "free some space"}
 	case "XX001", "XX002": // data_corrupted, index_corrupted
-		return reason{why: "it is damaged: " + said.Message, fix: "restore it from a backup"}
+		return reason{why: "it is damaged: " + said.Message, fix: "restore it from a backup", damaged: true}
 	}
 	return reason{}
 }

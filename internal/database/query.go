@@ -128,6 +128,29 @@ func (t *Tx) each(ctx context.Context, query string, args []any, row func(*sql.R
 	return scanAll(rows, t.alive, row)
 }
 
+// Integrity looks for damage to the database's own structures, where the kind of database can, and returns what it finds.
+func (db *DB) Integrity(ctx context.Context) (found []string, err error) {
+	query := db.kind.integrity()
+	if query == "" {
+		return nil, nil
+	}
+	ctx, alive, end := watch(ctx)
+	defer end()
+	alive.Reset(migrationPatience) // it reads everything before it says anything
+	rows, err := db.sql.QueryContext(ctx, query)
+	if err == nil {
+		err = scanAll(rows, alive, func(rows *sql.Rows) error {
+			var text string
+			err := rows.Scan(&text)
+			if err == nil && text != "ok" {
+				found = append(found, text)
+			}
+			return err
+		})
+	}
+	return found, told(ctx, err)
+}
+
 func scanAll(rows *sql.Rows, alive *time.Timer, row func(*sql.Rows) error) error {
 	defer rows.Close()
 	for rows.Next() {

@@ -64,6 +64,9 @@ func (f sqliteFile) dialect() goose.Dialect { return goose.DialectSQLite3 }
 // options are the connection's: see openSQLite.
 func (f sqliteFile) options() *sql.TxOptions { return nil }
 
+// integrity ends after some: who needs them all does not want this file.
+func (f sqliteFile) integrity() string { return `PRAGMA integrity_check(20)` }
+
 // exclusive takes the advisory lock of the database's folder, which the operating system drops with the file.
 func (f sqliteFile) exclusive(ctx context.Context, _ *sql.DB) (done func(), err error) {
 	folder, err := os.Open(filepath.Dir(f.path))
@@ -107,7 +110,7 @@ func (f sqliteFile) explain(err error) reason {
 			why: "another process holds it", fix: "try again when that has finished", retryAfter: time.Second, again: true,
 		}
 	case sqlitecode.SQLITE_CORRUPT, sqlitecode.SQLITE_NOTADB:
-		return reason{why: "it is damaged, or no SQLite database", fix: "restore the file from a backup"}
+		return reason{why: "it is damaged, or no SQLite database", fix: "restore the file from a backup", damaged: true}
 	case sqlitecode.SQLITE_FULL:
 		return reason{why: "the disk is full", fix: "free some space"}
 	case sqlitecode.SQLITE_READONLY, sqlitecode.SQLITE_CANTOPEN, sqlitecode.SQLITE_PERM:

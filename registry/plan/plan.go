@@ -37,14 +37,14 @@ const (
 // Plan is everything that one apply would do, the target included, so that apply does exactly what was shown. Its JSON
 // round-trips.
 type Plan struct {
-	Version      int                   `json:"version"`
-	BaseRevision int64                 `json:"base_revision"`
-	BaseDigest   string                `json:"base_digest"`
-	TargetDigest string                `json:"target_digest"`
-	Changes      []DefinitionChange    `json:"changes"`
-	Services     []string              `json:"services"`            // that answer otherwise, or are new or gone; in name order
-	Generations  []string              `json:"generations"`         // views whose rows are filled anew; in name order
-	Estimates    []Estimate            `json:"estimates,omitempty"` // of Generations whose files can be read; in name order
+	Version      int                `json:"version"`
+	BaseRevision int64              `json:"base_revision"`
+	BaseDigest   string             `json:"base_digest"`
+	TargetDigest string             `json:"target_digest"`
+	Changes      []DefinitionChange `json:"changes"`
+	Services     []string           `json:"services"`            // that answer otherwise, or are new or gone; in name order
+	Generations  []string           `json:"generations"`         // views whose rows are filled anew; in name order
+	Estimates    []Estimate         `json:"estimates,omitempty"` // of Generations whose files can be read; in name order
 	// FilesDigest is that of the definition files it was made from, "" for a rollback. Who makes the plan adds it.
 	FilesDigest string `json:"files_digest,omitempty"`
 	// RollbackOf is the revision that the target equals, 0 where it comes from files. Who makes the plan adds it.
@@ -239,7 +239,7 @@ func Unmarshal(b []byte) (*Plan, error) {
 	switch {
 	case p.Version != formatVersion:
 		return nil, again(fmt.Sprintf("format version %d, this Provender knows %d", p.Version, formatVersion))
-	case p.Target == nil || !complete(p.Target):
+	case p.Target == nil || !p.Target.Complete():
 		return nil, again("it is not complete")
 	case p.Target.Digest() != p.TargetDigest:
 		return nil, again("its definitions are not those that were planned")
@@ -268,14 +268,4 @@ func (p *Plan) restoreWas() {
 	for _, s := range p.Target.Services {
 		s.Was = was[[2]string{kindService, s.Name}]
 	}
-}
-
-// complete reports whether no definition is null, as a file changed by hand may have it.
-func complete(d *registry.Definitions) bool {
-	for _, v := range d.Views {
-		if v == nil || slices.Contains(v.Features, nil) {
-			return false
-		}
-	}
-	return !slices.Contains(d.Entities, nil) && !slices.Contains(d.Sources, nil) && !slices.Contains(d.Services, nil)
 }

@@ -69,7 +69,9 @@ func (s *Store) ID(context.Context) (string, error) { return s.id, nil }
 const (
 	columns = `number, digest, applied, applied_by, git_commit, tool, summary, rollback_of`
 	content = `definitions, checksum`
-	planned = `plan, plan_checksum`
+	planned = `plan, seal`
+
+	everything = `SELECT ` + columns + `, ` + content + `, ` + planned + ` FROM revision`
 )
 
 // Current implements registry.Store.
@@ -87,7 +89,7 @@ func (s *Store) Current(ctx context.Context) (registry.Revision, *registry.Defin
 
 // At implements registry.Store.
 func (s *Store) At(ctx context.Context, number int64) (registry.Revision, *registry.Definitions, error) {
-	rev, defs, err := read(s.db.Row(ctx, `SELECT `+columns+`, `+content+`, `+planned+` FROM revision WHERE number = $1`, number))
+	rev, defs, err := read(s.db.Row(ctx, everything+` WHERE number = $1`, number))
 	if errors.Is(err, sql.ErrNoRows) {
 		return registry.Revision{}, nil, &problem.Error{
 			Code: problem.NotFound, Message: "no revision " + itoa(number), Suggestion: "provender history lists them",
@@ -161,13 +163,14 @@ func (s *Store) Append(ctx context.Context, base int64, rev registry.Revision, d
 
 // insert writes a revision, its definitions and its plan.
 func insert(ctx context.Context, tx *database.Tx, rev *registry.Revision, blob []byte) error {
-	var planSum []byte
-	if rev.Plan != nil {
-		planSum = checksum(rev.Plan)
+	r := record{Revision: *rev, definitions: blob}
+	seal, err := r.sum()
+	if err != nil {
+		return err
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO revision (`+columns+`, `+content+`, `+planned+`) VALUES (`+database.Parameters(1, 12)+`)`,
+	_, err = tx.Exec(ctx, `INSERT INTO revision (`+columns+`, `+content+`, `+planned+`) VALUES (`+database.Parameters(1, 12)+`)`,
 		rev.Number, rev.Digest, rev.Applied.UnixMicro(), rev.By, rev.Commit, rev.Tool, rev.Summary,
-		sql.NullInt64{Int64: rev.RollbackOf, Valid: rev.RollbackOf != 0}, blob, checksum(blob), rev.Plan, planSum)
+		sql.NullInt64{Int64: rev.RollbackOf, Valid: rev.RollbackOf != 0}, blob, checksum(blob), rev.Plan, seal)
 	return err
 }
 
@@ -186,21 +189,51 @@ func compact(raw []byte) ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// read scans one revision with its definitions.
-func read(r database.Row) (registry.Revision, *registry.Definitions, error) {
-	var rev registry.Revision
-	var blob, sum, planSum []byte
-	if err := r.Scan(append(fields(&rev), &blob, &sum, &rev.Plan, &planSum)...); err != nil {
-		return rev, nil, err
+// record is a revision as the database has it.
+type record struct {
+	registry.Revision
+	definitions, checksum []byte
+	seal                  []byte
+}
+
+// scan reads columns, content and plan.
+func (r *record) scan(row interface{ Scan(columns ...any) error }) error {
+	return row.Scan(append(fields(&r.Revision), &r.definitions, &r.checksum, &r.Plan, &r.seal)...)
+}
+
+// intact reports whether the definitions are what was written, and, where the seal was read, everything else.
+func (r *record) intact() bool {
+	return bytes.Equal(checksum(r.definitions), r.checksum) && r.sealed()
+}
+
+func (r *record) sealed() bool {
+	if r.seal == nil {
+		return true
 	}
-	if !bytes.Equal(checksum(blob), sum) || rev.Plan != nil && !bytes.Equal(checksum(rev.Plan), planSum) {
-		return rev, nil, database.ErrDamaged
+	sum, err := r.sum()
+	return err == nil && bytes.Equal(sum, r.seal)
+}
+
+// sum returns what the seal must be.
+func (r *record) sum() ([]byte, error) {
+	raw, err := encode(r.export())
+	return checksum(raw), err
+}
+
+// read scans one revision with its definitions.
+func read(row database.Row) (registry.Revision, *registry.Definitions, error) {
+	var r record
+	if err := r.scan(row); err != nil {
+		return r.Revision, nil, err
+	}
+	if !r.intact() {
+		return r.Revision, nil, database.ErrDamaged
 	}
 	defs := new(registry.Definitions)
-	if err := json.Unmarshal(blob, defs); err != nil {
-		return rev, nil, err
+	if err := json.Unmarshal(r.definitions, defs); err != nil {
+		return r.Revision, nil, err
 	}
-	return rev, defs, nil
+	return r.Revision, defs, nil
 }
 
 // fields returns where Scan puts the columns.

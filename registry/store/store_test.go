@@ -20,6 +20,7 @@ import (
 	"github.com/provender-dev/provender/internal/database"
 	"github.com/provender-dev/provender/internal/failpoint"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/postgres"
 	"github.com/provender-dev/provender/registry"
 )
@@ -399,4 +400,113 @@ func TestDamagedFile(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Of a file with flipped bytes, or one that was cut, nothing is taken for what was written that is not, and where check
+// finds nothing, everything is there.
+func TestDamagedPages(t *testing.T) {
+	const revisions = 6
+	rounds := 60
+	if testenv.Long() {
+		rounds = 2000
+	}
+	at := sqlite(t)
+	s, err := Open(t.Context(), at.url, at.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, s, revisions)
+	truth := map[int64]registry.Revision{}
+	for n := int64(1); n <= revisions; n++ {
+		if truth[n], _, err = s.At(t.Context(), n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := s.DB().Name()
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rnd := testenv.Rand(t)
+	noticed := 0
+	for range rounds {
+		damaged := bytes.Clone(file)
+		what := ""
+		if rnd.IntN(5) == 0 {
+			damaged = damaged[:1+rnd.IntN(len(damaged)-1)] // of nothing SQLite makes a new database
+			what = fmt.Sprintf("cut to %d bytes", len(damaged))
+		} else {
+			for range 1 + rnd.IntN(3) {
+				n := rnd.IntN(len(damaged))
+				damaged[n] ^= byte(1 + rnd.IntN(255))
+				what += fmt.Sprintf(" byte %d", n)
+			}
+		}
+		if err := errors.Join(os.WriteFile(path, damaged, 0o600), remove(path+"-wal"), remove(path+"-shm")); err != nil {
+			t.Fatal(err)
+		}
+		if readDamaged(t, what, at, truth) {
+			noticed++
+		}
+	}
+	t.Logf("%d of %d were noticed", noticed, rounds)
+	if noticed == 0 {
+		t.Error("no damage was noticed")
+	}
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// readDamaged reads a registry that may be damaged, and reports whether that was noticed.
+func readDamaged(t *testing.T, what string, at place, truth map[int64]registry.Revision) (noticed bool) {
+	t.Helper()
+	told := func(err error) {
+		noticed = true
+		if code := problem.CodeOf(err); code == problem.Internal {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	s, err := Open(t.Context(), at.url, at.dir)
+	if err != nil {
+		told(err)
+		return true
+	}
+	defer s.Close()
+	if _, err := s.ID(t.Context()); err != nil {
+		told(err)
+	}
+	if rev, defs, err := s.Current(t.Context()); err != nil {
+		told(err)
+	} else if rev.Number > 0 && defs.Digest() != truth[rev.Number].Digest {
+		t.Errorf("%s: the current revision %d is another than was written", what, rev.Number)
+	}
+	whole := true
+	for n, want := range truth {
+		got, _, err := s.At(t.Context(), n)
+		diff := cmp.Diff(want, got)
+		if err != nil {
+			told(err)
+		} else if diff != "" {
+			t.Errorf("%s: revision %d: %s", what, n, diff)
+		}
+		whole = whole && err == nil && diff == ""
+	}
+	_, faults, err := s.Check(t.Context())
+	if err != nil {
+		told(err)
+		return noticed
+	}
+	noticed = noticed || len(faults) > 0
+	if len(faults) == 0 && !whole {
+		t.Errorf("%s: check found nothing", what)
+	}
+	return noticed
 }
