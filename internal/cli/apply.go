@@ -13,12 +13,14 @@ import (
 	"github.com/provender-dev/provender/control"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/server"
-	"github.com/provender-dev/provender/registry"
 	"github.com/provender-dev/provender/registry/plan"
+	"github.com/provender-dev/provender/sdk/client"
 )
 
+type applyFlags struct{ yes, allowBreaking bool }
+
 func (a *app) applyCommand() *cobra.Command {
-	var yes bool
+	var f applyFlags
 	c := &cobra.Command{
 		Use:   "apply [FILE]",
 		Short: "Make the definition files the registry's next revision",
@@ -27,20 +29,23 @@ FILE that provender plan --out wrote: that plan, not the files as they are now.`
 		Example: "  provender apply\n  provender apply --yes\n  provender plan --out change.plan && provender apply change.plan",
 		Args:    takes(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withProject(func(p *server.Project) error { return a.apply(c.Context(), p, args, yes) })
+			return a.withRegistry(c.Context(), func(ctx context.Context, c *client.Client) error {
+				return a.apply(ctx, c, args, f)
+			})
 		},
 	}
-	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&f.yes, "yes", false, "do not ask")
+	c.Flags().BoolVar(&f.allowBreaking, "allow-breaking", false, "apply also what breaks services that are in use")
 	return c
 }
 
-func (a *app) apply(ctx context.Context, p *server.Project, args []string, yes bool) error {
+func (a *app) apply(ctx context.Context, c *client.Client, args []string, f applyFlags) error {
 	var made *planReport
 	var err error
 	if len(args) == 1 {
-		made, err = a.readPlan(ctx, p, args[0])
+		made, err = readPlan(ctx, c, args[0])
 	} else {
-		made, err = a.makePlan(ctx, p)
+		made, err = a.makePlan(ctx, c, 0)
 	}
 	if err != nil {
 		return err
@@ -49,13 +54,13 @@ func (a *app) apply(ctx context.Context, p *server.Project, args []string, yes b
 	if made.plan.Empty() {
 		return a.show(r)
 	}
-	if !yes {
+	if !f.yes {
 		if err := a.confirm(ctx, made); err != nil {
 			return err
 		}
 		r.shown = true
 	}
-	rev, err := a.commit(ctx, p, made.plan)
+	rev, err := a.commit(ctx, c, made.plan, f.allowBreaking)
 	if err != nil {
 		return err
 	}
@@ -63,17 +68,19 @@ func (a *app) apply(ctx context.Context, p *server.Project, args []string, yes b
 	return a.show(r)
 }
 
-// commit applies a plan.
-func (a *app) commit(ctx context.Context, p *server.Project, made *plan.Plan) (registry.Revision, error) {
-	c, err := p.Control(ctx, a.Now, version())
+// commit applies a plan. An interrupt does not end it: whether it was applied would not be known.
+func (a *app) commit(ctx context.Context, c *client.Client, made *plan.Plan, allowBreaking bool) (client.Revision, error) {
+	raw, err := made.Marshal()
 	if err != nil {
-		return registry.Revision{}, err
+		return client.Revision{}, err
 	}
-	return c.Apply(ctx, made, control.ApplyOptions{By: server.User(), Commit: gitCommit(ctx, p.Dir)})
+	return c.Apply(context.WithoutCancel(ctx), client.ApplyRequest{
+		Plan: raw, AllowBreaking: allowBreaking, Commit: gitCommit(ctx, a.dir), By: server.User(),
+	})
 }
 
 // readPlan reads a saved plan that leads on from the registry's current revision.
-func (a *app) readPlan(ctx context.Context, p *server.Project, path string) (*planReport, error) {
+func readPlan(ctx context.Context, c *client.Client, path string) (*planReport, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, usagef("read plan: %w", err)
@@ -82,11 +89,7 @@ func (a *app) readPlan(ctx context.Context, p *server.Project, path string) (*pl
 	if err != nil {
 		return nil, err
 	}
-	c, err := p.Control(ctx, a.Now, version())
-	if err != nil {
-		return nil, err
-	}
-	made, err := c.Again(ctx, saved)
+	made, err := control.New(control.Config{Registry: appliedRegistry{c}}).Again(ctx, saved)
 	if err != nil {
 		return nil, err
 	}

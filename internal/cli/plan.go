@@ -2,13 +2,16 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/spf13/cobra"
 
-	"github.com/provender-dev/provender/internal/server"
+	"github.com/provender-dev/provender/internal/diag"
+	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/registry/definition"
 	"github.com/provender-dev/provender/registry/plan"
+	"github.com/provender-dev/provender/sdk/client"
 )
 
 type planFlags struct {
@@ -27,29 +30,27 @@ nothing.`,
 		Example: "  provender plan\n  provender plan --out change.plan --detailed-exitcode",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withProject(func(p *server.Project) error {
-				made, err := a.makePlan(c.Context(), p)
-				if err != nil {
+			made, err := a.planned(c.Context())
+			if err != nil {
+				return err
+			}
+			if f.out != "" {
+				if err := writePlan(f.out, made.plan); err != nil {
 					return err
 				}
-				if f.out != "" {
-					if err := writePlan(f.out, made.plan); err != nil {
-						return err
-					}
-				}
-				if err := a.show(made); err != nil {
-					return err
-				}
-				if f.out != "" {
-					talk := a.talk()
-					talk.printf("\nSaved. To do exactly this:\n")
-					talk.command("provender apply %s", f.out)
-				}
-				if f.detailed && !made.plan.Empty() {
-					return exitError{code: exitChanges}
-				}
-				return nil
-			})
+			}
+			if err := a.show(made); err != nil {
+				return err
+			}
+			if f.out != "" {
+				talk := a.talk()
+				talk.printf("\nSaved. To do exactly this:\n")
+				talk.command("provender apply %s", f.out)
+			}
+			if f.detailed && !made.plan.Empty() {
+				return exitError{code: exitChanges}
+			}
+			return nil
 		},
 	}
 	c.Flags().StringVar(&f.out, "out", "", "file to save the plan in, for provender apply FILE")
@@ -68,20 +69,60 @@ func writePlan(path string, p *plan.Plan) error {
 	return nil
 }
 
-// makePlan compares the project's files with its registry. Problems of the files end it.
-func (a *app) makePlan(ctx context.Context, p *server.Project) (*planReport, error) {
+// planned compares the project's files with what is applied.
+func (a *app) planned(ctx context.Context) (made *planReport, err error) {
+	err = a.withRegistry(ctx, func(ctx context.Context, c *client.Client) error {
+		made, err = a.makePlan(ctx, c, 0)
+		return err
+	})
+	return made, err
+}
+
+// makePlan compares the project's files with a revision, 0 for the current one. Problems of the files end it.
+func (a *app) makePlan(ctx context.Context, c *client.Client, against int64) (*planReport, error) {
+	files, err := a.definitionFiles()
+	if err != nil {
+		return nil, err
+	}
+	sent := make([]client.DefinitionFile, len(files))
+	for i, f := range files {
+		sent[i] = client.DefinitionFile{Name: f.Name, Content: f.Content}
+	}
+	found, err := c.Plan(ctx, sent, against)
+	if err != nil {
+		return nil, err
+	}
+	if err := diagnosticsOf(found.Problems).Err(); err != nil {
+		return nil, problems(err)
+	}
+	made, err := plan.Unmarshal(found.JSON)
+	if err != nil {
+		return nil, err
+	}
+	return newPlanReport(made, diagnosticsOf(found.Warnings)), nil
+}
+
+// definitionFiles reads the project's definition files. There must be a project: of any other folder the files are not
+// all that there is.
+func (a *app) definitionFiles() ([]definition.File, error) {
+	var missing *problem.Error
+	if _, err := definition.LoadConfig(a.dir, a.env, a.Getenv); errors.As(err, &missing) {
+		return nil, err
+	}
 	files, err := definition.Read(a.dir)
 	if err != nil {
 		_, _, err = definition.Load(a.dir) // all problems at once
 		return nil, problems(err)
 	}
-	c, err := p.Control(ctx, a.Now, version())
-	if err != nil {
-		return nil, err
+	return files, nil
+}
+
+func diagnosticsOf(list []client.Diagnostic) diag.Set {
+	set := make(diag.Set, len(list))
+	for i, d := range list {
+		set[i] = diag.Diagnostic{
+			Position: diag.Position{File: d.File, Line: d.Line, Col: d.Col}, Code: d.Code, Message: d.Message, Hint: d.Hint,
+		}
 	}
-	made, warnings, err := c.Plan(ctx, files, 0)
-	if err != nil {
-		return nil, problems(err)
-	}
-	return newPlanReport(made, warnings), nil
+	return set
 }
