@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"context"
 	"os"
-	"os/exec"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -136,25 +134,4 @@ func (r *applyReport) text(p *printer) {
 	if r.Applied {
 		p.printf("%s\n", p.good("Applied as revision "+count(r.Revision)+": "+r.Plan.plan.Done()+"."))
 	}
-}
-
-// gitTimeout bounds how long Git is asked.
-const gitTimeout = 2 * time.Second
-
-// gitCommit is the commit of the definition files in dir, marked where they differ from it; "" without Git.
-func gitCommit(ctx context.Context, dir string) string {
-	ctx, cancel := context.WithTimeout(ctx, gitTimeout)
-	defer cancel()
-	git := func(args ...string) (string, error) {
-		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...).Output()
-		return strings.TrimSpace(string(out)), err
-	}
-	commit, err := git("rev-parse", "HEAD")
-	if err != nil {
-		return ""
-	}
-	if changed, err := git("status", "--porcelain", "--", "*.yaml", "*.yml"); err != nil || changed != "" {
-		commit += "-dirty"
-	}
-	return commit
 }

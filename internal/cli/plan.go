@@ -16,6 +16,7 @@ import (
 
 type planFlags struct {
 	out      string
+	against  string
 	detailed bool
 }
 
@@ -26,11 +27,14 @@ func (a *app) planCommand() *cobra.Command {
 		Short: "Show what apply would change",
 		Long: `Compare the definition files with what is applied: what would be added, changed and deleted, what of that breaks somebody,
 which services and generations it touches. Columns are checked against the sources' files where there are any. Changes
-nothing.`,
-		Example: "  provender plan\n  provender plan --out change.plan --detailed-exitcode",
+nothing.
+
+With --against: compare with a revision by its number, with the same folder in a Git commit, branch or tag (git:REF), or
+with another folder. The last two need no registry.`,
+		Example: "  provender plan\n  provender plan --out change.plan --detailed-exitcode\n  provender plan --against git:origin/main",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
-			made, err := a.planned(c.Context())
+			made, err := a.planned(c.Context(), &f)
 			if err != nil {
 				return err
 			}
@@ -54,6 +58,7 @@ nothing.`,
 		},
 	}
 	c.Flags().StringVar(&f.out, "out", "", "file to save the plan in, for provender apply FILE")
+	c.Flags().StringVar(&f.against, "against", "", "what to compare with: a revision, git:REF or a folder (default: the current revision)")
 	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "exit 2 where there is something to apply")
 	return c
 }
@@ -69,8 +74,11 @@ func writePlan(path string, p *plan.Plan) error {
 	return nil
 }
 
-// planned compares the project's files with what is applied.
-func (a *app) planned(ctx context.Context) (made *planReport, err error) {
+// planned compares the project's files with what is applied, or with what --against names.
+func (a *app) planned(ctx context.Context, f *planFlags) (made *planReport, err error) {
+	if f.against != "" {
+		return a.planAgainst(ctx, f.against, f.out != "")
+	}
 	err = a.withRegistry(ctx, func(ctx context.Context, c *client.Client) error {
 		made, err = a.makePlan(ctx, c, 0)
 		return err
