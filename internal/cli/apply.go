@@ -4,18 +4,16 @@ import (
 	"bufio"
 	"context"
 	"os"
-	"os/exec"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/provender-dev/provender/control"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/server"
-	"github.com/provender-dev/provender/registry"
 	"github.com/provender-dev/provender/registry/definition"
 	"github.com/provender-dev/provender/registry/plan"
+	"github.com/provender-dev/provender/sdk/client"
 )
 
 // applyFlags are those of commands that apply a plan.
@@ -37,29 +35,31 @@ definition files have changed since.`,
 		Example: "  provender apply\n  provender apply --yes\n  provender plan --out change.plan && provender apply change.plan",
 		Args:    takes(0, 1),
 		RunE: func(c *cobra.Command, args []string) error {
-			return a.withProject(func(p *server.Project) error { return a.apply(c.Context(), p, args, f) })
+			return a.withRegistry(c.Context(), func(ctx context.Context, c *client.Client) error {
+				return a.apply(ctx, c, args, f)
+			})
 		},
 	}
 	f.register(c)
 	return c
 }
 
-func (a *app) apply(ctx context.Context, p *server.Project, args []string, f applyFlags) error {
+func (a *app) apply(ctx context.Context, c *client.Client, args []string, f applyFlags) error {
 	var made *planReport
 	var err error
 	if len(args) == 1 {
-		made, err = a.readPlan(ctx, p, args[0])
+		made, err = a.readPlan(ctx, c, args[0])
 	} else {
-		made, err = a.makePlan(ctx, p)
+		made, err = a.makePlan(ctx, c, 0)
 	}
 	if err != nil {
 		return err
 	}
-	return a.applyPlan(ctx, p, &applyReport{Plan: made}, "apply", f)
+	return a.applyPlan(ctx, c, &applyReport{Plan: made}, "apply", f)
 }
 
 // applyPlan shows the report's plan, asks, and applies it; command is what asks.
-func (a *app) applyPlan(ctx context.Context, p *server.Project, r *applyReport, command string, f applyFlags) error {
+func (a *app) applyPlan(ctx context.Context, c *client.Client, r *applyReport, command string, f applyFlags) error {
 	made := r.Plan.plan
 	r.Revision = made.BaseRevision
 	if made.Empty() {
@@ -77,7 +77,7 @@ func (a *app) applyPlan(ctx context.Context, p *server.Project, r *applyReport, 
 		}
 		r.shown = true
 	}
-	rev, err := a.commit(ctx, p, made, f.allowBreaking)
+	rev, err := a.commit(ctx, c, made, f.allowBreaking)
 	if err != nil {
 		return err
 	}
@@ -85,17 +85,19 @@ func (a *app) applyPlan(ctx context.Context, p *server.Project, r *applyReport, 
 	return a.show(r)
 }
 
-// commit applies a plan.
-func (a *app) commit(ctx context.Context, p *server.Project, made *plan.Plan, allowBreaking bool) (registry.Revision, error) {
-	c, err := p.Control(ctx, a.Now, version())
+// commit applies a plan. An interrupt does not end it: whether it was applied would not be known.
+func (a *app) commit(ctx context.Context, c *client.Client, made *plan.Plan, allowBreaking bool) (client.Revision, error) {
+	raw, err := made.Marshal()
 	if err != nil {
-		return registry.Revision{}, err
+		return client.Revision{}, err
 	}
-	return c.Apply(ctx, made, control.ApplyOptions{AllowBreaking: allowBreaking, By: server.User(), Commit: gitCommit(ctx, p.Dir)})
+	return c.Apply(context.WithoutCancel(ctx), client.ApplyRequest{
+		Plan: raw, AllowBreaking: allowBreaking, Commit: gitCommit(ctx, a.dir), By: server.User(),
+	})
 }
 
 // readPlan reads a saved plan that leads on from the registry's current revision, and that the definition files agree with.
-func (a *app) readPlan(ctx context.Context, p *server.Project, path string) (*planReport, error) {
+func (a *app) readPlan(ctx context.Context, c *client.Client, path string) (*planReport, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return nil, usagef("read plan: %w", err)
@@ -104,11 +106,7 @@ func (a *app) readPlan(ctx context.Context, p *server.Project, path string) (*pl
 	if err != nil {
 		return nil, err
 	}
-	c, err := p.Control(ctx, a.Now, version())
-	if err != nil {
-		return nil, err
-	}
-	made, err := c.Again(ctx, saved)
+	made, err := control.New(control.Config{Registry: appliedRegistry{c}}).Again(ctx, saved)
 	if err != nil {
 		return nil, err
 	}
@@ -175,25 +173,4 @@ func (r *applyReport) text(p *printer) {
 	if r.Note != "" && !r.shown && !r.Plan.plan.Empty() {
 		p.printf("%s\n", p.warn(r.Note))
 	}
-}
-
-// gitTimeout bounds how long Git is asked.
-const gitTimeout = 2 * time.Second
-
-// gitCommit is the commit of the definition files in dir, marked where they differ from it; "" without Git.
-func gitCommit(ctx context.Context, dir string) string {
-	ctx, cancel := context.WithTimeout(ctx, gitTimeout)
-	defer cancel()
-	git := func(args ...string) (string, error) {
-		out, err := exec.CommandContext(ctx, "git", append([]string{"-C", dir}, args...)...).Output()
-		return strings.TrimSpace(string(out)), err
-	}
-	commit, err := git("rev-parse", "HEAD")
-	if err != nil {
-		return ""
-	}
-	if changed, err := git("status", "--porcelain", "--", "*.yaml", "*.yml"); err != nil || changed != "" {
-		commit += "-dirty"
-	}
-	return commit
 }

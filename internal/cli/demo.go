@@ -95,17 +95,19 @@ func (a *app) demo(ctx context.Context, dir string) (*demoReport, error) {
 
 // tell does what the demo shows, step by step.
 func (a *app) tell(ctx context.Context, p *server.Project, r *demoReport, now time.Time) error {
-	made, err := a.makePlan(ctx, p)
-	if err != nil {
-		return err
-	}
-	rev, err := a.commit(ctx, p, made.plan, false)
-	if err != nil {
-		return err
-	}
-	r.Revision, r.Applied = rev.Number, rev.Summary
-
 	logger := a.logger(slog.LevelWarn)
+	err := p.DoRegistry(ctx, logger, func(ctx context.Context, c *client.Client) error {
+		made, err := a.makePlan(ctx, c, 0)
+		if err != nil {
+			return err
+		}
+		rev, err := a.commit(ctx, c, made.plan, false)
+		r.Revision, r.Applied = rev.Number, rev.Summary
+		return err
+	})
+	if err != nil {
+		return err
+	}
 	err = p.Do(ctx, logger, func(ctx context.Context, c *client.Client) error {
 		bar := a.progress()
 		defer bar.close()

@@ -7,8 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/provender-dev/provender/internal/server"
-	"github.com/provender-dev/provender/registry"
 	"github.com/provender-dev/provender/sdk/client"
 )
 
@@ -30,30 +28,15 @@ func (a *app) historyCommand() *cobra.Command {
 			return a.show(r)
 		},
 	}
-	c.Flags().IntVar(&limit, "limit", 20, "at most so many; 0: all")
 	c.AddCommand(a.historyShowCommand())
+	c.Flags().IntVar(&limit, "limit", 20, "at most so many; 0: all")
 	return c
 }
 
 func (a *app) revisions(ctx context.Context, limit int) (*historyReport, error) {
 	r := &historyReport{Revisions: []revision{}}
-	if a.server != "" {
-		return r, server.Remote(ctx, a.server, func(ctx context.Context, c *client.Client) error {
-			revs, err := c.Revisions(ctx, limit)
-			for _, rev := range revs {
-				r.add(registry.Revision{
-					Number: rev.Number, Digest: rev.Digest, Applied: rev.Applied, By: rev.By, Commit: rev.Commit, Tool: rev.Tool, Summary: rev.Summary,
-				})
-			}
-			return err
-		})
-	}
-	return r, a.withProject(func(p *server.Project) error {
-		reg, err := p.Registry(ctx)
-		if err != nil {
-			return err
-		}
-		revs, err := reg.History(ctx, limit)
+	return r, a.withRegistry(ctx, func(ctx context.Context, c *client.Client) error {
+		revs, err := c.Revisions(ctx, limit)
 		for _, rev := range revs {
 			r.add(rev)
 		}
@@ -78,11 +61,11 @@ type revision struct {
 	RollbackOf int64 `json:"rollback_of,omitempty"`
 }
 
-func (r *historyReport) add(rev registry.Revision) {
+func (r *historyReport) add(rev client.Revision) {
 	r.Revisions = append(r.Revisions, newRevision(rev))
 }
 
-func newRevision(rev registry.Revision) revision {
+func newRevision(rev client.Revision) revision {
 	return revision{rev.Number, rev.Digest, rev.Applied.UTC(), rev.By, rev.Commit, rev.Tool, rev.Summary, rev.RollbackOf}
 }
 

@@ -12,7 +12,6 @@ import (
 
 	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/internal/problem"
-	"github.com/provender-dev/provender/internal/server"
 	"github.com/provender-dev/provender/registry"
 	"github.com/provender-dev/provender/sdk/client"
 )
@@ -36,19 +35,17 @@ func kindOf(arg string) (string, error) {
 	return "", err
 }
 
-// applied returns the current revision's definitions: of --server where it is given, else of the project's registry.
+// applied returns the current revision's definitions. Precondition where nothing was applied yet.
 func (a *app) applied(ctx context.Context) (snapshot *registry.Snapshot, err error) {
-	if a.server != "" {
-		err = server.Remote(ctx, a.server, func(ctx context.Context, c *client.Client) error {
-			snapshot, err = snapshotOf(ctx, c)
-			return err
-		})
-		return snapshot, err
-	}
-	err = a.withProject(func(p *server.Project) error {
-		snapshot, err = p.Snapshot(ctx)
+	err = a.withRegistry(ctx, func(ctx context.Context, c *client.Client) error {
+		snapshot, err = snapshotOf(ctx, c)
 		return err
 	})
+	if err == nil && snapshot.Revision == 0 {
+		err := problem.New(problem.Precondition, "nothing was applied to the registry yet")
+		err.Suggestion = "run provender apply first"
+		return nil, err
+	}
 	return snapshot, err
 }
 

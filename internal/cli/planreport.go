@@ -10,6 +10,7 @@ import (
 type planReport struct {
 	Version      formatVersion           `json:"version"`
 	BaseRevision int64                   `json:"base_revision"`
+	Against      string                  `json:"against,omitempty"` // a commit or a folder, in place of a revision
 	Summary      string                  `json:"summary"`
 	Breaking     bool                    `json:"breaking"`
 	Changes      []plan.DefinitionChange `json:"changes"`
@@ -35,11 +36,15 @@ func (r *planReport) text(p *printer) {
 	for _, w := range r.Warnings {
 		p.printf("%s %s\n", p.warn("Warning:"), w)
 	}
+	base := r.Against
+	if base == "" {
+		base = fmt.Sprintf("revision %d", r.BaseRevision)
+	}
 	if r.plan.Empty() {
-		p.printf("No changes: the definitions are those of revision %d.\n", r.BaseRevision)
+		p.printf("No changes: the definitions are those of %s.\n", base)
 		return
 	}
-	p.printf("Changes to revision %d:\n\n", r.BaseRevision)
+	p.printf("Changes to %s:\n\n", base)
 	for _, c := range r.Changes {
 		p.change(c)
 	}

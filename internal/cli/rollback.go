@@ -6,9 +6,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/provender-dev/provender/internal/server"
-	"github.com/provender-dev/provender/registry"
 	"github.com/provender-dev/provender/registry/plan"
+	"github.com/provender-dev/provender/sdk/client"
 )
 
 func (a *app) rollbackCommand() *cobra.Command {
@@ -25,7 +24,9 @@ stay as they are, and the next apply of them undoes it.`,
 			if err != nil {
 				return err
 			}
-			return a.withProject(func(p *server.Project) error { return a.rollback(c.Context(), p, number, f) })
+			return a.withRegistry(c.Context(), func(ctx context.Context, c *client.Client) error {
+				return a.rollback(ctx, c, number, f)
+			})
 		},
 	}
 	f.register(c)
@@ -35,17 +36,17 @@ stay as they are, and the next apply of them undoes it.`,
 // undone is what a rollback leaves to do.
 const undone = "The definition files are as they were: the next apply of them undoes this. Revert the change there as well."
 
-func (a *app) rollback(ctx context.Context, p *server.Project, number int64, f applyFlags) error {
-	c, err := p.Control(ctx, a.Now, version())
+func (a *app) rollback(ctx context.Context, c *client.Client, number int64, f applyFlags) error {
+	raw, err := c.PlanRollback(ctx, number)
 	if err != nil {
 		return err
 	}
-	made, err := c.PlanRollback(ctx, number)
+	made, err := plan.Unmarshal(raw)
 	if err != nil {
 		return err
 	}
 	r := &applyReport{Plan: newPlanReport(made, nil), RollbackOf: number, Note: undone}
-	return a.applyPlan(ctx, p, r, "rollback "+strconv.FormatInt(number, 10), f)
+	return a.applyPlan(ctx, c, r, "rollback "+strconv.FormatInt(number, 10), f)
 }
 
 // revisionNumber reads the number of a revision.
@@ -68,16 +69,12 @@ func (a *app) historyShowCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.withProject(func(p *server.Project) error {
-				reg, err := p.Registry(c.Context())
+			return a.withRegistry(c.Context(), func(ctx context.Context, c *client.Client) error {
+				rev, raw, err := c.Revision(ctx, number)
 				if err != nil {
 					return err
 				}
-				rev, _, err := reg.At(c.Context(), number)
-				if err != nil {
-					return err
-				}
-				return a.show(newRevisionReport(rev))
+				return a.show(newRevisionReport(rev, raw))
 			})
 		},
 	}
@@ -89,9 +86,9 @@ type revisionReport struct {
 	Plan     *planReport   `json:"plan,omitempty"` // not there where the plan was not recorded, or by another version
 }
 
-func newRevisionReport(rev registry.Revision) *revisionReport {
+func newRevisionReport(rev client.Revision, raw []byte) *revisionReport {
 	r := &revisionReport{Revision: newRevision(rev)}
-	if made, err := plan.Unmarshal(rev.Plan); err == nil {
+	if made, err := plan.Unmarshal(raw); err == nil {
 		r.Plan = newPlanReport(made, nil)
 	}
 	return r

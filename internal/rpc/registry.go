@@ -14,6 +14,7 @@ import (
 type registryService struct {
 	pb.UnimplementedRegistryServiceServer
 	revisions Revisions
+	control   Control
 	snapshot  func() *registry.Snapshot
 }
 
@@ -80,10 +81,8 @@ func (s *registryService) ListRevisions(ctx context.Context, in *pb.ListRevision
 // read returns a revision, 0 for the current one. Where the registry is away, the current one is what the server
 // answers by.
 func (s *registryService) read(ctx context.Context, number int64) (registry.Revision, *registry.Definitions, error) {
-	if number < 0 {
-		return registry.Revision{}, nil, &problem.Error{
-			Code: problem.Invalid, Message: "revision " + strconv.FormatInt(number, 10) + " cannot be", Field: "revision",
-		}
+	if err := checkRevision(number, "revision"); err != nil {
+		return registry.Revision{}, nil, err
 	}
 	if number > 0 {
 		return s.revisions.At(ctx, number)
@@ -95,6 +94,15 @@ func (s *registryService) read(ctx context.Context, number int64) (registry.Revi
 		}
 	}
 	return rev, defs, err
+}
+
+func checkRevision(number int64, field string) error {
+	if number >= 0 {
+		return nil
+	}
+	return &problem.Error{
+		Code: problem.Invalid, Message: "revision " + strconv.FormatInt(number, 10) + " cannot be", Field: field,
+	}
 }
 
 // kindNames are the kinds as messages call them.
@@ -161,6 +169,6 @@ func definitionMessage(kind pb.DefinitionKind, name string, value any) (*pb.Defi
 func revisionMessage(r *registry.Revision) *pb.Revision {
 	return &pb.Revision{
 		Number: r.Number, Digest: r.Digest, Applied: timestamp(r.Applied), By: r.By, Commit: r.Commit, Tool: r.Tool,
-		Summary: r.Summary,
+		Summary: r.Summary, RollbackOf: r.RollbackOf,
 	}
 }

@@ -51,6 +51,7 @@ type Services struct {
 	Lookups    Lookups
 	Operations Operations
 	Revisions  Revisions
+	Control    Control // nil where definitions are only read
 	// Snapshot returns the definitions that the server answers by, nil before the first. They are listed where the
 	// registry does not answer.
 	Snapshot func() *registry.Snapshot
@@ -66,6 +67,8 @@ func Register(server grpc.ServiceRegistrar, s Services) {
 		pb.RegisterOperationsServiceServer(server, &operationsService{operations: s.Operations})
 	}
 	if s.Revisions != nil {
-		pb.RegisterRegistryServiceServer(server, &registryService{revisions: s.Revisions, snapshot: s.Snapshot})
+		pb.RegisterRegistryServiceServer(server, &registryService{
+			revisions: s.Revisions, control: s.Control, snapshot: s.Snapshot,
+		})
 	}
 }

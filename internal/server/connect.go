@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"net"
 	"time"
 
@@ -11,6 +12,7 @@ import (
 	"google.golang.org/grpc/test/bufconn"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/rpc"
 	"github.com/provender-dev/provender/sdk/client"
 )
 
@@ -50,6 +52,29 @@ func (p *Project) Do(ctx context.Context, logger *slog.Logger, fn func(context.C
 		}
 		logger.Debug("the process that held the online store went away; starting over", "error", err)
 	}
+}
+
+// DoRegistry calls fn with a client of this process that reads, plans and applies definitions. No online store is opened.
+func (p *Project) DoRegistry(ctx context.Context, logger *slog.Logger, fn func(context.Context, *client.Client) error) error {
+	reg, err := p.Registry(ctx)
+	if err != nil {
+		return err
+	}
+	changes, err := p.Control(ctx)
+	if err != nil {
+		return err
+	}
+	s := grpc.NewServer(append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(math.MaxInt32), grpc.WaitForHandlers(true))...)
+	rpc.Register(s, rpc.Services{Revisions: reg, Control: changes})
+	l := bufconn.Listen(bufferBytes)
+	served := make(chan error, 1)
+	go func() { served <- s.Serve(l) }()
+	c, err := dialVia(ctx, l.DialContext)
+	if err == nil {
+		err = errors.Join(fn(ctx, c), c.Close())
+	}
+	s.Stop()
+	return errors.Join(err, <-served)
 }
 
 // goneAway reports whether a call failed because the process that answered went away. A server that is there, but can't

@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/provender-dev/provender/control"
 	"github.com/provender-dev/provender/internal/metrics"
 	"github.com/provender-dev/provender/internal/rpc"
 	"github.com/provender-dev/provender/materialize"
@@ -19,6 +20,8 @@ import (
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/serving"
+	"github.com/provender-dev/provender/registry"
+	"github.com/provender-dev/provender/registry/plan"
 )
 
 // node is a project with its online store open in this process, and the API on top. Its follower keeps it up with the
@@ -87,6 +90,10 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 	if err := n.follow.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
+	changes, err := p.Control(ctx)
+	if err != nil {
+		return nil, err
+	}
 	n.grpc = grpc.NewServer(append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(int(limits.RequestMessage)))...)
 	n.metrics = metrics.New(metrics.Config{
 		Operations: n.ops, Store: n.follow.storeState.err, Registry: n.follow.registryState.err,
@@ -98,10 +105,26 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 		Lookups:    n.metrics.Count(freshLookups{n.serving, n.follow}),
 		Operations: n.ops,
 		Revisions:  reg,
+		Control:    following{changes, n.follow},
 		Snapshot:   n.follow.snapshot.Load,
 	}
 	rpc.Register(n.grpc, n.services)
 	return n, nil
+}
+
+// following lets a node answer at once by what it has applied.
+type following struct {
+	*control.Service
+	follow *follower
+}
+
+// Apply implements rpc.Control.
+func (f following) Apply(ctx context.Context, saved *plan.Plan, o control.ApplyOptions) (registry.Revision, error) {
+	rev, err := f.Service.Apply(ctx, saved, o)
+	if err == nil {
+		f.follow.poke()
+	}
+	return rev, err
 }
 
 // noneIfZero is a setting of which 0 means none, for a field of which 0 means the default.

@@ -28,6 +28,7 @@ type Project struct {
 	Dir    string // absolute
 	Config *definition.Config
 	Files  *source.Files
+	Tool   string // Provender's version, for records
 
 	mu       sync.Mutex
 	registry *store.Store
@@ -76,14 +77,14 @@ func (p *Project) Registry(ctx context.Context) (*store.Store, error) {
 	return p.registry, nil
 }
 
-// Control returns what plans and applies the project's definitions; tool is Provender's version.
-func (p *Project) Control(ctx context.Context, now func() time.Time, tool string) (*control.Service, error) {
+// Control returns what plans and applies the project's definitions.
+func (p *Project) Control(ctx context.Context) (*control.Service, error) {
 	reg, err := p.Registry(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return control.New(control.Config{
-		Registry: reg, Project: p.Config, Files: p.Files, Limits: p.ParquetLimits(), Now: now, Tool: tool,
+		Registry: reg, Project: p.Config, Files: p.Files, Limits: p.ParquetLimits(), Now: time.Now, Tool: p.Tool,
 	}), nil
 }
 

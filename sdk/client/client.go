@@ -1,5 +1,5 @@
-// Package client talks to a Provender server: it looks features up, materializes, verifies, and reads definitions. Its
-// types are its own; a Client is safe for concurrent use.
+// Package client talks to a Provender server: it looks features up, materializes, verifies, and reads and changes
+// definitions. Its types are its own; a Client is safe for concurrent use.
 package client
 
 import (

@@ -51,6 +51,8 @@ type Revision struct {
 	Commit  string // Git commit of the definitions, "" if unknown
 	Tool    string // Provender's version
 	Summary string // "2 added, 1 changed"
+	// RollbackOf is the revision that a rollback made it equal to, 0: none.
+	RollbackOf int64
 }
 
 // Definitions lists the definitions of one kind ("": all) in a revision (0: the current one), by kind, then name.
@@ -111,6 +113,6 @@ func definitionOf(m *pb.Definition) Definition {
 func revisionOf(m *pb.Revision) Revision {
 	return Revision{
 		Number: m.GetNumber(), Digest: m.GetDigest(), Applied: timeOf(m.GetApplied()), By: m.GetBy(), Commit: m.GetCommit(),
-		Tool: m.GetTool(), Summary: m.GetSummary(),
+		Tool: m.GetTool(), Summary: m.GetSummary(), RollbackOf: m.GetRollbackOf(),
 	}
 }

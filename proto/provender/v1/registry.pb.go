@@ -151,8 +151,10 @@ type Revision struct {
 	// The Git commit of the definitions, empty if unknown.
 	Commit string `protobuf:"bytes,5,opt,name=commit,proto3" json:"commit,omitempty"`
 	// Provender's version.
-	Tool          string `protobuf:"bytes,6,opt,name=tool,proto3" json:"tool,omitempty"`
-	Summary       string `protobuf:"bytes,7,opt,name=summary,proto3" json:"summary,omitempty"`
+	Tool    string `protobuf:"bytes,6,opt,name=tool,proto3" json:"tool,omitempty"`
+	Summary string `protobuf:"bytes,7,opt,name=summary,proto3" json:"summary,omitempty"`
+	// The revision that a rollback made it equal to; 0: none.
+	RollbackOf    int64 `protobuf:"varint,8,opt,name=rollback_of,json=rollbackOf,proto3" json:"rollback_of,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -234,6 +236,13 @@ func (x *Revision) GetSummary() string {
 		return x.Summary
 	}
 	return ""
+}
+
+func (x *Revision) GetRollbackOf() int64 {
+	if x != nil {
+		return x.RollbackOf
+	}
+	return 0
 }
 
 // ListDefinitionsRequest selects definitions.
@@ -1126,7 +1135,7 @@ const file_provender_v1_registry_proto_rawDesc = "" +
 	"Definition\x120\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1c.provender.v1.DefinitionKindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x12\n" +
-	"\x04json\x18\x03 \x01(\tR\x04json\"\xc6\x01\n" +
+	"\x04json\x18\x03 \x01(\tR\x04json\"\xe7\x01\n" +
 	"\bRevision\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
 	"\x06digest\x18\x02 \x01(\tR\x06digest\x124\n" +
@@ -1134,7 +1143,9 @@ const file_provender_v1_registry_proto_rawDesc = "" +
 	"\x02by\x18\x04 \x01(\tR\x02by\x12\x16\n" +
 	"\x06commit\x18\x05 \x01(\tR\x06commit\x12\x12\n" +
 	"\x04tool\x18\x06 \x01(\tR\x04tool\x12\x18\n" +
-	"\asummary\x18\a \x01(\tR\asummary\"f\n" +
+	"\asummary\x18\a \x01(\tR\asummary\x12\x1f\n" +
+	"\vrollback_of\x18\b \x01(\x03R\n" +
+	"rollbackOf\"f\n" +
 	"\x16ListDefinitionsRequest\x120\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1c.provender.v1.DefinitionKindR\x04kind\x12\x1a\n" +
 	"\brevision\x18\x02 \x01(\x03R\brevision\"\x89\x01\n" +
