@@ -18,6 +18,18 @@ const (
 	Admin       Role = "admin"        // everything, tokens and the audit log included
 )
 
+// Roles lists every role.
+var Roles = []Role{ReadOnline, ReadOffline, Write, Apply, Admin}
+
+// RoleNames returns the roles as users write them.
+func RoleNames() []string {
+	names := make([]string, len(Roles))
+	for i, r := range Roles {
+		names[i] = string(r)
+	}
+	return names
+}
+
 // Principal is a caller that has proven who it is.
 type Principal struct {
 	Name  string

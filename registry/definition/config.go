@@ -33,16 +33,9 @@ type Config struct {
 	Materialize Materialize
 }
 
-// Server is where `provender serve` listens.
-type Server struct {
-	GRPC string // host:port
-	HTTP string // host:port
-}
-
 var (
 	overrideKeys    = []string{"project", "roots", "registry", "online", "server", "limits", "materialize"}
 	configKeys      = slices.Concat([]string{"version"}, overrideKeys, []string{"environments"})
-	serverKeys      = []string{"grpc", "http"}
 	registrySchemes = []string{"sqlite", "postgres", "postgresql"}
 	rootSchemes     = []string{"s3", "gs", "az", "azblob"}
 	onlineSchemes   = append([]string{"embedded"}, redisurl.Schemes()...)
@@ -56,8 +49,9 @@ type setting struct {
 
 // settings is provender.yaml, or one environment's part of it.
 type settings struct {
-	project, registry, online, grpc, http setting
-	roots, limits, materialize            map[string]setting
+	project, registry, online  setting
+	server                     serverSettings
+	roots, limits, materialize map[string]setting
 }
 
 // LoadConfig reads provender.yaml in dir for an environment, "" for the one that PROVENDER_ENV names, if any. Only
@@ -124,8 +118,7 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 	s := settings{
 		registry:    setting{text: "sqlite://.provender/registry.db"},
 		online:      setting{text: "embedded://.provender/online"},
-		grpc:        setting{text: "127.0.0.1:6565"},
-		http:        setting{text: "127.0.0.1:6566"},
+		server:      serverSettings{grpc: setting{text: "127.0.0.1:6565"}, http: setting{text: "127.0.0.1:6566"}},
 		roots:       map[string]setting{},
 		limits:      map[string]setting{},
 		materialize: map[string]setting{},
@@ -140,7 +133,7 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 		Project:     e.project(s.project),
 		Registry:    e.url(s.registry, "registry", registrySchemes),
 		Online:      e.online(s.online),
-		Server:      Server{GRPC: e.address(s.grpc, "server.grpc"), HTTP: e.address(s.http, "server.http")},
+		Server:      e.server(&s.server),
 		Roots:       make(map[string]string, len(s.roots)),
 		Limits:      e.limits(s.limits),
 		Materialize: e.materialize(s.materialize),
@@ -165,11 +158,7 @@ func (m *mapping) settings(s *settings) {
 	m.setting("online", &s.online)
 	m.limits(s.limits)
 	m.materialize(s.materialize)
-	if n := m.get("server"); n != nil {
-		server := m.mapping(n, "server", serverKeys)
-		server.setting("grpc", &s.grpc)
-		server.setting("http", &s.http)
-	}
+	m.server(&s.server)
 	if n := m.get("roots"); n != nil {
 		roots := m.mapping(n, "roots", nil)
 		if roots == nil {
