@@ -37,7 +37,7 @@ func (a *app) historyCommand() *cobra.Command {
 func (a *app) revisions(ctx context.Context, limit int) (*historyReport, error) {
 	r := &historyReport{Revisions: []revision{}}
 	if a.server != "" {
-		return r, server.Remote(ctx, a.server, func(ctx context.Context, c *client.Client) error {
+		return r, a.remote(ctx, func(ctx context.Context, c *client.Client) error {
 			revs, err := c.Revisions(ctx, limit)
 			for _, rev := range revs {
 				r.add(registry.Revision{

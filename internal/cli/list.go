@@ -39,7 +39,7 @@ func kindOf(arg string) (string, error) {
 // applied returns the current revision's definitions: of --server where it is given, else of the project's registry.
 func (a *app) applied(ctx context.Context) (snapshot *registry.Snapshot, err error) {
 	if a.server != "" {
-		err = server.Remote(ctx, a.server, func(ctx context.Context, c *client.Client) error {
+		err = a.remote(ctx, func(ctx context.Context, c *client.Client) error {
 			snapshot, err = snapshotOf(ctx, c)
 			return err
 		})

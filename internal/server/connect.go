@@ -28,8 +28,8 @@ const (
 )
 
 // Remote calls fn with a client of the server at addr, host:port.
-func Remote(ctx context.Context, addr string, fn func(context.Context, *client.Client) error) error {
-	c, err := client.Dial(ctx, addr)
+func Remote(ctx context.Context, addr string, opts []client.Option, fn func(context.Context, *client.Client) error) error {
+	c, err := client.Dial(ctx, addr, opts...)
 	if err != nil {
 		return err
 	}

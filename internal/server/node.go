@@ -43,7 +43,9 @@ type node struct {
 
 // openNode opens what the API needs. Unavailable where another process holds the embedded store. now is the fixed read
 // time, zero for the clock's.
-func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logger) (_ *node, err error) {
+func openNode(
+	ctx context.Context, p *Project, now time.Time, logger *slog.Logger, transport ...grpc.ServerOption,
+) (_ *node, err error) {
 	reg, err := p.Registry(ctx)
 	if err != nil {
 		return nil, err
@@ -87,7 +89,8 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 	if err := n.follow.refresh(ctx); err != nil {
 		return nil, fmt.Errorf("load definitions: %w", err)
 	}
-	n.grpc = grpc.NewServer(append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(int(limits.RequestMessage)))...)
+	options := append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(int(limits.RequestMessage)))
+	n.grpc = grpc.NewServer(append(options, transport...)...)
 	n.metrics = metrics.New(metrics.Config{
 		Operations: n.ops, Store: n.follow.storeState.err, Registry: n.follow.registryState.err,
 		Refreshed: func() time.Time { return time.UnixMicro(n.follow.answered.Load()) },

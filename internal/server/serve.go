@@ -49,12 +49,16 @@ func Serve(ctx context.Context, p *Project, opts ServeOptions) (err error) {
 	if _, err := p.Registry(ctx); err != nil {
 		return err
 	}
+	certificates, err := openTLS(p.Dir, p.Config.Server.TLS, opts.Logger)
+	if err != nil {
+		return err
+	}
 	var n *node
 	err = whileHeld(ctx, func() error {
 		if p.isEmbedded() && p.held(ctx) {
 			return p.heldByOther()
 		}
-		n, err = openNode(ctx, p, opts.Now, opts.Logger)
+		n, err = openNode(ctx, p, opts.Now, opts.Logger, grpc.Creds(newTransport(certificates)))
 		return err
 	})
 	if err != nil {
@@ -62,7 +66,7 @@ func Serve(ctx context.Context, p *Project, opts ServeOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
 
-	s := &server{node: n, opts: opts, health: health.NewServer()}
+	s := &server{node: n, opts: opts, tls: certificates, health: health.NewServer()}
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
@@ -106,6 +110,7 @@ func (p *Project) addressFile() string { return filepath.Join(p.Dir, stateFolder
 type server struct {
 	*node
 	opts      ServeOptions
+	tls       *tlsFiles // nil: connections are not encrypted
 	health    *health.Server
 	stopping  atomic.Bool
 	addresses Addresses
@@ -214,7 +219,12 @@ func (s *server) run(ctx context.Context) error {
 		})
 	}
 	group.Go(func() error {
-		if err := web.Serve(s.http); !errors.Is(err, http.ErrServerClosed) {
+		serve := func() error { return web.Serve(s.http) }
+		if s.tls != nil {
+			web.TLSConfig = s.tls.server()
+			serve = func() error { return web.ServeTLS(s.http, "", "") }
+		}
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve HTTP: %w", err)
 		}
 		return nil

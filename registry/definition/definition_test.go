@@ -12,8 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/auth"
+	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/registry"
