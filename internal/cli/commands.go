@@ -25,6 +25,7 @@ func (a *app) commands() []*cobra.Command {
 		a.explainCommand(),
 		a.exportCommand(),
 		a.serveCommand(),
+		a.tokenCommand(),
 		a.doctorCommand(),
 		a.versionCommand(),
 	}

@@ -54,6 +54,7 @@ type Services struct {
 	// Snapshot returns the definitions that the server answers by, nil before the first. They are listed where the
 	// registry does not answer.
 	Snapshot func() *registry.Snapshot
+	Tokens   TokenStore
 }
 
 // Register adds services to a server that was made with ServerOptions.
@@ -67,5 +68,8 @@ func Register(server grpc.ServiceRegistrar, s Services) {
 	}
 	if s.Revisions != nil {
 		pb.RegisterRegistryServiceServer(server, &registryService{revisions: s.Revisions, snapshot: s.Snapshot})
+	}
+	if s.Tokens != nil {
+		pb.RegisterAdminServiceServer(server, &adminService{tokens: s.Tokens})
 	}
 }

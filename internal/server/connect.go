@@ -87,7 +87,7 @@ func (p *Project) connect(ctx context.Context, logger *slog.Logger) (connection,
 		if _, err := p.Registry(ctx); err != nil {
 			return lasting{err}
 		}
-		n, err := openNode(ctx, p, time.Time{}, logger)
+		n, err := openNode(ctx, p, time.Time{}, &door{}, logger)
 		if err != nil {
 			return err
 		}

@@ -26,6 +26,7 @@ type Client struct {
 	online     pb.OnlineServiceClient
 	operations pb.OperationsServiceClient
 	registry   pb.RegistryServiceClient
+	admin      pb.AdminServiceClient
 	closer     io.Closer // nil where the connection is the caller's
 }
 
@@ -84,6 +85,7 @@ func New(conn grpc.ClientConnInterface) *Client {
 		online:     pb.NewOnlineServiceClient(conn),
 		operations: pb.NewOperationsServiceClient(conn),
 		registry:   pb.NewRegistryServiceClient(conn),
+		admin:      pb.NewAdminServiceClient(conn),
 	}
 }
 
