@@ -74,7 +74,7 @@ func LoadConfig(dir, env string, getenv func(string) string) (*Config, error) {
 	if env == "" {
 		env = getenv(EnvironmentVariable)
 	}
-	cfg := parseConfig(&decoder{file: path, set: &set}, content, env, getenv)
+	cfg := parseConfig(&decoder{file: path, set: &set}, content, env, values{dir, getenv})
 	if err := set.Err(); err != nil {
 		return nil, err
 	}
@@ -96,7 +96,7 @@ func readConfig(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-func parseConfig(d *decoder, content []byte, env string, getenv func(string) string) *Config {
+func parseConfig(d *decoder, content []byte, env string, from values) *Config {
 	roots, whole := d.documents(content)
 	if !whole {
 		return nil
@@ -127,7 +127,7 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 	m.settings(&s)
 	m.environment(&s, env)
 
-	e := &expander{decoder: d, getenv: getenv}
+	e := &expander{decoder: d, values: from}
 	cfg := &Config{
 		Version: 1, Environment: env,
 		Project:     e.project(s.project),
@@ -208,10 +208,11 @@ func (m *mapping) environment(s *settings, env string) {
 	}
 }
 
-// expander replaces ${VAR} by the environment's values and checks what comes out. Values are never part of a message.
+// expander replaces ${VAR} and ${file:PATH} by what they stand for and checks what comes out. Values are never part of a
+// message.
 type expander struct {
 	*decoder
-	getenv func(string) string
+	values
 }
 
 // expand returns the value of s, or reports why there is none.
@@ -228,12 +229,19 @@ func (e *expander) expand(s setting) (string, bool) {
 			return b.String(), set
 		}
 		name, behind, closed := strings.Cut(after, "}")
-		if !closed || !variable(name) {
-			e.add(s.node, codeBadVariable, "${ does not begin a variable").Hint = "write ${NAME}"
+		path, isFile := strings.CutPrefix(name, "file:")
+		if !closed || isFile && path == "" || !isFile && !variable(name) {
+			e.add(s.node, codeBadVariable, "${ does not begin a variable").Hint = "write ${NAME} or ${file:PATH}"
 			return "", false
 		}
-		value := e.getenv(name)
-		if value == "" {
+		var value string
+		if isFile {
+			var err error
+			if value, err = e.content(path); err != nil {
+				e.add(s.node, codeUnsetVariable, "the file %s has no value: %v", path, err)
+				set = false
+			}
+		} else if value = e.getenv(name); value == "" {
 			e.add(s.node, codeUnsetVariable, "the environment variable %s is not set", name)
 			set = false
 		}

@@ -150,6 +150,10 @@ func TestAliasesAndLimits(t *testing.T) {
 
 func TestConfigEnvironments(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "secret"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "secret", "hook"), []byte("\ts3cret\n"))
 	put(t, filepath.Join(dir, ConfigName), []byte(`
 version: 1
 project: flights
@@ -166,11 +170,11 @@ environments:
     online: "redis://:${PASSWORD}@cache:6379"
     server: {http: "[::]:${PORT}", tls: {cert: "${NAME}.crt", key: f.key}, audit: stderr, certificates: {job: [write]}, insecure: "${YES}"}
     limits: {parquet_page: "${PORT}MB", request_message: 64 MiB}
-    materialize: {rate: 0, webhook: "https://hooks.example.com/${PASSWORD_PATH}"}
+    materialize: {rate: 0, webhook: "https://hooks.example.com/${file:secret/hook}"}
   empty: {server: {tls: {cert: a.crt, key: a.key}}}
 `))
 	vars := map[string]string{
-		"PROVENDER_REGISTRY": "postgres://u:p@db/x", "PASSWORD": "${BASE}: #'\"", "PORT": "80", "NAME": "f", "BASE": "b", "PASSWORD_PATH": "s3cret", "YES": "true",
+		"PROVENDER_REGISTRY": "postgres://u:p@db/x", "PASSWORD": "${BASE}: #'\"", "PORT": "80", "NAME": "f", "BASE": "b", "YES": "true",
 	}
 	getenv := func(name string) string { return vars[name] }
 	limits := DefaultLimits()
