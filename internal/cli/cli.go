@@ -60,8 +60,9 @@ func Process() World {
 // app is one run of the binary: its world and the flags that every command has.
 type app struct {
 	World
-	dir, env, server string
-	output           string // "table" or "json"
+	dir, env      string
+	server, tlsCA string
+	output        string // "table" or "json"
 
 	shown atomic.Pointer[progress] // the last that was begun
 }
@@ -153,7 +154,8 @@ The same value comes out of both paths.`,
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.dir, "dir", "C", ".", "project folder: the one with provender.yaml")
 	flags.StringVar(&a.env, "env", a.Getenv("PROVENDER_ENV"), "environment of provender.yaml (PROVENDER_ENV)")
-	flags.StringVar(&a.server, "server", a.Getenv("PROVENDER_SERVER"), "address of a Provender server, host:port (PROVENDER_SERVER)")
+	flags.StringVar(&a.server, "server", a.Getenv(envServer), "address of a Provender server, host:port, or grpcs://host:port with TLS (PROVENDER_SERVER)")
+	flags.StringVar(&a.tlsCA, "tls-ca", a.Getenv(envTLSCA), "file with the authorities that sign the server's certificate; implies TLS (PROVENDER_TLS_CA)")
 	flags.StringVarP(&a.output, "output", "o", "table", "table or json")
 	root.PersistentPreRunE = func(c *cobra.Command, _ []string) error {
 		if a.output != "table" && a.output != "json" {

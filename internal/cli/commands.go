@@ -28,6 +28,7 @@ func (a *app) commands() []*cobra.Command {
 		a.exportCommand(),
 		a.registryCommand(),
 		a.serveCommand(),
+		a.tokenCommand(),
 		a.doctorCommand(),
 		a.versionCommand(),
 	}

@@ -148,7 +148,7 @@ func (a *app) serveAndCompare(ctx context.Context, p *server.Project, r *demoRep
 		case at := <-ready:
 			r.GRPC = at.GRPC
 		}
-		return server.Remote(ctx, r.GRPC, func(ctx context.Context, c *client.Client) error {
+		return server.Remote(ctx, r.GRPC, nil, func(ctx context.Context, c *client.Client) error {
 			return r.compare(ctx, p, c)
 		})
 	})

@@ -36,6 +36,7 @@ the process lives, /readyz that it can be sent requests.`,
 	}
 	c.Flags().StringVar(&opts.GRPC, "grpc", "", "gRPC address, host:port; port 0 takes a free one (default: server.grpc of provender.yaml)")
 	c.Flags().StringVar(&opts.HTTP, "http", "", "HTTP address (default: server.http of provender.yaml)")
+	c.Flags().BoolVar(&opts.Insecure, "insecure", false, "listen beyond loopback without authentication or without TLS (server.insecure of provender.yaml)")
 	c.Flags().Var(&now, "now", "fixed read time, for rehearsals on old data; schedules rest")
 	return c
 }

@@ -48,6 +48,8 @@ type service struct {
 	grpc, http string
 	process    *exec.Cmd
 	log        journal
+	scheme     string       // of HTTP
+	web        *http.Client // that trusts it
 }
 
 // journal is what a process has logged so far.
@@ -71,7 +73,15 @@ func (j *journal) String() string {
 // startServe starts a server and waits until it lives.
 func startServe(t *testing.T, dir string) *service {
 	t.Helper()
-	s := &service{process: exec.Command("provender", "serve", "-C", dir, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")}
+	s := &service{scheme: "http://", web: http.DefaultClient}
+	s.start(t, dir, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	return s
+}
+
+// start starts a server of the project and waits until it lives.
+func (s *service) start(t *testing.T, dir string, args ...string) {
+	t.Helper()
+	s.process = exec.Command("provender", append([]string{"serve", "-C", dir}, args...)...)
 	s.process.Stderr = &s.log
 	if err := s.process.Start(); err != nil {
 		t.Fatal(err)
@@ -96,12 +106,11 @@ func startServe(t *testing.T, dir string) *service {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	return s
 }
 
 // get returns the HTTP status of a path, 0 where nobody answers.
 func (s *service) get(path string) int {
-	response, err := http.Get("http://" + s.http + path)
+	response, err := s.web.Get(s.scheme + s.http + path)
 	if err != nil {
 		return 0
 	}

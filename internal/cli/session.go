@@ -24,7 +24,7 @@ func (a *app) withProject(fn func(*server.Project) error) error {
 // store, which may be this process. fn may be called twice, and shows nothing before it knows that it has succeeded.
 func (a *app) withClient(ctx context.Context, fn func(context.Context, *client.Client) error) error {
 	if a.server != "" {
-		return server.Remote(ctx, a.server, fn)
+		return a.remote(ctx, fn)
 	}
 	return a.withProject(func(p *server.Project) error { return p.Do(ctx, a.logger(slog.LevelWarn), fn) })
 }
@@ -33,7 +33,7 @@ func (a *app) withClient(ctx context.Context, fn func(context.Context, *client.C
 // the project's registry in this process. No online store is opened.
 func (a *app) withRegistry(ctx context.Context, fn func(context.Context, *client.Client) error) error {
 	if a.server != "" {
-		return server.Remote(ctx, a.server, fn)
+		return a.remote(ctx, fn)
 	}
 	return a.withProject(func(p *server.Project) error { return p.DoRegistry(ctx, a.logger(slog.LevelWarn), fn) })
 }

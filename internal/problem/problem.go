@@ -13,14 +13,16 @@ type Code uint8
 
 // The classes. An error without a Code is Internal: logged in full, shown without detail.
 const (
-	Internal     Code = iota
-	Invalid           // the request is wrong and stays so; Field names the part
-	NotFound          // the named thing does not exist
-	Conflict          // the state moved since it was read; read again and retry
-	Precondition      // right request, wrong state: materialize or apply first
-	Unavailable       // a store does not answer or has lost its data; retry after RetryAfter
-	Exhausted         // a limit was reached; the message names it
-	Canceled          // interrupted, or past its deadline
+	Internal        Code = iota
+	Invalid              // the request is wrong and stays so; Field names the part
+	NotFound             // the named thing does not exist
+	Conflict             // the state moved since it was read; read again and retry
+	Precondition         // right request, wrong state: materialize or apply first
+	Unavailable          // a store does not answer or has lost its data; retry after RetryAfter
+	Exhausted            // a limit was reached; the message names it
+	Canceled             // interrupted, or past its deadline
+	Unauthenticated      // who calls is not proven
+	Denied               // who calls may not do this
 )
 
 // Error is a failure that a user can act on.

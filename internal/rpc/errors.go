@@ -34,14 +34,16 @@ type class struct {
 }
 
 var classes = [...]class{
-	problem.Internal:     {codes.Internal, "INTERNAL"},
-	problem.Invalid:      {codes.InvalidArgument, "INVALID"},
-	problem.NotFound:     {codes.NotFound, "NOT_FOUND"},
-	problem.Conflict:     {codes.Aborted, "CONFLICT"},
-	problem.Precondition: {codes.FailedPrecondition, "PRECONDITION"},
-	problem.Unavailable:  {codes.Unavailable, "UNAVAILABLE"},
-	problem.Exhausted:    {codes.ResourceExhausted, "EXHAUSTED"},
-	problem.Canceled:     {codes.Canceled, "CANCELED"},
+	problem.Internal:        {codes.Internal, "INTERNAL"},
+	problem.Invalid:         {codes.InvalidArgument, "INVALID"},
+	problem.NotFound:        {codes.NotFound, "NOT_FOUND"},
+	problem.Conflict:        {codes.Aborted, "CONFLICT"},
+	problem.Precondition:    {codes.FailedPrecondition, "PRECONDITION"},
+	problem.Unavailable:     {codes.Unavailable, "UNAVAILABLE"},
+	problem.Exhausted:       {codes.ResourceExhausted, "EXHAUSTED"},
+	problem.Canceled:        {codes.Canceled, "CANCELED"},
+	problem.Unauthenticated: {codes.Unauthenticated, "UNAUTHENTICATED"},
+	problem.Denied:          {codes.PermissionDenied, "DENIED"},
 }
 
 // statusOf is the one way from errors to gRPC statuses. A problem keeps its text, and its class, field, suggestion and

@@ -32,6 +32,7 @@ const contentJSON = "application/json"
 // HTTPOptions are settings of Handler.
 type HTTPOptions struct {
 	MaxBody int64 // bytes of a request's body (limits.request_message); zero or negative: 16 MiB
+	Gate    *Gate // nil: everybody may call
 	Logger  *slog.Logger
 }
 
@@ -61,7 +62,8 @@ func Handler(s Services, opts HTTPOptions) http.Handler {
 	paths := make([]string, 0, 16)
 	for _, e := range h.endpoints() {
 		paths = append(paths, e.path)
-		mux.Handle(e.method+" "+e.path, h.serve(e.query, e.call))
+		pattern := e.method + " " + e.path
+		mux.Handle(pattern, h.serve(e.query, h.Gate.call(pattern, e.call)))
 		mux.Handle(e.path, h.serve(nil, func(w http.ResponseWriter, r *http.Request) error {
 			w.Header().Set("Allow", e.method)
 			return &httpError{http.StatusMethodNotAllowed, &problem.Error{

@@ -16,6 +16,8 @@ import (
 var httpStatus = map[codes.Code]int{
 	codes.InvalidArgument:    http.StatusBadRequest,
 	codes.FailedPrecondition: http.StatusBadRequest,
+	codes.Unauthenticated:    http.StatusUnauthorized,
+	codes.PermissionDenied:   http.StatusForbidden,
 	codes.NotFound:           http.StatusNotFound,
 	codes.Aborted:            http.StatusConflict,
 	codes.ResourceExhausted:  http.StatusTooManyRequests,
@@ -33,6 +35,9 @@ func WriteError(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err
 	code, ok := httpStatus[s.Code()]
 	if !ok {
 		code = http.StatusInternalServerError
+	}
+	if s.Code() == codes.Unauthenticated {
+		w.Header().Set("WWW-Authenticate", "Bearer")
 	}
 	for _, d := range s.Details() {
 		switch d := d.(type) {

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/provender-dev/provender/internal/auth"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize"
 	pb "github.com/provender-dev/provender/proto/provender/v1"
@@ -50,6 +51,11 @@ func (s *operationsService) Verify(in *pb.VerifyRequest, stream grpc.ServerStrea
 	now, err := timeOf(in.Now, "now")
 	if err != nil {
 		return err
+	}
+	if in.Repair {
+		if err := auth.Need(stream.Context(), "Verify with repair", auth.Write); err != nil {
+			return err
+		}
 	}
 	if in.Sample < 0 {
 		return &problem.Error{Code: problem.Invalid, Message: "a negative sample", Field: "sample"}

@@ -55,6 +55,7 @@ type Services struct {
 	// Snapshot returns the definitions that the server answers by, nil before the first. They are listed where the
 	// registry does not answer.
 	Snapshot func() *registry.Snapshot
+	Tokens   TokenStore
 }
 
 // Register adds services to a server that was made with ServerOptions.
@@ -70,5 +71,8 @@ func Register(server grpc.ServiceRegistrar, s Services) {
 		pb.RegisterRegistryServiceServer(server, &registryService{
 			revisions: s.Revisions, control: s.Control, snapshot: s.Snapshot,
 		})
+	}
+	if s.Tokens != nil {
+		pb.RegisterAdminServiceServer(server, &adminService{tokens: s.Tokens})
 	}
 }

@@ -30,8 +30,8 @@ const (
 )
 
 // Remote calls fn with a client of the server at addr, host:port.
-func Remote(ctx context.Context, addr string, fn func(context.Context, *client.Client) error) error {
-	c, err := client.Dial(ctx, addr)
+func Remote(ctx context.Context, addr string, opts []client.Option, fn func(context.Context, *client.Client) error) error {
+	c, err := client.Dial(ctx, addr, opts...)
 	if err != nil {
 		return err
 	}
@@ -112,7 +112,7 @@ func (p *Project) connect(ctx context.Context, logger *slog.Logger) (connection,
 		if _, err := p.Registry(ctx); err != nil {
 			return lasting{err}
 		}
-		n, err := openNode(ctx, p, time.Time{}, logger)
+		n, err := openNode(ctx, p, time.Time{}, &door{}, logger)
 		if err != nil {
 			return err
 		}

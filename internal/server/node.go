@@ -46,7 +46,7 @@ type node struct {
 
 // openNode opens what the API needs. Unavailable where another process holds the embedded store. now is the fixed read
 // time, zero for the clock's.
-func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logger) (_ *node, err error) {
+func openNode(ctx context.Context, p *Project, now time.Time, d *door, logger *slog.Logger) (_ *node, err error) {
 	reg, err := p.Registry(ctx)
 	if err != nil {
 		return nil, err
@@ -94,7 +94,8 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 	if err != nil {
 		return nil, err
 	}
-	n.grpc = grpc.NewServer(append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(int(limits.RequestMessage)))...)
+	options := append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(int(limits.RequestMessage)))
+	n.grpc = grpc.NewServer(append(options, d.options()...)...)
 	n.metrics = metrics.New(metrics.Config{
 		Operations: n.ops, Store: n.follow.storeState.err, Registry: n.follow.registryState.err,
 		Refreshed: func() time.Time { return time.UnixMicro(n.follow.answered.Load()) },
@@ -107,6 +108,9 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 		Revisions:  reg,
 		Control:    following{changes, n.follow},
 		Snapshot:   n.follow.snapshot.Load,
+	}
+	if d.store != nil { // who can create tokens while nobody proves who they are could come back with them later
+		n.services.Tokens = d.store
 	}
 	rpc.Register(n.grpc, n.services)
 	return n, nil

@@ -32,6 +32,7 @@ const drainTime = 25 * time.Second
 type ServeOptions struct {
 	GRPC, HTTP string    // addresses, in place of the configuration's; port 0 takes a free one
 	Now        time.Time // fixed read time; zero: the clock's. Schedules rest while it is fixed.
+	Insecure   bool      // may listen beyond loopback without authentication or without TLS
 	Logger     *slog.Logger
 	// Ready is called once, when lookups are answered; may be nil.
 	Ready func(Addresses)
@@ -49,12 +50,17 @@ func Serve(ctx context.Context, p *Project, opts ServeOptions) (err error) {
 	if _, err := p.Registry(ctx); err != nil {
 		return err
 	}
+	d, err := openDoor(ctx, p, opts.Logger)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, d.close()) }()
 	var n *node
 	err = whileHeld(ctx, func() error {
 		if p.isEmbedded() && p.held(ctx) {
 			return p.heldByOther()
 		}
-		n, err = openNode(ctx, p, opts.Now, opts.Logger)
+		n, err = openNode(ctx, p, opts.Now, d, opts.Logger)
 		return err
 	})
 	if err != nil {
@@ -62,7 +68,7 @@ func Serve(ctx context.Context, p *Project, opts ServeOptions) (err error) {
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
 
-	s := &server{node: n, opts: opts, health: health.NewServer()}
+	s := &server{node: n, opts: opts, door: d, health: health.NewServer()}
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
@@ -106,6 +112,7 @@ func (p *Project) addressFile() string { return filepath.Join(p.Dir, stateFolder
 type server struct {
 	*node
 	opts      ServeOptions
+	door      *door
 	health    *health.Server
 	stopping  atomic.Bool
 	addresses Addresses
@@ -132,6 +139,9 @@ func (s *server) listen(ctx context.Context) (err error) {
 			e := problem.New(problem.Unavailable, "listen on %s: %w", addr, err)
 			e.Suggestion = fmt.Sprintf("choose another address with --%s, or in provender.yaml under server", flag)
 			return nil, e
+		}
+		if err := s.door.safe(l.Addr(), s.opts.Insecure || s.project.Config.Server.Insecure); err != nil {
+			return nil, errors.Join(err, l.Close())
 		}
 		return l, nil
 	}
@@ -205,6 +215,9 @@ func (s *server) run(ctx context.Context) error {
 	s.follow.observe = s.publishHealth
 	group.Go(func() error { s.follow.run(ctx); return nil })
 	group.Go(func() error { s.metrics.Run(ctx); return nil })
+	if s.door.keeper != nil {
+		group.Go(func() error { s.door.keeper.Run(ctx); return nil })
+	}
 	for _, l := range s.listeners {
 		group.Go(func() error {
 			if err := s.grpc.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
@@ -214,7 +227,12 @@ func (s *server) run(ctx context.Context) error {
 		})
 	}
 	group.Go(func() error {
-		if err := web.Serve(s.http); !errors.Is(err, http.ErrServerClosed) {
+		serve := func() error { return web.Serve(s.http) }
+		if s.door.tls != nil {
+			web.TLSConfig = s.door.tls.server()
+			serve = func() error { return web.ServeTLS(s.http, "", "") }
+		}
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 			return fmt.Errorf("serve HTTP: %w", err)
 		}
 		return nil
@@ -270,7 +288,9 @@ func (s *server) routes() http.Handler {
 	}
 	mux.HandleFunc("GET /readyz", ready)
 	mux.HandleFunc("GET /health", ready) // as Feast's servers call it
-	mux.Handle("GET /metrics", s.metrics.Handler())
-	mux.Handle("/", rpc.Handler(s.services, rpc.HTTPOptions{MaxBody: s.project.Config.Limits.RequestMessage, Logger: s.logger}))
+	mux.Handle("GET /metrics", s.door.gate.Handler("GET /metrics", s.metrics.Handler()))
+	mux.Handle("/", rpc.Handler(s.services, rpc.HTTPOptions{
+		MaxBody: s.project.Config.Limits.RequestMessage, Gate: s.door.gate, Logger: s.logger,
+	}))
 	return mux
 }

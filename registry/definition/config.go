@@ -33,16 +33,9 @@ type Config struct {
 	Materialize Materialize
 }
 
-// Server is where `provender serve` listens.
-type Server struct {
-	GRPC string // host:port
-	HTTP string // host:port
-}
-
 var (
 	overrideKeys    = []string{"project", "roots", "registry", "online", "server", "limits", "materialize"}
 	configKeys      = slices.Concat([]string{"version"}, overrideKeys, []string{"environments"})
-	serverKeys      = []string{"grpc", "http"}
 	registrySchemes = []string{"sqlite", "postgres", "postgresql"}
 	rootSchemes     = []string{"s3", "gs", "az", "azblob"}
 	onlineSchemes   = append([]string{"embedded"}, redisurl.Schemes()...)
@@ -56,8 +49,9 @@ type setting struct {
 
 // settings is provender.yaml, or one environment's part of it.
 type settings struct {
-	project, registry, online, grpc, http setting
-	roots, limits, materialize            map[string]setting
+	project, registry, online  setting
+	server                     serverSettings
+	roots, limits, materialize map[string]setting
 }
 
 // LoadConfig reads provender.yaml in dir for an environment, "" for the one that PROVENDER_ENV names, if any. Only
@@ -80,7 +74,7 @@ func LoadConfig(dir, env string, getenv func(string) string) (*Config, error) {
 	if env == "" {
 		env = getenv(EnvironmentVariable)
 	}
-	cfg := parseConfig(&decoder{file: path, set: &set}, content, env, getenv)
+	cfg := parseConfig(&decoder{file: path, set: &set}, content, env, values{dir, getenv})
 	if err := set.Err(); err != nil {
 		return nil, err
 	}
@@ -102,7 +96,7 @@ func readConfig(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-func parseConfig(d *decoder, content []byte, env string, getenv func(string) string) *Config {
+func parseConfig(d *decoder, content []byte, env string, from values) *Config {
 	roots, whole := d.documents(content)
 	if !whole {
 		return nil
@@ -111,7 +105,7 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 	if s == nil {
 		return nil
 	}
-	return s.config(d, env, getenv)
+	return s.config(d, env, from)
 }
 
 // project reads what the document says, defaults for what it does not, nil where it says nothing.
@@ -133,8 +127,7 @@ func (d *decoder) project(roots []*yaml.Node, env string) *settings {
 	s := settings{
 		registry:    setting{text: "sqlite://.provender/registry.db"},
 		online:      setting{text: "embedded://.provender/online"},
-		grpc:        setting{text: "127.0.0.1:6565"},
-		http:        setting{text: "127.0.0.1:6566"},
+		server:      serverSettings{grpc: setting{text: "127.0.0.1:6565"}, http: setting{text: "127.0.0.1:6566"}},
 		roots:       map[string]setting{},
 		limits:      map[string]setting{},
 		materialize: map[string]setting{},
@@ -146,14 +139,14 @@ func (d *decoder) project(roots []*yaml.Node, env string) *settings {
 }
 
 // config expands variables and checks what comes out.
-func (s *settings) config(d *decoder, env string, getenv func(string) string) *Config {
-	e := &expander{decoder: d, getenv: getenv}
+func (s *settings) config(d *decoder, env string, from values) *Config {
+	e := &expander{decoder: d, values: from}
 	cfg := &Config{
 		Version: 1, Environment: env,
 		Project:     e.project(s.project),
 		Registry:    e.url(s.registry, "registry", registrySchemes),
 		Online:      e.online(s.online),
-		Server:      Server{GRPC: e.address(s.grpc, "server.grpc"), HTTP: e.address(s.http, "server.http")},
+		Server:      e.server(&s.server),
 		Roots:       make(map[string]string, len(s.roots)),
 		Limits:      e.limits(s.limits),
 		Materialize: e.materialize(s.materialize),
@@ -178,11 +171,7 @@ func (m *mapping) settings(s *settings) {
 	m.setting("online", &s.online)
 	m.limits(s.limits)
 	m.materialize(s.materialize)
-	if n := m.get("server"); n != nil {
-		server := m.mapping(n, "server", serverKeys)
-		server.setting("grpc", &s.grpc)
-		server.setting("http", &s.http)
-	}
+	m.server(&s.server)
 	if n := m.get("roots"); n != nil {
 		roots := m.mapping(n, "roots", nil)
 		if roots == nil {
@@ -232,10 +221,11 @@ func (m *mapping) environment(s *settings, env string) {
 	}
 }
 
-// expander replaces ${VAR} by the environment's values and checks what comes out. Values are never part of a message.
+// expander replaces ${VAR} and ${file:PATH} by what they stand for and checks what comes out. Values are never part of a
+// message.
 type expander struct {
 	*decoder
-	getenv func(string) string
+	values
 }
 
 // expand returns the value of s, or reports why there is none.
@@ -252,12 +242,19 @@ func (e *expander) expand(s setting) (string, bool) {
 			return b.String(), set
 		}
 		name, behind, closed := strings.Cut(after, "}")
-		if !closed || !variable(name) {
-			e.add(s.node, codeBadVariable, "${ does not begin a variable").Hint = "write ${NAME}"
+		path, isFile := strings.CutPrefix(name, "file:")
+		if !closed || isFile && path == "" || !isFile && !variable(name) {
+			e.add(s.node, codeBadVariable, "${ does not begin a variable").Hint = "write ${NAME} or ${file:PATH}"
 			return "", false
 		}
-		value := e.getenv(name)
-		if value == "" {
+		var value string
+		if isFile {
+			var err error
+			if value, err = e.content(path); err != nil {
+				e.add(s.node, codeUnsetVariable, "the file %s has no value: %v", path, err)
+				set = false
+			}
+		} else if value = e.getenv(name); value == "" {
 			e.add(s.node, codeUnsetVariable, "the environment variable %s is not set", name)
 			set = false
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/provender-dev/provender/internal/auth"
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/internal/problem"
@@ -149,12 +150,16 @@ func TestAliasesAndLimits(t *testing.T) {
 
 func TestConfigEnvironments(t *testing.T) {
 	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "secret"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	put(t, filepath.Join(dir, "secret", "hook"), []byte("\ts3cret\n"))
 	put(t, filepath.Join(dir, ConfigName), []byte(`
 version: 1
 project: flights
 roots: {lake: ./data, other: /mnt}
 registry: sqlite://${BASE}.db
-server: {grpc: "0.0.0.0:1"}
+server: {grpc: "0.0.0.0:1", certificates: {job: [read-online], "spiffe://x/y": [admin, apply]}, tls: {client_ca: ca.pem}, auth: true}
 limits: {parquet_page: 1.5GiB, request_entities: 7, export_memory: 12345}
 materialize: {memory: 1GiB, rate: 50000, max_rejected: 0.001, backoff: 1m30s}
 environments:
@@ -163,13 +168,13 @@ environments:
     roots: {lake: "s3://company-lake/flights"}
     registry: "${PROVENDER_REGISTRY}"
     online: "redis://:${PASSWORD}@cache:6379"
-    server: {http: "[::]:${PORT}"}
+    server: {http: "[::]:${PORT}", tls: {cert: "${NAME}.crt", key: f.key}, audit: stderr, certificates: {job: [write]}, insecure: "${YES}"}
     limits: {parquet_page: "${PORT}MB", request_message: 64 MiB}
-    materialize: {rate: 0, webhook: "https://hooks.example.com/${PASSWORD_PATH}"}
-  empty: {}
+    materialize: {rate: 0, webhook: "https://hooks.example.com/${file:secret/hook}"}
+  empty: {server: {tls: {cert: a.crt, key: a.key}}}
 `))
 	vars := map[string]string{
-		"PROVENDER_REGISTRY": "postgres://u:p@db/x", "PASSWORD": "${BASE}: #'\"", "PORT": "80", "NAME": "f", "BASE": "b", "PASSWORD_PATH": "s3cret",
+		"PROVENDER_REGISTRY": "postgres://u:p@db/x", "PASSWORD": "${BASE}: #'\"", "PORT": "80", "NAME": "f", "BASE": "b", "YES": "true",
 	}
 	getenv := func(name string) string { return vars[name] }
 	limits := DefaultLimits()
@@ -184,13 +189,19 @@ environments:
 		Version: 1, Project: "f_prod", Environment: "prod",
 		Roots:    map[string]string{"lake": "s3://company-lake/flights", "other": "/mnt"},
 		Registry: "postgres://u:p@db/x", Online: "redis://:${BASE}: #'\"@cache:6379",
-		Server: Server{GRPC: "0.0.0.0:1", HTTP: "[::]:80"},
+		Server: Server{
+			GRPC: "0.0.0.0:1", HTTP: "[::]:80", TLS: TLS{Cert: "f.crt", Key: "f.key", ClientCA: "ca.pem"}, Auth: true, Insecure: true,
+			Audit: AuditStderr, Certificates: map[string][]auth.Role{"job": {auth.Write}, "spiffe://x/y": {auth.Admin, auth.Apply}},
+		},
 		Limits: prodLimits, Materialize: prodRuns,
 	}
 	base := &Config{
 		Version: 1, Project: "flights", Roots: map[string]string{"lake": "./data", "other": "/mnt"},
 		Registry: "sqlite://b.db", Online: "embedded://.provender/online",
-		Server: Server{GRPC: "0.0.0.0:1", HTTP: "127.0.0.1:6566"},
+		Server: Server{
+			GRPC: "0.0.0.0:1", HTTP: "127.0.0.1:6566", TLS: TLS{Cert: "a.crt", Key: "a.key", ClientCA: "ca.pem"}, Auth: true,
+			Certificates: map[string][]auth.Role{"job": {auth.ReadOnline}, "spiffe://x/y": {auth.Admin, auth.Apply}},
+		},
 		Limits: limits, Materialize: runs,
 	}
 	load := func(env string, want *Config) {
@@ -203,13 +214,14 @@ environments:
 			t.Error(diff)
 		}
 	}
+	vars[EnvironmentVariable] = "empty"
+	base.Environment = "empty"
 	load("", base)
 	delete(vars, "BASE") // what an override hides need not be set
 	load("prod", prod)
 	vars[EnvironmentVariable] = "prod"
 	load("", prod)
 	vars["BASE"] = "b"
-	base.Environment = "empty"
 	load("empty", base)
 }
 

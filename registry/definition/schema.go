@@ -49,10 +49,6 @@ func whenKind(kind string, then *jsonschema.Schema) *jsonschema.Schema {
 }
 
 func configSchema() *jsonschema.Schema {
-	server := object("Where `provender serve` listens.", serverKeys, nil, map[string]*jsonschema.Schema{
-		"grpc": text("host:port of gRPC."),
-		"http": text("host:port of HTTP."),
-	})
 	limits := map[string]*jsonschema.Schema{}
 	for _, l := range limitTable {
 		limits[l.name] = l.schema()
@@ -67,7 +63,7 @@ func configSchema() *jsonschema.Schema {
 			"roots":       named("Storage roots, by the name that definitions put before a colon.", text("")),
 			"registry":    text("URL of the registry: sqlite://…"),
 			"online":      text("URL of the online store: embedded://…, redis://…"),
-			"server":      server,
+			"server":      serverSchema(),
 			"limits":      object("What files and requests may ask for.", limitKeys, nil, limits),
 			"materialize": object("How runs go about their work, and when schedules begin them.", materializeKeys, nil, options),
 		}

@@ -129,6 +129,7 @@ func TestSchemaKeys(t *testing.T) {
 	}
 	same("config", schema.Then, configKeys)
 	same("server", schema.Then.Properties["server"], serverKeys)
+	same("server.tls", schema.Then.Properties["server"].Properties["tls"], tlsKeys)
 	same("limits", schema.Then.Properties["limits"], limitKeys)
 	same("materialize", schema.Then.Properties["materialize"], materializeKeys)
 	same("environment", schema.Then.Properties["environments"].AdditionalProperties, overrideKeys)

@@ -4,6 +4,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -13,7 +14,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials/insecure"
 
 	pb "github.com/provender-dev/provender/proto/provender/v1"
 )
@@ -26,32 +26,47 @@ type Client struct {
 	online     pb.OnlineServiceClient
 	operations pb.OperationsServiceClient
 	registry   pb.RegistryServiceClient
+	admin      pb.AdminServiceClient
 	closer     io.Closer // nil where the connection is the caller's
 }
 
 // Option changes how Dial connects.
 type Option func(*options)
 
-type options struct{ grpc []grpc.DialOption }
+type options struct {
+	grpc      []grpc.DialOption
+	tls       *tls.Config // nil: none
+	token     string
+	plaintext bool
+}
 
-// WithGRPC adds options of the gRPC connection, transport credentials among them; without these the connection is not
-// encrypted.
+// WithGRPC adds options of the gRPC connection.
 func WithGRPC(opts ...grpc.DialOption) Option {
 	return func(o *options) { o.grpc = append(o.grpc, opts...) }
 }
 
-// Dial connects to a server at "host:port" or "unix:path", until ctx ends. The error is an *Error with CodeUnavailable
-// where nobody answers there. Later losses of the connection are mended by themselves.
+// Dial connects to a server at "host:port" or "unix:path", until ctx ends; at "grpcs://host:port" with TLS, as WithTLS
+// does. The error is an *Error with CodeUnavailable where nobody answers there. Later losses of the connection are mended
+// by themselves.
 func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 	var o options
 	for _, opt := range opts {
 		opt(&o)
 	}
-	d := dialer{addr: addr}
+	if host, ok := strings.CutPrefix(addr, secureScheme); ok {
+		addr = host
+		if o.tls == nil {
+			o.tls = &tls.Config{}
+		}
+	}
+	d := dialer{addr: addr, silence: "no Provender server answers there without TLS (with TLS: " + secureScheme + addr + ")"}
+	if o.tls != nil {
+		d.silence = "the server ends the connection: it may not know this client's certificate"
+	}
 	conn, err := grpc.NewClient("passthrough:///"+authority(addr), append([]grpc.DialOption{
-		grpc.WithTransportCredentials(insecure.NewCredentials()),
+		grpc.WithTransportCredentials(d.credentials(o.tls)),
 		grpc.WithContextDialer(d.dial),
-	}, o.grpc...)...)
+	}, o.calls(addr)...)...)
 	if err != nil {
 		return nil, &Error{Code: CodeInvalid, Message: "connect to " + addr + ": " + err.Error(), err: err}
 	}
@@ -70,6 +85,7 @@ func New(conn grpc.ClientConnInterface) *Client {
 		online:     pb.NewOnlineServiceClient(conn),
 		operations: pb.NewOperationsServiceClient(conn),
 		registry:   pb.NewRegistryServiceClient(conn),
+		admin:      pb.NewAdminServiceClient(conn),
 	}
 }
 
@@ -91,9 +107,22 @@ func authority(addr string) string {
 
 // dialer connects to one address and remembers why it could not.
 type dialer struct {
-	addr string
-	mu   sync.Mutex
-	last error
+	addr    string
+	silence string // what it means that a server ends connections
+	mu      sync.Mutex
+	last    error // of connecting, or of TLS
+}
+
+func (d *dialer) failed(err error) {
+	d.mu.Lock()
+	d.last = err
+	d.mu.Unlock()
+}
+
+func (d *dialer) why() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.last
 }
 
 func (d *dialer) dial(ctx context.Context, _ string) (net.Conn, error) {
@@ -103,9 +132,7 @@ func (d *dialer) dial(ctx context.Context, _ string) (net.Conn, error) {
 	}
 	var dialer net.Dialer
 	conn, err := dialer.DialContext(ctx, network, addr)
-	d.mu.Lock()
-	d.last = err
-	d.mu.Unlock()
+	d.failed(err)
 	return conn, err
 }
 
@@ -121,11 +148,9 @@ func (d *dialer) wait(ctx context.Context, conn *grpc.ClientConn) error {
 		case connectivity.Ready:
 			return nil
 		case connectivity.TransientFailure, connectivity.Shutdown:
-			d.mu.Lock()
-			err := d.last
-			d.mu.Unlock()
+			err := d.why()
 			if err == nil {
-				err = errors.New("no Provender server answers there")
+				err = errors.New(d.silence)
 			}
 			return &Error{Code: CodeUnavailable, Message: "connect to " + d.addr + ": " + err.Error(), err: err}
 		case connectivity.Idle:

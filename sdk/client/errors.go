@@ -21,6 +21,8 @@ const (
 	CodePrecondition     = "precondition"      // right request, wrong state: materialize or apply first
 	CodeUnavailable      = "unavailable"       // the server or its store does not answer; retry after RetryAfter
 	CodeExhausted        = "exhausted"         // a limit was reached; Message names it
+	CodeUnauthenticated  = "unauthenticated"   // who calls is not proven: no token, or one that is not valid
+	CodePermissionDenied = "permission_denied" // who calls may not do this
 	CodeCanceled         = "canceled"          // the call was canceled
 	CodeDeadlineExceeded = "deadline_exceeded" // the call's deadline has passed
 	CodeUnimplemented    = "unimplemented"     // the server does not offer the call
@@ -34,6 +36,8 @@ var codeNames = map[codes.Code]string{
 	codes.FailedPrecondition: CodePrecondition,
 	codes.Unavailable:        CodeUnavailable,
 	codes.ResourceExhausted:  CodeExhausted,
+	codes.Unauthenticated:    CodeUnauthenticated,
+	codes.PermissionDenied:   CodePermissionDenied,
 	codes.Canceled:           CodeCanceled,
 	codes.DeadlineExceeded:   CodeDeadlineExceeded,
 	codes.Unimplemented:      CodeUnimplemented,
@@ -109,6 +113,12 @@ func codeOfContext(err error) string {
 	default:
 		return CodeInternal
 	}
+}
+
+// unencrypted is the failure of a call whose token would leave this machine in plain sight.
+func unencrypted(addr string) error {
+	return status.Error(codes.Unauthenticated, "the token is not sent to "+addr+", as the connection is not encrypted (use "+
+		secureScheme+addr+")")
 }
 
 // malformed is the error of an answer that contradicts itself.
