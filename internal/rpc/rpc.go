@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/provender-dev/provender/control/gitops"
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/rpc/feast"
 	"github.com/provender-dev/provender/materialize"
@@ -54,6 +55,8 @@ type Services struct {
 	// Snapshot returns the definitions that the server answers by, nil before the first. They are listed where the
 	// registry does not answer.
 	Snapshot func() *registry.Snapshot
+	// Definitions tells of the source of definitions, false where there is none; may be nil.
+	Definitions func() (gitops.Status, bool)
 }
 
 // Register adds services to a server that was made with ServerOptions.
@@ -63,7 +66,7 @@ func Register(server grpc.ServiceRegistrar, s Services) {
 		server.RegisterService(&onlineServiceDesc, &onlineService{lookups: s.Lookups})
 	}
 	if s.Operations != nil {
-		pb.RegisterOperationsServiceServer(server, &operationsService{operations: s.Operations})
+		pb.RegisterOperationsServiceServer(server, &operationsService{operations: s.Operations, definitions: s.Definitions})
 	}
 	if s.Revisions != nil {
 		pb.RegisterRegistryServiceServer(server, &registryService{revisions: s.Revisions, snapshot: s.Snapshot})

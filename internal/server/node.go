@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/provender-dev/provender/control/gitops"
 	"github.com/provender-dev/provender/internal/metrics"
 	"github.com/provender-dev/provender/internal/rpc"
 	"github.com/provender-dev/provender/materialize"
@@ -36,6 +37,8 @@ type node struct {
 	logger   *slog.Logger
 	// scheduler is there while schedules run.
 	scheduler atomic.Pointer[schedule.Scheduler]
+	// definitions is there where definitions are taken from a repository or folder.
+	definitions atomic.Pointer[gitops.Reconciler]
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -92,13 +95,14 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 		Operations: n.ops, Store: n.follow.storeState.err, Registry: n.follow.registryState.err,
 		Refreshed: func() time.Time { return time.UnixMicro(n.follow.answered.Load()) },
 		Revision:  func() int64 { return n.follow.snapshot.Load().Revision },
-		Damaged:   n.serving.Damaged, Logger: logger,
+		Damaged:   n.serving.Damaged, Definitions: n.definitionsStatus, Logger: logger,
 	})
 	n.services = rpc.Services{
-		Lookups:    n.metrics.Count(freshLookups{n.serving, n.follow}),
-		Operations: n.ops,
-		Revisions:  reg,
-		Snapshot:   n.follow.snapshot.Load,
+		Lookups:     n.metrics.Count(freshLookups{n.serving, n.follow}),
+		Operations:  n.ops,
+		Revisions:   reg,
+		Snapshot:    n.follow.snapshot.Load,
+		Definitions: n.definitionsStatus,
 	}
 	rpc.Register(n.grpc, n.services)
 	return n, nil

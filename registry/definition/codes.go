@@ -102,7 +102,7 @@ var Codes = []Code{
 	{codeBadURL, "A store's URL has no scheme, or one that is not known."},
 	{codeBadAddress, "A server address is not `host:port`."},
 	{codeBadLimit, "A limit is no size (`256MiB`, `2GiB`, a number of bytes) or no whole number, or out of the range it can have."},
-	{codeBadSetting, "A key of `materialize` is not of the kind, or out of the range, that it can have."},
+	{codeBadSetting, "A key of `materialize` or `definitions` is not of the kind, or out of the range, that it can have."},
 	{codeBadVariable, "A `${` that does not begin the name of an environment variable, such as `${NAME}`."},
 	{codeUnsetVariable, "An environment variable that provender.yaml uses is not set, or empty."},
 	{codeUnknownEnvironment, "The environment chosen is not in provender.yaml."},

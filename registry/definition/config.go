@@ -31,6 +31,7 @@ type Config struct {
 	Server      Server
 	Limits      Limits
 	Materialize Materialize
+	Definitions Upstream
 }
 
 // Server is where `provender serve` listens.
@@ -40,7 +41,7 @@ type Server struct {
 }
 
 var (
-	overrideKeys    = []string{"project", "roots", "registry", "online", "server", "limits", "materialize"}
+	overrideKeys    = []string{"project", "roots", "registry", "online", "server", "limits", "materialize", "definitions"}
 	configKeys      = slices.Concat([]string{"version"}, overrideKeys, []string{"environments"})
 	serverKeys      = []string{"grpc", "http"}
 	registrySchemes = []string{"sqlite", "postgres", "postgresql"}
@@ -58,6 +59,7 @@ type setting struct {
 type settings struct {
 	project, registry, online, grpc, http setting
 	roots, limits, materialize            map[string]setting
+	definitions                           map[string]setting
 }
 
 // LoadConfig reads provender.yaml in dir for an environment, "" for the one that PROVENDER_ENV names, if any. Only
@@ -129,6 +131,7 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 		roots:       map[string]setting{},
 		limits:      map[string]setting{},
 		materialize: map[string]setting{},
+		definitions: map[string]setting{},
 	}
 	m.need("project", "a name for the project")
 	m.settings(&s)
@@ -144,6 +147,7 @@ func parseConfig(d *decoder, content []byte, env string, getenv func(string) str
 		Roots:       make(map[string]string, len(s.roots)),
 		Limits:      e.limits(s.limits),
 		Materialize: e.materialize(s.materialize),
+		Definitions: e.upstream(s.definitions),
 	}
 	for name, root := range s.roots {
 		text, ok := e.expand(root)
@@ -165,6 +169,7 @@ func (m *mapping) settings(s *settings) {
 	m.setting("online", &s.online)
 	m.limits(s.limits)
 	m.materialize(s.materialize)
+	m.upstream(s.definitions)
 	if n := m.get("server"); n != nil {
 		server := m.mapping(n, "server", serverKeys)
 		server.setting("grpc", &s.grpc)
@@ -211,7 +216,9 @@ func (m *mapping) environment(s *settings, env string) {
 		if name == env {
 			one.settings(s)
 		} else {
-			one.settings(&settings{roots: map[string]setting{}, limits: map[string]setting{}, materialize: map[string]setting{}})
+			one.settings(&settings{
+				roots: map[string]setting{}, limits: map[string]setting{}, materialize: map[string]setting{}, definitions: map[string]setting{},
+			})
 		}
 	}
 	if env != "" && !slices.Contains(names, env) {

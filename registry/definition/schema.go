@@ -70,6 +70,7 @@ func configSchema() *jsonschema.Schema {
 			"server":      server,
 			"limits":      object("What files and requests may ask for.", limitKeys, nil, limits),
 			"materialize": object("How runs go about their work, and when schedules begin them.", materializeKeys, nil, options),
+			"definitions": upstreamSchema(),
 		}
 	}
 	properties := overrides()
