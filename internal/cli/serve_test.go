@@ -69,9 +69,10 @@ func (j *journal) String() string {
 }
 
 // startServe starts a server and waits until it lives.
-func startServe(t *testing.T, dir string) *service {
+func startServe(t *testing.T, dir string, flags ...string) *service {
 	t.Helper()
-	s := &service{process: exec.Command("provender", "serve", "-C", dir, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")}
+	args := append([]string{"serve", "-C", dir, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"}, flags...)
+	s := &service{process: exec.Command("provender", args...)}
 	s.process.Stderr = &s.log
 	if err := s.process.Start(); err != nil {
 		t.Fatal(err)

@@ -41,7 +41,7 @@ func TestProjectInFull(t *testing.T) {
 		Version: 1, Project: "flights", Roots: map[string]string{"lake": "./data"},
 		Registry: "sqlite://.provender/registry.db", Online: "embedded://.provender/online",
 		Server: Server{GRPC: "127.0.0.1:6565", HTTP: "127.0.0.1:6566"},
-		Limits: DefaultLimits(), Materialize: DefaultMaterialize(),
+		Limits: DefaultLimits(), Materialize: DefaultMaterialize(), Definitions: defaultUpstream,
 	}
 	if diff := cmp.Diff(want, p.Config); diff != "" {
 		t.Error(diff)
@@ -185,13 +185,13 @@ environments:
 		Roots:    map[string]string{"lake": "s3://company-lake/flights", "other": "/mnt"},
 		Registry: "postgres://u:p@db/x", Online: "redis://:${BASE}: #'\"@cache:6379",
 		Server: Server{GRPC: "0.0.0.0:1", HTTP: "[::]:80"},
-		Limits: prodLimits, Materialize: prodRuns,
+		Limits: prodLimits, Materialize: prodRuns, Definitions: defaultUpstream,
 	}
 	base := &Config{
 		Version: 1, Project: "flights", Roots: map[string]string{"lake": "./data", "other": "/mnt"},
 		Registry: "sqlite://b.db", Online: "embedded://.provender/online",
 		Server: Server{GRPC: "0.0.0.0:1", HTTP: "127.0.0.1:6566"},
-		Limits: limits, Materialize: runs,
+		Limits: limits, Materialize: runs, Definitions: defaultUpstream,
 	}
 	load := func(env string, want *Config) {
 		t.Helper()
