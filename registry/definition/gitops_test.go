@@ -1,11 +1,15 @@
 package definition
 
 import (
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/provender-dev/provender/internal/diag"
 )
 
 func TestParseOrigin(t *testing.T) {
@@ -74,6 +78,35 @@ func TestParseOrigin(t *testing.T) {
 			t.Errorf("%q is taken", text)
 		case !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2"):
 			t.Errorf("%q: %v, want %s", text, err, want)
+		}
+	}
+}
+
+// A tree of too many files, or too large ones, is a problem that is told once, and no more of it is read.
+func TestGatheringIsBounded(t *testing.T) {
+	for name, c := range map[string]struct {
+		size  int64
+		files int
+		reads int
+	}{
+		"bytes":          {maxFileBytes, 20, 16},
+		"files":          {0, maxGatheredFiles + 10, maxGatheredFiles},
+		"as many as fit": {0, maxGatheredFiles, maxGatheredFiles},
+	} {
+		var g Gathering
+		reads := 0
+		for i := range c.files {
+			g.Add(fmt.Sprintf("d/%d.yaml", i), c.size, func() ([]byte, error) { reads++; return nil, nil })
+			g.Add(fmt.Sprintf("d/%d.csv", i), c.size, nil)
+		}
+		files, err := g.Files()
+		var set diag.Set
+		problems := 0
+		if errors.As(err, &set) {
+			problems = len(set)
+		}
+		if full := c.files > c.reads; len(files) != c.reads || reads != c.reads || full != (problems == 1) || problems > 1 {
+			t.Errorf("%s: %d files, %d reads, %v", name, len(files), reads, err)
 		}
 	}
 }
