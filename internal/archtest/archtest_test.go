@@ -50,7 +50,7 @@ var layers = []layer{
 	{
 		"metrics",
 		[]string{"internal/metrics"},
-		[]string{"materialize", "serving", "registry", "leaf"},
+		[]string{"control", "materialize", "serving", "registry", "leaf"},
 		"what is counted knows nothing of who counts it, nor how it is asked for",
 	},
 	{
@@ -216,6 +216,11 @@ var confined = []struct {
 		"github.com/prometheus/client_golang",
 		[]string{"internal/metrics"},
 		"metrics are decorators, in one place",
+	},
+	{
+		"github.com/go-git",
+		[]string{"control/gitops"},
+		"one driver lives in one package",
 	},
 	{
 		"github.com/spf13/cobra",

@@ -7,23 +7,29 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/provender-dev/provender/internal/server"
+	"github.com/provender-dev/provender/registry/definition"
 )
 
 func (a *app) serveCommand() *cobra.Command {
 	opts := server.ServeOptions{}
-	now := instantFlag{clock: a.Now}
+	now, from := instantFlag{clock: a.Now}, ""
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Answer lookups over gRPC and run the schedules, until SIGTERM",
 		Long: `Answer lookups over gRPC and run the views' schedules until SIGTERM or an interrupt; then calls under way finish, and
-no new one is taken. Definitions that are applied meanwhile are taken up within a second. Over HTTP, /livez tells that
-the process lives, /readyz that it can be sent requests.`,
-		Example: "  provender serve\n  provender serve --grpc 127.0.0.1:0 --http 127.0.0.1:0\n  provender serve --now 2001-06-30T18:00:00Z",
-		Args:    noArgs,
+no new one is taken. Definitions that are applied meanwhile are taken up within a second; with --definitions the server
+applies them itself, from a Git repository or a folder. Over HTTP, /livez tells that the process lives, /readyz that it
+can be sent requests.`,
+		Example: "  provender serve\n  provender serve --grpc 127.0.0.1:0 --http 127.0.0.1:0\n  provender serve --now 2001-06-30T18:00:00Z\n" +
+			"  provender serve --definitions git:https://git.example.com/features.git#main:definitions",
+		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			return a.withProject(func(p *server.Project) error {
 				opts.Now, opts.Logger = now.time, a.logger(slog.LevelInfo)
 				var err error
+				if opts.Definitions, err = definition.ExpandVariables(from, a.Getenv); err != nil {
+					return err
+				}
 				opts.Ready = func(at server.Addresses) {
 					err = a.show(&serveReport{Project: p.Config.Project, GRPC: at.GRPC, HTTP: at.HTTP, Now: timePointer(now.time)})
 				}
@@ -37,6 +43,7 @@ the process lives, /readyz that it can be sent requests.`,
 	c.Flags().StringVar(&opts.GRPC, "grpc", "", "gRPC address, host:port; port 0 takes a free one (default: server.grpc of provender.yaml)")
 	c.Flags().StringVar(&opts.HTTP, "http", "", "HTTP address (default: server.http of provender.yaml)")
 	c.Flags().BoolVar(&opts.Insecure, "insecure", false, "listen beyond loopback without authentication or without TLS (server.insecure of provender.yaml)")
+	c.Flags().StringVar(&from, "definitions", "", "take definitions from a folder or git:URL#branch:folder (default: definitions.from of provender.yaml)")
 	c.Flags().Var(&now, "now", "fixed read time, for rehearsals on old data; schedules rest")
 	return c
 }

@@ -44,7 +44,7 @@ func TestServeMetrics(t *testing.T) {
 		t.Fatal(err)
 	}
 	provender(t, "apply", "--yes", "-C", dir)
-	s := startServe(t, dir)
+	s := startServe(t, dir, "--definitions", ".")
 	provender(t, "materialize", "-C", dir)
 	for body, want := range map[string]int{
 		`{"service":"churn_model_v1","keys":{"customer_id":[1,2,7654321]}}`: http.StatusOK,
@@ -75,6 +75,9 @@ func TestServeMetrics(t *testing.T) {
 		`provender_online_store_up 1`,
 		`provender_registry_up 1`,
 		`provender_revision 2`,
+		`provender_definitions_state{state="applied"} 1`,
+		`provender_definitions_state{state="failed"} 0`,
+		`provender_definitions_failures 0`,
 	}
 	missing := func() []string {
 		return slices.DeleteFunc(slices.Clone(wants), func(w string) bool { return strings.Contains(text, w+"\n") })

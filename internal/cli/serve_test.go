@@ -71,10 +71,10 @@ func (j *journal) String() string {
 }
 
 // startServe starts a server and waits until it lives.
-func startServe(t *testing.T, dir string) *service {
+func startServe(t *testing.T, dir string, flags ...string) *service {
 	t.Helper()
 	s := &service{scheme: "http://", web: http.DefaultClient}
-	s.start(t, dir, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	s.start(t, dir, append([]string{"--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"}, flags...)...)
 	return s
 }
 

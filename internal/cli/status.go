@@ -19,7 +19,7 @@ source (BEHIND). Times in the table are cut to seconds; -o json has them in full
 		Example: "  provender status\n  provender status airport_hourly -o json",
 		RunE: func(c *cobra.Command, views []string) error {
 			return a.withClient(c.Context(), func(ctx context.Context, api *client.Client) error {
-				status, err := api.Status(ctx, views)
+				status, err := api.ServerStatus(ctx, views)
 				if err != nil {
 					return err
 				}
@@ -53,15 +53,16 @@ type viewStatus struct {
 }
 
 type statusReport struct {
-	Version formatVersion `json:"version"`
-	Views   []viewStatus  `json:"views"`
+	Version     formatVersion      `json:"version"`
+	Views       []viewStatus       `json:"views"`
+	Definitions *definitionsStatus `json:"definitions,omitempty"`
 
 	now time.Time
 }
 
-func newStatusReport(status []client.ViewStatus, now time.Time) *statusReport {
-	r := &statusReport{Views: make([]viewStatus, len(status)), now: now}
-	for i, s := range status {
+func newStatusReport(status *client.ServerStatus, now time.Time) *statusReport {
+	r := &statusReport{Views: make([]viewStatus, len(status.Views)), Definitions: newDefinitionsStatus(status.Definitions), now: now}
+	for i, s := range status.Views {
 		v := viewStatus{
 			View: s.View, State: s.State, Generation: s.Generation, Written: s.Written, T: timePointer(s.T),
 			NewestEvent: timePointer(s.NewestEvent), NewestInSource: timePointer(s.NewestInSource), Held: s.Held,
@@ -84,6 +85,9 @@ func newStatusReport(status []client.ViewStatus, now time.Time) *statusReport {
 }
 
 func (r *statusReport) text(p *printer) {
+	if r.Definitions != nil {
+		r.Definitions.text(p)
+	}
 	if len(r.Views) == 0 {
 		p.printf("No feature views.\n")
 		return

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/provender-dev/provender/control/gitops"
 )
 
 // Config is what there is to tell. All calls but those of Operations answer at once, from memory.
@@ -21,7 +23,9 @@ type Config struct {
 	Refreshed  func() time.Time // when the registry answered last
 	Revision   func() int64     // that lookups are answered by
 	Damaged    func() int64     // damaged rows met by lookups
-	Logger     *slog.Logger
+	// Definitions tells of the source of definitions, false where there is none.
+	Definitions func() (gitops.Status, bool)
+	Logger      *slog.Logger
 }
 
 // Metrics are those of one server.
@@ -42,7 +46,7 @@ func New(c Config) *Metrics {
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&m.views, &m.lookups, &m.runs,
+		&m.views, &m.lookups, &m.runs, definitionsCollector(c.Definitions),
 		constant("provender_build_info", "1; the labels tell the build.", buildLabels()),
 		answers("online_store", "online store", c.Store),
 		answers("registry", "registry", c.Registry),

@@ -102,7 +102,7 @@ func (h *web) endpoints() []endpoint {
 			reading(h, "/v1/revisions", s.ListRevisions))
 	}
 	if h.Operations != nil {
-		s := &operationsService{operations: h.Operations}
+		s := &operationsService{operations: h.Operations, definitions: h.Definitions}
 		all = append(all, reading(h, "/v1/runs", s.ListRuns), reading(h, "/v1/status", s.GetStatus))
 	}
 	return all

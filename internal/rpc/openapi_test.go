@@ -73,7 +73,7 @@ func TestOpenAPI(t *testing.T) {
 	fields := map[string][]string{"GetFeaturesRequest": lookupFields}
 	for _, m := range []proto.Message{
 		&pb.Definition{}, &pb.Revision{}, &pb.Run{}, &pb.Reject{}, &pb.Phase{}, &pb.ViewStatus{}, &pb.ListDefinitionsResponse{}, &pb.GetDefinitionResponse{},
-		&pb.ListRevisionsResponse{}, &pb.ListRunsResponse{}, &pb.GetStatusResponse{}, &pb.GetFeaturesResponse{}, &pb.FeatureColumn{}, &pb.ViewRead{},
+		&pb.ListRevisionsResponse{}, &pb.ListRunsResponse{}, &pb.GetStatusResponse{}, &pb.Definitions{}, &pb.GetFeaturesResponse{}, &pb.FeatureColumn{}, &pb.ViewRead{},
 	} {
 		d := m.ProtoReflect().Descriptor()
 		for i := range d.Fields().Len() {

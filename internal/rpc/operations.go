@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
+	"github.com/provender-dev/provender/control/gitops"
 	"github.com/provender-dev/provender/internal/auth"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize"
@@ -17,7 +18,8 @@ import (
 
 type operationsService struct {
 	pb.UnimplementedOperationsServiceServer
-	operations Operations
+	operations  Operations
+	definitions func() (gitops.Status, bool) // may be nil
 }
 
 func (s *operationsService) Materialize(
@@ -133,7 +135,19 @@ func (s *operationsService) GetStatus(ctx context.Context, in *pb.GetStatusReque
 	for i := range views {
 		out.Views = append(out.Views, statusMessage(&views[i]))
 	}
+	if s.definitions != nil {
+		if status, ok := s.definitions(); ok {
+			out.Definitions = definitionsMessage(&status)
+		}
+	}
 	return out, nil
+}
+
+func definitionsMessage(s *gitops.Status) *pb.Definitions {
+	return &pb.Definitions{
+		Source: s.Source, State: string(s.State), Message: s.Message, Details: s.Details, Seen: s.Seen, SeenAt: timestamp(s.SeenAt),
+		Checked: timestamp(s.Checked), Applied: s.Applied, AppliedAt: timestamp(s.AppliedAt), Revision: s.Revision, Failures: s.Failures,
+	}
 }
 
 func checkLimit(limit int32) error {

@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/provender-dev/provender/control/gitops"
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/rpc/feast"
 	"github.com/provender-dev/provender/materialize"
@@ -56,6 +57,8 @@ type Services struct {
 	// registry does not answer.
 	Snapshot func() *registry.Snapshot
 	Tokens   TokenStore
+	// Definitions tells of the source of definitions, false where there is none; may be nil.
+	Definitions func() (gitops.Status, bool)
 }
 
 // Register adds services to a server that was made with ServerOptions.
@@ -65,7 +68,7 @@ func Register(server grpc.ServiceRegistrar, s Services) {
 		server.RegisterService(&onlineServiceDesc, &onlineService{lookups: s.Lookups})
 	}
 	if s.Operations != nil {
-		pb.RegisterOperationsServiceServer(server, &operationsService{operations: s.Operations})
+		pb.RegisterOperationsServiceServer(server, &operationsService{operations: s.Operations, definitions: s.Definitions})
 	}
 	if s.Revisions != nil {
 		pb.RegisterRegistryServiceServer(server, &registryService{

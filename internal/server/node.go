@@ -13,6 +13,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/provender-dev/provender/control"
+	"github.com/provender-dev/provender/control/gitops"
 	"github.com/provender-dev/provender/internal/metrics"
 	"github.com/provender-dev/provender/internal/rpc"
 	"github.com/provender-dev/provender/materialize"
@@ -39,6 +40,8 @@ type node struct {
 	logger   *slog.Logger
 	// scheduler is there while schedules run.
 	scheduler atomic.Pointer[schedule.Scheduler]
+	// definitions is there where definitions are taken from a repository or folder.
+	definitions atomic.Pointer[gitops.Reconciler]
 
 	stop    context.CancelFunc
 	running sync.WaitGroup
@@ -100,14 +103,15 @@ func openNode(ctx context.Context, p *Project, now time.Time, d *door, logger *s
 		Operations: n.ops, Store: n.follow.storeState.err, Registry: n.follow.registryState.err,
 		Refreshed: func() time.Time { return time.UnixMicro(n.follow.answered.Load()) },
 		Revision:  func() int64 { return n.follow.snapshot.Load().Revision },
-		Damaged:   n.serving.Damaged, Logger: logger,
+		Damaged:   n.serving.Damaged, Definitions: n.definitionsStatus, Logger: logger,
 	})
 	n.services = rpc.Services{
-		Lookups:    n.metrics.Count(freshLookups{n.serving, n.follow}),
-		Operations: n.ops,
-		Revisions:  reg,
-		Control:    following{changes, n.follow},
-		Snapshot:   n.follow.snapshot.Load,
+		Lookups:     n.metrics.Count(freshLookups{n.serving, n.follow}),
+		Operations:  n.ops,
+		Revisions:   reg,
+		Control:     following{changes, n.follow},
+		Snapshot:    n.follow.snapshot.Load,
+		Definitions: n.definitionsStatus,
 	}
 	if d.store != nil { // who can create tokens while nobody proves who they are could come back with them later
 		n.services.Tokens = d.store

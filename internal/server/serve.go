@@ -30,10 +30,11 @@ const drainTime = 25 * time.Second
 
 // ServeOptions are settings of Serve.
 type ServeOptions struct {
-	GRPC, HTTP string    // addresses, in place of the configuration's; port 0 takes a free one
-	Now        time.Time // fixed read time; zero: the clock's. Schedules rest while it is fixed.
-	Insecure   bool      // may listen beyond loopback without authentication or without TLS
-	Logger     *slog.Logger
+	GRPC, HTTP  string    // addresses, in place of the configuration's; port 0 takes a free one
+	Definitions string    // where to take definitions from, in place of the configuration's
+	Now         time.Time // fixed read time; zero: the clock's. Schedules rest while it is fixed.
+	Insecure    bool      // may listen beyond loopback without authentication or without TLS
+	Logger      *slog.Logger
 	// Ready is called once, when lookups are answered; may be nil.
 	Ready func(Addresses)
 }
@@ -69,6 +70,9 @@ func Serve(ctx context.Context, p *Project, opts ServeOptions) (err error) {
 	defer func() { err = errors.Join(err, n.close()) }()
 
 	s := &server{node: n, opts: opts, door: d, health: health.NewServer()}
+	if err := s.takeDefinitions(ctx); err != nil {
+		return err
+	}
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
@@ -212,6 +216,9 @@ func (s *server) run(ctx context.Context) error {
 	} else {
 		s.logger.Info("schedules rest while the read time is fixed", "now", s.opts.Now)
 	}
+	if r := s.definitions.Load(); r != nil {
+		group.Go(func() error { r.Run(ctx); return nil })
+	}
 	s.follow.observe = s.publishHealth
 	group.Go(func() error { s.follow.run(ctx); return nil })
 	group.Go(func() error { s.metrics.Run(ctx); return nil })
@@ -289,6 +296,9 @@ func (s *server) routes() http.Handler {
 	mux.HandleFunc("GET /readyz", ready)
 	mux.HandleFunc("GET /health", ready) // as Feast's servers call it
 	mux.Handle("GET /metrics", s.door.gate.Handler("GET /metrics", s.metrics.Handler()))
+	if r, secret := s.definitions.Load(), s.project.Config.Definitions.WebhookSecret; r != nil && secret != "" {
+		mux.Handle(definitionsHook, r.Hook(secret))
+	}
 	mux.Handle("/", rpc.Handler(s.services, rpc.HTTPOptions{
 		MaxBody: s.project.Config.Limits.RequestMessage, Gate: s.door.gate, Logger: s.logger,
 	}))

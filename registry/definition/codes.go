@@ -106,7 +106,7 @@ var Codes = []Code{
 	{codeBadURL, "A store's URL has no scheme, or one that is not known."},
 	{codeBadAddress, "A server address is not `host:port`."},
 	{codeBadLimit, "A limit is no size (`256MiB`, `2GiB`, a number of bytes) or no whole number, or out of the range it can have."},
-	{codeBadSetting, "A key of `materialize` or `server` is not of the kind, or out of the range, that it can have."},
+	{codeBadSetting, "A key of `materialize`, `server` or `definitions` is not of the kind, or out of the range, that it can have."},
 	{codeBadVariable, "A `${` that begins neither the name of an environment variable, `${NAME}`, nor that of a file, `${file:PATH}`."},
 	{codeUnsetVariable, "An environment variable or file that provender.yaml uses is not set, not there, or empty."},
 	{codeUnknownEnvironment, "The environment chosen is not in provender.yaml."},

@@ -31,10 +31,11 @@ type Config struct {
 	Server      Server
 	Limits      Limits
 	Materialize Materialize
+	Definitions Upstream
 }
 
 var (
-	overrideKeys    = []string{"project", "roots", "registry", "online", "server", "limits", "materialize"}
+	overrideKeys    = []string{"project", "roots", "registry", "online", "server", "limits", "materialize", "definitions"}
 	configKeys      = slices.Concat([]string{"version"}, overrideKeys, []string{"environments"})
 	registrySchemes = []string{"sqlite", "postgres", "postgresql"}
 	rootSchemes     = []string{"s3", "gs", "az", "azblob"}
@@ -52,6 +53,7 @@ type settings struct {
 	project, registry, online  setting
 	server                     serverSettings
 	roots, limits, materialize map[string]setting
+	definitions                map[string]setting
 }
 
 // LoadConfig reads provender.yaml in dir for an environment, "" for the one that PROVENDER_ENV names, if any. Only
@@ -131,6 +133,7 @@ func (d *decoder) project(roots []*yaml.Node, env string) *settings {
 		roots:       map[string]setting{},
 		limits:      map[string]setting{},
 		materialize: map[string]setting{},
+		definitions: map[string]setting{},
 	}
 	m.need("project", "a name for the project")
 	m.settings(&s)
@@ -150,6 +153,7 @@ func (s *settings) config(d *decoder, env string, from values) *Config {
 		Roots:       make(map[string]string, len(s.roots)),
 		Limits:      e.limits(s.limits),
 		Materialize: e.materialize(s.materialize),
+		Definitions: e.upstream(s.definitions),
 	}
 	for name, root := range s.roots {
 		text, ok := e.expand(root)
@@ -172,6 +176,7 @@ func (m *mapping) settings(s *settings) {
 	m.limits(s.limits)
 	m.materialize(s.materialize)
 	m.server(&s.server)
+	m.upstream(s.definitions)
 	if n := m.get("roots"); n != nil {
 		roots := m.mapping(n, "roots", nil)
 		if roots == nil {
@@ -213,7 +218,9 @@ func (m *mapping) environment(s *settings, env string) {
 		if name == env {
 			one.settings(s)
 		} else {
-			one.settings(&settings{roots: map[string]setting{}, limits: map[string]setting{}, materialize: map[string]setting{}})
+			one.settings(&settings{
+				roots: map[string]setting{}, limits: map[string]setting{}, materialize: map[string]setting{}, definitions: map[string]setting{},
+			})
 		}
 	}
 	if env != "" && !slices.Contains(names, env) {

@@ -42,7 +42,7 @@ func TestProjectInFull(t *testing.T) {
 		Version: 1, Project: "flights", Roots: map[string]string{"lake": "./data"},
 		Registry: "sqlite://.provender/registry.db", Online: "embedded://.provender/online",
 		Server: Server{GRPC: "127.0.0.1:6565", HTTP: "127.0.0.1:6566"},
-		Limits: DefaultLimits(), Materialize: DefaultMaterialize(),
+		Limits: DefaultLimits(), Materialize: DefaultMaterialize(), Definitions: defaultUpstream,
 	}
 	if diff := cmp.Diff(want, p.Config); diff != "" {
 		t.Error(diff)
@@ -193,7 +193,7 @@ environments:
 			GRPC: "0.0.0.0:1", HTTP: "[::]:80", TLS: TLS{Cert: "f.crt", Key: "f.key", ClientCA: "ca.pem"}, Auth: true, Insecure: true,
 			Audit: AuditStderr, Certificates: map[string][]auth.Role{"job": {auth.Write}, "spiffe://x/y": {auth.Admin, auth.Apply}},
 		},
-		Limits: prodLimits, Materialize: prodRuns,
+		Limits: prodLimits, Materialize: prodRuns, Definitions: defaultUpstream,
 	}
 	base := &Config{
 		Version: 1, Project: "flights", Roots: map[string]string{"lake": "./data", "other": "/mnt"},
@@ -202,7 +202,7 @@ environments:
 			GRPC: "0.0.0.0:1", HTTP: "127.0.0.1:6566", TLS: TLS{Cert: "a.crt", Key: "a.key", ClientCA: "ca.pem"}, Auth: true,
 			Certificates: map[string][]auth.Role{"job": {auth.ReadOnline}, "spiffe://x/y": {auth.Admin, auth.Apply}},
 		},
-		Limits: limits, Materialize: runs,
+		Limits: limits, Materialize: runs, Definitions: defaultUpstream,
 	}
 	load := func(env string, want *Config) {
 		t.Helper()

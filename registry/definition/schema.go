@@ -66,6 +66,7 @@ func configSchema() *jsonschema.Schema {
 			"server":      serverSchema(),
 			"limits":      object("What files and requests may ask for.", limitKeys, nil, limits),
 			"materialize": object("How runs go about their work, and when schedules begin them.", materializeKeys, nil, options),
+			"definitions": upstreamSchema(),
 		}
 	}
 	properties := overrides()

@@ -132,6 +132,7 @@ func TestSchemaKeys(t *testing.T) {
 	same("server.tls", schema.Then.Properties["server"].Properties["tls"], tlsKeys)
 	same("limits", schema.Then.Properties["limits"], limitKeys)
 	same("materialize", schema.Then.Properties["materialize"], materializeKeys)
+	same("definitions", schema.Then.Properties["definitions"], upstreamKeys)
 	same("environment", schema.Then.Properties["environments"].AdditionalProperties, overrideKeys)
 	byKind := map[string]*jsonschema.Schema{}
 	for _, one := range schema.Else.AllOf {

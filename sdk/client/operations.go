@@ -131,12 +131,16 @@ func (c *Client) Runs(ctx context.Context, views []string, limit int) ([]Run, er
 
 // Status tells the state of views (none: all).
 func (c *Client) Status(ctx context.Context, views []string) ([]ViewStatus, error) {
-	out, err := c.operations.GetStatus(ctx, &pb.GetStatusRequest{Views: views}, callOptions()...)
+	status, err := c.ServerStatus(ctx, views)
 	if err != nil {
-		return nil, errorOf(err)
+		return nil, err
 	}
-	statuses := make([]ViewStatus, 0, len(out.Views))
-	for _, v := range out.Views {
+	return status.Views, nil
+}
+
+func viewsOf(messages []*pb.ViewStatus) []ViewStatus {
+	statuses := make([]ViewStatus, 0, len(messages))
+	for _, v := range messages {
 		s := ViewStatus{
 			View: v.View, State: v.State, Generation: v.Generation, Written: v.Written, T: timeOf(v.T),
 			NewestEvent: timeOf(v.NewestEvent), Lag: v.Lag.AsDuration(), NewestInSource: timeOf(v.NewestInSource),
@@ -149,7 +153,7 @@ func (c *Client) Status(ctx context.Context, views []string) ([]ViewStatus, erro
 		}
 		statuses = append(statuses, s)
 	}
-	return statuses, nil
+	return statuses
 }
 
 func progressOf(m *pb.Progress) Progress {

@@ -1762,8 +1762,10 @@ func (x *GetStatusRequest) GetViews() []string {
 
 // GetStatusResponse has one status per view.
 type GetStatusResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Views         []*ViewStatus          `protobuf:"bytes,1,rep,name=views,proto3" json:"views,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Views []*ViewStatus          `protobuf:"bytes,1,rep,name=views,proto3" json:"views,omitempty"`
+	// Where the server takes definitions from; unset where it takes them from nowhere.
+	Definitions   *Definitions `protobuf:"bytes,2,opt,name=definitions,proto3" json:"definitions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1805,6 +1807,146 @@ func (x *GetStatusResponse) GetViews() []*ViewStatus {
 	return nil
 }
 
+func (x *GetStatusResponse) GetDefinitions() *Definitions {
+	if x != nil {
+		return x.Definitions
+	}
+	return nil
+}
+
+// Definitions is how the registry stands to the repository or folder that a server takes definitions from.
+type Definitions struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it is configured, without user and password.
+	Source string `protobuf:"bytes,1,opt,name=source,proto3" json:"source,omitempty"`
+	// "starting", "applied", "kept", "refused", "invalid", "failed".
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Why it is not applied, or what differs.
+	Message string `protobuf:"bytes,3,opt,name=message,proto3" json:"message,omitempty"`
+	// Problems with their positions, or what would break.
+	Details []string `protobuf:"bytes,4,rep,name=details,proto3" json:"details,omitempty"`
+	// The newest commit, or the digest of a folder, and when this server first saw it.
+	Seen   string                 `protobuf:"bytes,5,opt,name=seen,proto3" json:"seen,omitempty"`
+	SeenAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=seen_at,json=seenAt,proto3" json:"seen_at,omitempty"`
+	// When the source answered last.
+	Checked *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=checked,proto3" json:"checked,omitempty"`
+	// The commit that was applied last, by whichever server, when, and the revision that it became.
+	Applied   string                 `protobuf:"bytes,8,opt,name=applied,proto3" json:"applied,omitempty"`
+	AppliedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=applied_at,json=appliedAt,proto3" json:"applied_at,omitempty"`
+	Revision  int64                  `protobuf:"varint,10,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Looks in a row that failed.
+	Failures      int64 `protobuf:"varint,11,opt,name=failures,proto3" json:"failures,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Definitions) Reset() {
+	*x = Definitions{}
+	mi := &file_provender_v1_operations_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Definitions) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Definitions) ProtoMessage() {}
+
+func (x *Definitions) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_operations_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Definitions.ProtoReflect.Descriptor instead.
+func (*Definitions) Descriptor() ([]byte, []int) {
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Definitions) GetSource() string {
+	if x != nil {
+		return x.Source
+	}
+	return ""
+}
+
+func (x *Definitions) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Definitions) GetMessage() string {
+	if x != nil {
+		return x.Message
+	}
+	return ""
+}
+
+func (x *Definitions) GetDetails() []string {
+	if x != nil {
+		return x.Details
+	}
+	return nil
+}
+
+func (x *Definitions) GetSeen() string {
+	if x != nil {
+		return x.Seen
+	}
+	return ""
+}
+
+func (x *Definitions) GetSeenAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.SeenAt
+	}
+	return nil
+}
+
+func (x *Definitions) GetChecked() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Checked
+	}
+	return nil
+}
+
+func (x *Definitions) GetApplied() string {
+	if x != nil {
+		return x.Applied
+	}
+	return ""
+}
+
+func (x *Definitions) GetAppliedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.AppliedAt
+	}
+	return nil
+}
+
+func (x *Definitions) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *Definitions) GetFailures() int64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
 // ViewStatus is the truth about one view.
 type ViewStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -1842,7 +1984,7 @@ type ViewStatus struct {
 
 func (x *ViewStatus) Reset() {
 	*x = ViewStatus{}
-	mi := &file_provender_v1_operations_proto_msgTypes[27]
+	mi := &file_provender_v1_operations_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1854,7 +1996,7 @@ func (x *ViewStatus) String() string {
 func (*ViewStatus) ProtoMessage() {}
 
 func (x *ViewStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[27]
+	mi := &file_provender_v1_operations_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1867,7 +2009,7 @@ func (x *ViewStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ViewStatus.ProtoReflect.Descriptor instead.
 func (*ViewStatus) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{27}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *ViewStatus) GetView() string {
@@ -2008,7 +2150,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_provender_v1_operations_proto_msgTypes[28]
+	mi := &file_provender_v1_operations_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2020,7 +2162,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[28]
+	mi := &file_provender_v1_operations_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2033,7 +2175,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{28}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *VerifyRequest) GetViews() []string {
@@ -2085,7 +2227,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_provender_v1_operations_proto_msgTypes[29]
+	mi := &file_provender_v1_operations_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2097,7 +2239,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[29]
+	mi := &file_provender_v1_operations_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2110,7 +2252,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{29}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *VerifyResponse) GetMessage() isVerifyResponse_Message {
@@ -2181,7 +2323,7 @@ type VerifyReport struct {
 
 func (x *VerifyReport) Reset() {
 	*x = VerifyReport{}
-	mi := &file_provender_v1_operations_proto_msgTypes[30]
+	mi := &file_provender_v1_operations_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2193,7 +2335,7 @@ func (x *VerifyReport) String() string {
 func (*VerifyReport) ProtoMessage() {}
 
 func (x *VerifyReport) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[30]
+	mi := &file_provender_v1_operations_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2206,7 +2348,7 @@ func (x *VerifyReport) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyReport.ProtoReflect.Descriptor instead.
 func (*VerifyReport) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{30}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *VerifyReport) GetView() string {
@@ -2317,7 +2459,7 @@ type Difference struct {
 
 func (x *Difference) Reset() {
 	*x = Difference{}
-	mi := &file_provender_v1_operations_proto_msgTypes[31]
+	mi := &file_provender_v1_operations_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2329,7 +2471,7 @@ func (x *Difference) String() string {
 func (*Difference) ProtoMessage() {}
 
 func (x *Difference) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_operations_proto_msgTypes[31]
+	mi := &file_provender_v1_operations_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2342,7 +2484,7 @@ func (x *Difference) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Difference.ProtoReflect.Descriptor instead.
 func (*Difference) Descriptor() ([]byte, []int) {
-	return file_provender_v1_operations_proto_rawDescGZIP(), []int{31}
+	return file_provender_v1_operations_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Difference) GetEntity() string {
@@ -2501,9 +2643,24 @@ const file_provender_v1_operations_proto_rawDesc = "" +
 	"\x10ListRunsResponse\x12%\n" +
 	"\x04runs\x18\x01 \x03(\v2\x11.provender.v1.RunR\x04runs\"(\n" +
 	"\x10GetStatusRequest\x12\x14\n" +
-	"\x05views\x18\x01 \x03(\tR\x05views\"C\n" +
+	"\x05views\x18\x01 \x03(\tR\x05views\"\x80\x01\n" +
 	"\x11GetStatusResponse\x12.\n" +
-	"\x05views\x18\x01 \x03(\v2\x18.provender.v1.ViewStatusR\x05views\"\xa5\x05\n" +
+	"\x05views\x18\x01 \x03(\v2\x18.provender.v1.ViewStatusR\x05views\x12;\n" +
+	"\vdefinitions\x18\x02 \x01(\v2\x19.provender.v1.DefinitionsR\vdefinitions\"\xfb\x02\n" +
+	"\vDefinitions\x12\x16\n" +
+	"\x06source\x18\x01 \x01(\tR\x06source\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12\x18\n" +
+	"\amessage\x18\x03 \x01(\tR\amessage\x12\x18\n" +
+	"\adetails\x18\x04 \x03(\tR\adetails\x12\x12\n" +
+	"\x04seen\x18\x05 \x01(\tR\x04seen\x123\n" +
+	"\aseen_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x06seenAt\x124\n" +
+	"\achecked\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\achecked\x12\x18\n" +
+	"\aapplied\x18\b \x01(\tR\aapplied\x129\n" +
+	"\n" +
+	"applied_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tappliedAt\x12\x1a\n" +
+	"\brevision\x18\n" +
+	" \x01(\x03R\brevision\x12\x1a\n" +
+	"\bfailures\x18\v \x01(\x03R\bfailures\"\xa5\x05\n" +
 	"\n" +
 	"ViewStatus\x12\x12\n" +
 	"\x04view\x18\x01 \x01(\tR\x04view\x12\x14\n" +
@@ -2583,7 +2740,7 @@ func file_provender_v1_operations_proto_rawDescGZIP() []byte {
 	return file_provender_v1_operations_proto_rawDescData
 }
 
-var file_provender_v1_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_provender_v1_operations_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_provender_v1_operations_proto_goTypes = []any{
 	(*MaterializeRequest)(nil),      // 0: provender.v1.MaterializeRequest
 	(*MaterializeResponse)(nil),     // 1: provender.v1.MaterializeResponse
@@ -2612,30 +2769,31 @@ var file_provender_v1_operations_proto_goTypes = []any{
 	(*ListRunsResponse)(nil),        // 24: provender.v1.ListRunsResponse
 	(*GetStatusRequest)(nil),        // 25: provender.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),       // 26: provender.v1.GetStatusResponse
-	(*ViewStatus)(nil),              // 27: provender.v1.ViewStatus
-	(*VerifyRequest)(nil),           // 28: provender.v1.VerifyRequest
-	(*VerifyResponse)(nil),          // 29: provender.v1.VerifyResponse
-	(*VerifyReport)(nil),            // 30: provender.v1.VerifyReport
-	(*Difference)(nil),              // 31: provender.v1.Difference
-	(*timestamppb.Timestamp)(nil),   // 32: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),     // 33: google.protobuf.Duration
+	(*Definitions)(nil),             // 27: provender.v1.Definitions
+	(*ViewStatus)(nil),              // 28: provender.v1.ViewStatus
+	(*VerifyRequest)(nil),           // 29: provender.v1.VerifyRequest
+	(*VerifyResponse)(nil),          // 30: provender.v1.VerifyResponse
+	(*VerifyReport)(nil),            // 31: provender.v1.VerifyReport
+	(*Difference)(nil),              // 32: provender.v1.Difference
+	(*timestamppb.Timestamp)(nil),   // 33: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),     // 34: google.protobuf.Duration
 }
 var file_provender_v1_operations_proto_depIdxs = []int32{
-	32, // 0: provender.v1.MaterializeRequest.to:type_name -> google.protobuf.Timestamp
+	33, // 0: provender.v1.MaterializeRequest.to:type_name -> google.protobuf.Timestamp
 	2,  // 1: provender.v1.MaterializeResponse.progress:type_name -> provender.v1.Progress
 	3,  // 2: provender.v1.MaterializeResponse.run:type_name -> provender.v1.Run
-	32, // 3: provender.v1.Run.t:type_name -> google.protobuf.Timestamp
-	32, // 4: provender.v1.Run.started:type_name -> google.protobuf.Timestamp
-	32, // 5: provender.v1.Run.finished:type_name -> google.protobuf.Timestamp
-	32, // 6: provender.v1.Run.asked_to:type_name -> google.protobuf.Timestamp
-	32, // 7: provender.v1.Run.queued:type_name -> google.protobuf.Timestamp
+	33, // 3: provender.v1.Run.t:type_name -> google.protobuf.Timestamp
+	33, // 4: provender.v1.Run.started:type_name -> google.protobuf.Timestamp
+	33, // 5: provender.v1.Run.finished:type_name -> google.protobuf.Timestamp
+	33, // 6: provender.v1.Run.asked_to:type_name -> google.protobuf.Timestamp
+	33, // 7: provender.v1.Run.queued:type_name -> google.protobuf.Timestamp
 	4,  // 8: provender.v1.Run.rejects:type_name -> provender.v1.Reject
 	5,  // 9: provender.v1.Run.phases:type_name -> provender.v1.Phase
-	32, // 10: provender.v1.Run.cancel_asked:type_name -> google.protobuf.Timestamp
-	33, // 11: provender.v1.Phase.took:type_name -> google.protobuf.Duration
-	32, // 12: provender.v1.PlanMaterializeRequest.to:type_name -> google.protobuf.Timestamp
+	33, // 10: provender.v1.Run.cancel_asked:type_name -> google.protobuf.Timestamp
+	34, // 11: provender.v1.Phase.took:type_name -> google.protobuf.Duration
+	33, // 12: provender.v1.PlanMaterializeRequest.to:type_name -> google.protobuf.Timestamp
 	8,  // 13: provender.v1.PlanMaterializeResponse.plans:type_name -> provender.v1.RunPlan
-	32, // 14: provender.v1.RunPlan.t:type_name -> google.protobuf.Timestamp
+	33, // 14: provender.v1.RunPlan.t:type_name -> google.protobuf.Timestamp
 	9,  // 15: provender.v1.RunPlan.files:type_name -> provender.v1.PlannedFile
 	3,  // 16: provender.v1.GetRunResponse.run:type_name -> provender.v1.Run
 	3,  // 17: provender.v1.CancelRunResponse.run:type_name -> provender.v1.Run
@@ -2644,48 +2802,52 @@ var file_provender_v1_operations_proto_depIdxs = []int32{
 	2,  // 20: provender.v1.PruneResponse.progress:type_name -> provender.v1.Progress
 	22, // 21: provender.v1.PruneResponse.pruned:type_name -> provender.v1.Pruned
 	3,  // 22: provender.v1.ListRunsResponse.runs:type_name -> provender.v1.Run
-	27, // 23: provender.v1.GetStatusResponse.views:type_name -> provender.v1.ViewStatus
-	32, // 24: provender.v1.ViewStatus.t:type_name -> google.protobuf.Timestamp
-	32, // 25: provender.v1.ViewStatus.newest_event:type_name -> google.protobuf.Timestamp
-	33, // 26: provender.v1.ViewStatus.lag:type_name -> google.protobuf.Duration
-	3,  // 27: provender.v1.ViewStatus.last_run:type_name -> provender.v1.Run
-	32, // 28: provender.v1.ViewStatus.next_run:type_name -> google.protobuf.Timestamp
-	32, // 29: provender.v1.ViewStatus.paused:type_name -> google.protobuf.Timestamp
-	32, // 30: provender.v1.ViewStatus.newest_in_source:type_name -> google.protobuf.Timestamp
-	32, // 31: provender.v1.ViewStatus.diverged:type_name -> google.protobuf.Timestamp
-	32, // 32: provender.v1.VerifyRequest.now:type_name -> google.protobuf.Timestamp
-	2,  // 33: provender.v1.VerifyResponse.progress:type_name -> provender.v1.Progress
-	30, // 34: provender.v1.VerifyResponse.report:type_name -> provender.v1.VerifyReport
-	32, // 35: provender.v1.VerifyReport.t:type_name -> google.protobuf.Timestamp
-	32, // 36: provender.v1.VerifyReport.read_time:type_name -> google.protobuf.Timestamp
-	31, // 37: provender.v1.VerifyReport.differences:type_name -> provender.v1.Difference
-	0,  // 38: provender.v1.OperationsService.Materialize:input_type -> provender.v1.MaterializeRequest
-	6,  // 39: provender.v1.OperationsService.PlanMaterialize:input_type -> provender.v1.PlanMaterializeRequest
-	23, // 40: provender.v1.OperationsService.ListRuns:input_type -> provender.v1.ListRunsRequest
-	10, // 41: provender.v1.OperationsService.GetRun:input_type -> provender.v1.GetRunRequest
-	12, // 42: provender.v1.OperationsService.CancelRun:input_type -> provender.v1.CancelRunRequest
-	14, // 43: provender.v1.OperationsService.RetryRun:input_type -> provender.v1.RetryRunRequest
-	16, // 44: provender.v1.OperationsService.PauseSchedules:input_type -> provender.v1.PauseSchedulesRequest
-	18, // 45: provender.v1.OperationsService.ResumeSchedules:input_type -> provender.v1.ResumeSchedulesRequest
-	25, // 46: provender.v1.OperationsService.GetStatus:input_type -> provender.v1.GetStatusRequest
-	28, // 47: provender.v1.OperationsService.Verify:input_type -> provender.v1.VerifyRequest
-	20, // 48: provender.v1.OperationsService.Prune:input_type -> provender.v1.PruneRequest
-	1,  // 49: provender.v1.OperationsService.Materialize:output_type -> provender.v1.MaterializeResponse
-	7,  // 50: provender.v1.OperationsService.PlanMaterialize:output_type -> provender.v1.PlanMaterializeResponse
-	24, // 51: provender.v1.OperationsService.ListRuns:output_type -> provender.v1.ListRunsResponse
-	11, // 52: provender.v1.OperationsService.GetRun:output_type -> provender.v1.GetRunResponse
-	13, // 53: provender.v1.OperationsService.CancelRun:output_type -> provender.v1.CancelRunResponse
-	15, // 54: provender.v1.OperationsService.RetryRun:output_type -> provender.v1.RetryRunResponse
-	17, // 55: provender.v1.OperationsService.PauseSchedules:output_type -> provender.v1.PauseSchedulesResponse
-	19, // 56: provender.v1.OperationsService.ResumeSchedules:output_type -> provender.v1.ResumeSchedulesResponse
-	26, // 57: provender.v1.OperationsService.GetStatus:output_type -> provender.v1.GetStatusResponse
-	29, // 58: provender.v1.OperationsService.Verify:output_type -> provender.v1.VerifyResponse
-	21, // 59: provender.v1.OperationsService.Prune:output_type -> provender.v1.PruneResponse
-	49, // [49:60] is the sub-list for method output_type
-	38, // [38:49] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	28, // 23: provender.v1.GetStatusResponse.views:type_name -> provender.v1.ViewStatus
+	27, // 24: provender.v1.GetStatusResponse.definitions:type_name -> provender.v1.Definitions
+	33, // 25: provender.v1.Definitions.seen_at:type_name -> google.protobuf.Timestamp
+	33, // 26: provender.v1.Definitions.checked:type_name -> google.protobuf.Timestamp
+	33, // 27: provender.v1.Definitions.applied_at:type_name -> google.protobuf.Timestamp
+	33, // 28: provender.v1.ViewStatus.t:type_name -> google.protobuf.Timestamp
+	33, // 29: provender.v1.ViewStatus.newest_event:type_name -> google.protobuf.Timestamp
+	34, // 30: provender.v1.ViewStatus.lag:type_name -> google.protobuf.Duration
+	3,  // 31: provender.v1.ViewStatus.last_run:type_name -> provender.v1.Run
+	33, // 32: provender.v1.ViewStatus.next_run:type_name -> google.protobuf.Timestamp
+	33, // 33: provender.v1.ViewStatus.paused:type_name -> google.protobuf.Timestamp
+	33, // 34: provender.v1.ViewStatus.newest_in_source:type_name -> google.protobuf.Timestamp
+	33, // 35: provender.v1.ViewStatus.diverged:type_name -> google.protobuf.Timestamp
+	33, // 36: provender.v1.VerifyRequest.now:type_name -> google.protobuf.Timestamp
+	2,  // 37: provender.v1.VerifyResponse.progress:type_name -> provender.v1.Progress
+	31, // 38: provender.v1.VerifyResponse.report:type_name -> provender.v1.VerifyReport
+	33, // 39: provender.v1.VerifyReport.t:type_name -> google.protobuf.Timestamp
+	33, // 40: provender.v1.VerifyReport.read_time:type_name -> google.protobuf.Timestamp
+	32, // 41: provender.v1.VerifyReport.differences:type_name -> provender.v1.Difference
+	0,  // 42: provender.v1.OperationsService.Materialize:input_type -> provender.v1.MaterializeRequest
+	6,  // 43: provender.v1.OperationsService.PlanMaterialize:input_type -> provender.v1.PlanMaterializeRequest
+	23, // 44: provender.v1.OperationsService.ListRuns:input_type -> provender.v1.ListRunsRequest
+	10, // 45: provender.v1.OperationsService.GetRun:input_type -> provender.v1.GetRunRequest
+	12, // 46: provender.v1.OperationsService.CancelRun:input_type -> provender.v1.CancelRunRequest
+	14, // 47: provender.v1.OperationsService.RetryRun:input_type -> provender.v1.RetryRunRequest
+	16, // 48: provender.v1.OperationsService.PauseSchedules:input_type -> provender.v1.PauseSchedulesRequest
+	18, // 49: provender.v1.OperationsService.ResumeSchedules:input_type -> provender.v1.ResumeSchedulesRequest
+	25, // 50: provender.v1.OperationsService.GetStatus:input_type -> provender.v1.GetStatusRequest
+	29, // 51: provender.v1.OperationsService.Verify:input_type -> provender.v1.VerifyRequest
+	20, // 52: provender.v1.OperationsService.Prune:input_type -> provender.v1.PruneRequest
+	1,  // 53: provender.v1.OperationsService.Materialize:output_type -> provender.v1.MaterializeResponse
+	7,  // 54: provender.v1.OperationsService.PlanMaterialize:output_type -> provender.v1.PlanMaterializeResponse
+	24, // 55: provender.v1.OperationsService.ListRuns:output_type -> provender.v1.ListRunsResponse
+	11, // 56: provender.v1.OperationsService.GetRun:output_type -> provender.v1.GetRunResponse
+	13, // 57: provender.v1.OperationsService.CancelRun:output_type -> provender.v1.CancelRunResponse
+	15, // 58: provender.v1.OperationsService.RetryRun:output_type -> provender.v1.RetryRunResponse
+	17, // 59: provender.v1.OperationsService.PauseSchedules:output_type -> provender.v1.PauseSchedulesResponse
+	19, // 60: provender.v1.OperationsService.ResumeSchedules:output_type -> provender.v1.ResumeSchedulesResponse
+	26, // 61: provender.v1.OperationsService.GetStatus:output_type -> provender.v1.GetStatusResponse
+	30, // 62: provender.v1.OperationsService.Verify:output_type -> provender.v1.VerifyResponse
+	21, // 63: provender.v1.OperationsService.Prune:output_type -> provender.v1.PruneResponse
+	53, // [53:64] is the sub-list for method output_type
+	42, // [42:53] is the sub-list for method input_type
+	42, // [42:42] is the sub-list for extension type_name
+	42, // [42:42] is the sub-list for extension extendee
+	0,  // [0:42] is the sub-list for field type_name
 }
 
 func init() { file_provender_v1_operations_proto_init() }
@@ -2705,7 +2867,7 @@ func file_provender_v1_operations_proto_init() {
 		(*PruneResponse_Progress)(nil),
 		(*PruneResponse_Pruned)(nil),
 	}
-	file_provender_v1_operations_proto_msgTypes[29].OneofWrappers = []any{
+	file_provender_v1_operations_proto_msgTypes[30].OneofWrappers = []any{
 		(*VerifyResponse_Progress)(nil),
 		(*VerifyResponse_Report)(nil),
 	}
@@ -2715,7 +2877,7 @@ func file_provender_v1_operations_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_provender_v1_operations_proto_rawDesc), len(file_provender_v1_operations_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

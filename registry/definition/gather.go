@@ -1,0 +1,70 @@
+package definition
+
+import (
+	"errors"
+	"path"
+	"strings"
+
+	"github.com/provender-dev/provender/internal/diag"
+)
+
+const (
+	maxGatheredFiles = 10_000
+	maxGatheredBytes = 64 << 20
+)
+
+// Gathering takes the definition files of a tree that Read can't walk, by the same rules.
+type Gathering struct {
+	files []File
+	set   diag.Set
+	bytes int64
+	full  bool
+}
+
+// Skips reports whether a file or folder of this name counts as absent, with all that is below it.
+func Skips(name string) bool { return strings.HasPrefix(name, ".") }
+
+// Add takes a file, if it is one of those that hold definitions. Its path is relative to the tree, with slashes; read is
+// called at once, if at all.
+func (g *Gathering) Add(name string, size int64, read func() ([]byte, error)) {
+	base := path.Base(name)
+	if ext := path.Ext(name); g.full || Skips(base) || ext != ".yaml" && ext != ".yml" {
+		return
+	}
+	at := diag.Position{File: name}
+	if base == ConfigName {
+		if name != base {
+			g.set.Add(at, codeNestedProject, "a project within the project").Hint = "move one of them"
+		}
+		return
+	}
+	if size > maxFileBytes {
+		g.set.Add(at, codeFileTooLarge, "the file has more than %d bytes", maxFileBytes).Hint = "split it"
+		return
+	}
+	if g.bytes += size; g.bytes > maxGatheredBytes || len(g.files) == maxGatheredFiles {
+		g.full = true
+		g.set.Add(at, codeFileTooLarge, "with this file it is more than %d definition files, or %d bytes", maxGatheredFiles, maxGatheredBytes)
+		return
+	}
+	content, err := read()
+	if err != nil {
+		g.set.Add(at, codeUnreadableFile, "%v", cause(err))
+		return
+	}
+	g.files = append(g.files, File{Name: name, Content: content})
+}
+
+// Refuse notes why a file can't be taken, if it is one of those that hold definitions.
+func (g *Gathering) Refuse(name, why string) {
+	g.Add(name, 0, func() ([]byte, error) { return nil, errors.New(why) })
+}
+
+// TooLarge notes that a file is larger than is read, if it is one of those that hold definitions.
+func (g *Gathering) TooLarge(name string) { g.Add(name, maxFileBytes+1, nil) }
+
+// MaxFileBytes is what a definition file may have.
+const MaxFileBytes = maxFileBytes
+
+// Files returns what was taken, and a diag.Set of what could not be.
+func (g *Gathering) Files() ([]File, error) { return g.files, g.set.Err() }

@@ -1,0 +1,27 @@
+// Package workflow checks the workflow for GitHub that comes with Provender.
+package workflow
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+)
+
+// TestWorkflow: GitHub would take it.
+func TestWorkflow(t *testing.T) {
+	root := filepath.Join("..", "..")
+	lint := filepath.Join(root, ".cache", "stores", "bin", "actionlint")
+	if _, err := os.Stat(lint); err != nil {
+		t.Fatalf("no actionlint: run ./scripts/test once, which builds it in .cache/stores (%v)", err)
+	}
+	workflows, err := filepath.Glob(filepath.Join(root, "deploy", "github", "*.yml"))
+	if err != nil || len(workflows) == 0 {
+		t.Fatalf("%d workflows, %v", len(workflows), err)
+	}
+	// What it would find on this machine besides is not part of the test.
+	out, err := exec.Command(lint, append([]string{"-no-color", "-shellcheck=", "-pyflakes="}, workflows...)...).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
