@@ -32,7 +32,7 @@ var layers = []layer{
 	{
 		"cli",
 		[]string{"internal/cli"},
-		[]string{"server", "client", "offline", "online", "registry", "definitions", "control", "example", "leaf", "materialize"},
+		[]string{"server", "client", "offline", "online", "registry", "definitions", "imports", "control", "example", "leaf", "materialize"},
 		"commands sit on the Go client, the definitions and the plan, so that a command works the same on a server elsewhere",
 	},
 	{
@@ -126,6 +126,12 @@ var layers = []layer{
 		"definitions are checked and compared without stores",
 	},
 	{
+		"imports",
+		[]string{"registry/feast"},
+		[]string{"definitions", "registry", "generated", "leaf"},
+		"what another store's registry holds becomes definition files, and is nothing else's business",
+	},
+	{
 		"registry",
 		[]string{"registry"},
 		[]string{"leaf"},
@@ -209,8 +215,8 @@ var confined = []struct {
 	},
 	{
 		"go.yaml.in/yaml",
-		[]string{"registry/definition"},
-		"YAML is read in one place, where its positions are kept",
+		[]string{"registry/definition", "registry/feast"},
+		"YAML is read in one place, where its positions are kept; feature_store.yaml is Feast's",
 	},
 	{
 		"github.com/prometheus/client_golang",

@@ -38,8 +38,8 @@ func (g *Gathering) Add(name string, size int64, read func() ([]byte, error)) {
 		}
 		return
 	}
-	if size > maxFileBytes {
-		g.set.Add(at, codeFileTooLarge, "the file has more than %d bytes", maxFileBytes).Hint = "split it"
+	if size > MaxFileBytes {
+		g.set.Add(at, codeFileTooLarge, "the file has more than %d bytes", MaxFileBytes).Hint = "split it"
 		return
 	}
 	if g.bytes += size; g.bytes > maxGatheredBytes || len(g.files) == maxGatheredFiles {
@@ -61,10 +61,7 @@ func (g *Gathering) Refuse(name, why string) {
 }
 
 // TooLarge notes that a file is larger than is read, if it is one of those that hold definitions.
-func (g *Gathering) TooLarge(name string) { g.Add(name, maxFileBytes+1, nil) }
-
-// MaxFileBytes is what a definition file may have.
-const MaxFileBytes = maxFileBytes
+func (g *Gathering) TooLarge(name string) { g.Add(name, MaxFileBytes+1, nil) }
 
 // Files returns what was taken, and a diag.Set of what could not be.
 func (g *Gathering) Files() ([]File, error) { return g.files, g.set.Err() }

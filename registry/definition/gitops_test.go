@@ -89,7 +89,7 @@ func TestGatheringIsBounded(t *testing.T) {
 		files int
 		reads int
 	}{
-		"bytes":          {maxFileBytes, 20, 16},
+		"bytes":          {MaxFileBytes, 20, 16},
 		"files":          {0, maxGatheredFiles + 10, maxGatheredFiles},
 		"as many as fit": {0, maxGatheredFiles, maxGatheredFiles},
 	} {

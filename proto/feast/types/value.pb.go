@@ -68,6 +68,181 @@ func (Null) EnumDescriptor() ([]byte, []int) {
 	return file_feast_types_value_proto_rawDescGZIP(), []int{0}
 }
 
+type ValueType_Enum int32
+
+const (
+	ValueType_INVALID             ValueType_Enum = 0
+	ValueType_BYTES               ValueType_Enum = 1
+	ValueType_STRING              ValueType_Enum = 2
+	ValueType_INT32               ValueType_Enum = 3
+	ValueType_INT64               ValueType_Enum = 4
+	ValueType_DOUBLE              ValueType_Enum = 5
+	ValueType_FLOAT               ValueType_Enum = 6
+	ValueType_BOOL                ValueType_Enum = 7
+	ValueType_UNIX_TIMESTAMP      ValueType_Enum = 8
+	ValueType_BYTES_LIST          ValueType_Enum = 11
+	ValueType_STRING_LIST         ValueType_Enum = 12
+	ValueType_INT32_LIST          ValueType_Enum = 13
+	ValueType_INT64_LIST          ValueType_Enum = 14
+	ValueType_DOUBLE_LIST         ValueType_Enum = 15
+	ValueType_FLOAT_LIST          ValueType_Enum = 16
+	ValueType_BOOL_LIST           ValueType_Enum = 17
+	ValueType_UNIX_TIMESTAMP_LIST ValueType_Enum = 18
+	ValueType_NULL                ValueType_Enum = 19
+	ValueType_MAP                 ValueType_Enum = 20
+	ValueType_MAP_LIST            ValueType_Enum = 21
+	ValueType_BYTES_SET           ValueType_Enum = 22
+	ValueType_STRING_SET          ValueType_Enum = 23
+	ValueType_INT32_SET           ValueType_Enum = 24
+	ValueType_INT64_SET           ValueType_Enum = 25
+	ValueType_DOUBLE_SET          ValueType_Enum = 26
+	ValueType_FLOAT_SET           ValueType_Enum = 27
+	ValueType_BOOL_SET            ValueType_Enum = 28
+	ValueType_UNIX_TIMESTAMP_SET  ValueType_Enum = 29
+	ValueType_JSON                ValueType_Enum = 32
+	ValueType_JSON_LIST           ValueType_Enum = 33
+	ValueType_STRUCT              ValueType_Enum = 34
+	ValueType_STRUCT_LIST         ValueType_Enum = 35
+	ValueType_UUID                ValueType_Enum = 36
+	ValueType_TIME_UUID           ValueType_Enum = 37
+	ValueType_UUID_LIST           ValueType_Enum = 38
+	ValueType_TIME_UUID_LIST      ValueType_Enum = 39
+	ValueType_UUID_SET            ValueType_Enum = 40
+	ValueType_TIME_UUID_SET       ValueType_Enum = 41
+	ValueType_VALUE_LIST          ValueType_Enum = 42
+	ValueType_VALUE_SET           ValueType_Enum = 43
+	ValueType_DECIMAL             ValueType_Enum = 44
+	ValueType_DECIMAL_LIST        ValueType_Enum = 45
+	ValueType_DECIMAL_SET         ValueType_Enum = 46
+	ValueType_SCALAR_MAP          ValueType_Enum = 47
+	ValueType_ZONED_TIMESTAMP     ValueType_Enum = 48
+)
+
+// Enum value maps for ValueType_Enum.
+var (
+	ValueType_Enum_name = map[int32]string{
+		0:  "INVALID",
+		1:  "BYTES",
+		2:  "STRING",
+		3:  "INT32",
+		4:  "INT64",
+		5:  "DOUBLE",
+		6:  "FLOAT",
+		7:  "BOOL",
+		8:  "UNIX_TIMESTAMP",
+		11: "BYTES_LIST",
+		12: "STRING_LIST",
+		13: "INT32_LIST",
+		14: "INT64_LIST",
+		15: "DOUBLE_LIST",
+		16: "FLOAT_LIST",
+		17: "BOOL_LIST",
+		18: "UNIX_TIMESTAMP_LIST",
+		19: "NULL",
+		20: "MAP",
+		21: "MAP_LIST",
+		22: "BYTES_SET",
+		23: "STRING_SET",
+		24: "INT32_SET",
+		25: "INT64_SET",
+		26: "DOUBLE_SET",
+		27: "FLOAT_SET",
+		28: "BOOL_SET",
+		29: "UNIX_TIMESTAMP_SET",
+		32: "JSON",
+		33: "JSON_LIST",
+		34: "STRUCT",
+		35: "STRUCT_LIST",
+		36: "UUID",
+		37: "TIME_UUID",
+		38: "UUID_LIST",
+		39: "TIME_UUID_LIST",
+		40: "UUID_SET",
+		41: "TIME_UUID_SET",
+		42: "VALUE_LIST",
+		43: "VALUE_SET",
+		44: "DECIMAL",
+		45: "DECIMAL_LIST",
+		46: "DECIMAL_SET",
+		47: "SCALAR_MAP",
+		48: "ZONED_TIMESTAMP",
+	}
+	ValueType_Enum_value = map[string]int32{
+		"INVALID":             0,
+		"BYTES":               1,
+		"STRING":              2,
+		"INT32":               3,
+		"INT64":               4,
+		"DOUBLE":              5,
+		"FLOAT":               6,
+		"BOOL":                7,
+		"UNIX_TIMESTAMP":      8,
+		"BYTES_LIST":          11,
+		"STRING_LIST":         12,
+		"INT32_LIST":          13,
+		"INT64_LIST":          14,
+		"DOUBLE_LIST":         15,
+		"FLOAT_LIST":          16,
+		"BOOL_LIST":           17,
+		"UNIX_TIMESTAMP_LIST": 18,
+		"NULL":                19,
+		"MAP":                 20,
+		"MAP_LIST":            21,
+		"BYTES_SET":           22,
+		"STRING_SET":          23,
+		"INT32_SET":           24,
+		"INT64_SET":           25,
+		"DOUBLE_SET":          26,
+		"FLOAT_SET":           27,
+		"BOOL_SET":            28,
+		"UNIX_TIMESTAMP_SET":  29,
+		"JSON":                32,
+		"JSON_LIST":           33,
+		"STRUCT":              34,
+		"STRUCT_LIST":         35,
+		"UUID":                36,
+		"TIME_UUID":           37,
+		"UUID_LIST":           38,
+		"TIME_UUID_LIST":      39,
+		"UUID_SET":            40,
+		"TIME_UUID_SET":       41,
+		"VALUE_LIST":          42,
+		"VALUE_SET":           43,
+		"DECIMAL":             44,
+		"DECIMAL_LIST":        45,
+		"DECIMAL_SET":         46,
+		"SCALAR_MAP":          47,
+		"ZONED_TIMESTAMP":     48,
+	}
+)
+
+func (x ValueType_Enum) Enum() *ValueType_Enum {
+	p := new(ValueType_Enum)
+	*p = x
+	return p
+}
+
+func (x ValueType_Enum) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (ValueType_Enum) Descriptor() protoreflect.EnumDescriptor {
+	return file_feast_types_value_proto_enumTypes[1].Descriptor()
+}
+
+func (ValueType_Enum) Type() protoreflect.EnumType {
+	return &file_feast_types_value_proto_enumTypes[1]
+}
+
+func (x ValueType_Enum) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use ValueType_Enum.Descriptor instead.
+func (ValueType_Enum) EnumDescriptor() ([]byte, []int) {
+	return file_feast_types_value_proto_rawDescGZIP(), []int{9, 0}
+}
+
 // Value is one value, of a key or of a feature. With nothing set it is null.
 type Value struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -746,6 +921,43 @@ func (x *RepeatedValue) GetVal() []*Value {
 	return nil
 }
 
+// ValueType has the types that Feast's registry declares for columns.
+type ValueType struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ValueType) Reset() {
+	*x = ValueType{}
+	mi := &file_feast_types_value_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ValueType) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ValueType) ProtoMessage() {}
+
+func (x *ValueType) ProtoReflect() protoreflect.Message {
+	mi := &file_feast_types_value_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ValueType.ProtoReflect.Descriptor instead.
+func (*ValueType) Descriptor() ([]byte, []int) {
+	return file_feast_types_value_proto_rawDescGZIP(), []int{9}
+}
+
 var File_feast_types_value_proto protoreflect.FileDescriptor
 
 const file_feast_types_value_proto_rawDesc = "" +
@@ -789,7 +1001,65 @@ const file_feast_types_value_proto_rawDesc = "" +
 	"\bBoolList\x12\x10\n" +
 	"\x03val\x18\x01 \x03(\bR\x03val\"5\n" +
 	"\rRepeatedValue\x12$\n" +
-	"\x03val\x18\x01 \x03(\v2\x12.feast.types.ValueR\x03val*\x10\n" +
+	"\x03val\x18\x01 \x03(\v2\x12.feast.types.ValueR\x03val\"\xb7\x05\n" +
+	"\tValueType\"\xa9\x05\n" +
+	"\x04Enum\x12\v\n" +
+	"\aINVALID\x10\x00\x12\t\n" +
+	"\x05BYTES\x10\x01\x12\n" +
+	"\n" +
+	"\x06STRING\x10\x02\x12\t\n" +
+	"\x05INT32\x10\x03\x12\t\n" +
+	"\x05INT64\x10\x04\x12\n" +
+	"\n" +
+	"\x06DOUBLE\x10\x05\x12\t\n" +
+	"\x05FLOAT\x10\x06\x12\b\n" +
+	"\x04BOOL\x10\a\x12\x12\n" +
+	"\x0eUNIX_TIMESTAMP\x10\b\x12\x0e\n" +
+	"\n" +
+	"BYTES_LIST\x10\v\x12\x0f\n" +
+	"\vSTRING_LIST\x10\f\x12\x0e\n" +
+	"\n" +
+	"INT32_LIST\x10\r\x12\x0e\n" +
+	"\n" +
+	"INT64_LIST\x10\x0e\x12\x0f\n" +
+	"\vDOUBLE_LIST\x10\x0f\x12\x0e\n" +
+	"\n" +
+	"FLOAT_LIST\x10\x10\x12\r\n" +
+	"\tBOOL_LIST\x10\x11\x12\x17\n" +
+	"\x13UNIX_TIMESTAMP_LIST\x10\x12\x12\b\n" +
+	"\x04NULL\x10\x13\x12\a\n" +
+	"\x03MAP\x10\x14\x12\f\n" +
+	"\bMAP_LIST\x10\x15\x12\r\n" +
+	"\tBYTES_SET\x10\x16\x12\x0e\n" +
+	"\n" +
+	"STRING_SET\x10\x17\x12\r\n" +
+	"\tINT32_SET\x10\x18\x12\r\n" +
+	"\tINT64_SET\x10\x19\x12\x0e\n" +
+	"\n" +
+	"DOUBLE_SET\x10\x1a\x12\r\n" +
+	"\tFLOAT_SET\x10\x1b\x12\f\n" +
+	"\bBOOL_SET\x10\x1c\x12\x16\n" +
+	"\x12UNIX_TIMESTAMP_SET\x10\x1d\x12\b\n" +
+	"\x04JSON\x10 \x12\r\n" +
+	"\tJSON_LIST\x10!\x12\n" +
+	"\n" +
+	"\x06STRUCT\x10\"\x12\x0f\n" +
+	"\vSTRUCT_LIST\x10#\x12\b\n" +
+	"\x04UUID\x10$\x12\r\n" +
+	"\tTIME_UUID\x10%\x12\r\n" +
+	"\tUUID_LIST\x10&\x12\x12\n" +
+	"\x0eTIME_UUID_LIST\x10'\x12\f\n" +
+	"\bUUID_SET\x10(\x12\x11\n" +
+	"\rTIME_UUID_SET\x10)\x12\x0e\n" +
+	"\n" +
+	"VALUE_LIST\x10*\x12\r\n" +
+	"\tVALUE_SET\x10+\x12\v\n" +
+	"\aDECIMAL\x10,\x12\x10\n" +
+	"\fDECIMAL_LIST\x10-\x12\x0f\n" +
+	"\vDECIMAL_SET\x10.\x12\x0e\n" +
+	"\n" +
+	"SCALAR_MAP\x10/\x12\x13\n" +
+	"\x0fZONED_TIMESTAMP\x100*\x10\n" +
 	"\x04Null\x12\b\n" +
 	"\x04NULL\x10\x00BAZ?github.com/provender-dev/provender/proto/feast/types;feasttypesb\x06proto3"
 
@@ -805,31 +1075,33 @@ func file_feast_types_value_proto_rawDescGZIP() []byte {
 	return file_feast_types_value_proto_rawDescData
 }
 
-var file_feast_types_value_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_feast_types_value_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_feast_types_value_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
+var file_feast_types_value_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
 var file_feast_types_value_proto_goTypes = []any{
 	(Null)(0),             // 0: feast.types.Null
-	(*Value)(nil),         // 1: feast.types.Value
-	(*BytesList)(nil),     // 2: feast.types.BytesList
-	(*StringList)(nil),    // 3: feast.types.StringList
-	(*Int32List)(nil),     // 4: feast.types.Int32List
-	(*Int64List)(nil),     // 5: feast.types.Int64List
-	(*DoubleList)(nil),    // 6: feast.types.DoubleList
-	(*FloatList)(nil),     // 7: feast.types.FloatList
-	(*BoolList)(nil),      // 8: feast.types.BoolList
-	(*RepeatedValue)(nil), // 9: feast.types.RepeatedValue
+	(ValueType_Enum)(0),   // 1: feast.types.ValueType.Enum
+	(*Value)(nil),         // 2: feast.types.Value
+	(*BytesList)(nil),     // 3: feast.types.BytesList
+	(*StringList)(nil),    // 4: feast.types.StringList
+	(*Int32List)(nil),     // 5: feast.types.Int32List
+	(*Int64List)(nil),     // 6: feast.types.Int64List
+	(*DoubleList)(nil),    // 7: feast.types.DoubleList
+	(*FloatList)(nil),     // 8: feast.types.FloatList
+	(*BoolList)(nil),      // 9: feast.types.BoolList
+	(*RepeatedValue)(nil), // 10: feast.types.RepeatedValue
+	(*ValueType)(nil),     // 11: feast.types.ValueType
 }
 var file_feast_types_value_proto_depIdxs = []int32{
-	2,  // 0: feast.types.Value.bytes_list_val:type_name -> feast.types.BytesList
-	3,  // 1: feast.types.Value.string_list_val:type_name -> feast.types.StringList
-	4,  // 2: feast.types.Value.int32_list_val:type_name -> feast.types.Int32List
-	5,  // 3: feast.types.Value.int64_list_val:type_name -> feast.types.Int64List
-	6,  // 4: feast.types.Value.double_list_val:type_name -> feast.types.DoubleList
-	7,  // 5: feast.types.Value.float_list_val:type_name -> feast.types.FloatList
-	8,  // 6: feast.types.Value.bool_list_val:type_name -> feast.types.BoolList
-	5,  // 7: feast.types.Value.unix_timestamp_list_val:type_name -> feast.types.Int64List
+	3,  // 0: feast.types.Value.bytes_list_val:type_name -> feast.types.BytesList
+	4,  // 1: feast.types.Value.string_list_val:type_name -> feast.types.StringList
+	5,  // 2: feast.types.Value.int32_list_val:type_name -> feast.types.Int32List
+	6,  // 3: feast.types.Value.int64_list_val:type_name -> feast.types.Int64List
+	7,  // 4: feast.types.Value.double_list_val:type_name -> feast.types.DoubleList
+	8,  // 5: feast.types.Value.float_list_val:type_name -> feast.types.FloatList
+	9,  // 6: feast.types.Value.bool_list_val:type_name -> feast.types.BoolList
+	6,  // 7: feast.types.Value.unix_timestamp_list_val:type_name -> feast.types.Int64List
 	0,  // 8: feast.types.Value.null_val:type_name -> feast.types.Null
-	1,  // 9: feast.types.RepeatedValue.val:type_name -> feast.types.Value
+	2,  // 9: feast.types.RepeatedValue.val:type_name -> feast.types.Value
 	10, // [10:10] is the sub-list for method output_type
 	10, // [10:10] is the sub-list for method input_type
 	10, // [10:10] is the sub-list for extension type_name
@@ -866,8 +1138,8 @@ func file_feast_types_value_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_feast_types_value_proto_rawDesc), len(file_feast_types_value_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   9,
+			NumEnums:      2,
+			NumMessages:   10,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
