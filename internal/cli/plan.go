@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -79,9 +81,15 @@ func (a *app) makePlan(ctx context.Context, p *server.Project) (*planReport, err
 	if err != nil {
 		return nil, err
 	}
+	c.Waiting = a.waiting
 	made, warnings, err := c.Plan(ctx, files, 0)
 	if err != nil {
 		return nil, problems(err)
 	}
 	return newPlanReport(made, warnings), nil
+}
+
+// waiting tells what a plan waits for.
+func (a *app) waiting(source string, within time.Duration) {
+	a.say(fmt.Sprintf("waiting for %s, at most %s", source, within))
 }
