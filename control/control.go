@@ -22,6 +22,11 @@ type Config struct {
 	Limits   parquet.Limits
 	Now      func() time.Time
 	Tool     string // Provender's version
+
+	// SourceTime is how long a plan waits for the files of one source; 0: 20 seconds.
+	SourceTime time.Duration
+	// Waiting is told of a source that is slow, and how long it is waited for; called concurrently, may be nil.
+	Waiting func(source string, within time.Duration)
 }
 
 // Service plans and applies. Safe for concurrent use.
@@ -31,13 +36,9 @@ type Service struct{ Config }
 func New(c Config) *Service { return &Service{c} }
 
 // Plan compares definition files with a revision, 0 for the current one, and the columns that they name with the files of
-// their sources. The error is a diag.Set where the files have problems.
+// their sources, and estimates what those hold that are to be read anew. The error is a diag.Set where the files have problems.
 func (s *Service) Plan(ctx context.Context, files []definition.File, against int64) (*plan.Plan, diag.Set, error) {
 	project, err := s.Project.Parse(files)
-	if err != nil {
-		return nil, nil, err
-	}
-	warnings, err := s.checkSources(ctx, project)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -46,6 +47,10 @@ func (s *Service) Plan(ctx context.Context, files []definition.File, against int
 		return nil, nil, err
 	}
 	made, err := plan.Make(rev, base, project.Definitions)
+	if err != nil {
+		return nil, nil, err
+	}
+	warnings, err := s.checkSources(ctx, project, made)
 	if err != nil {
 		return nil, nil, err
 	}

@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -147,4 +149,9 @@ func diagnosticsOf(list []client.Diagnostic) diag.Set {
 		}
 	}
 	return set
+}
+
+// waiting tells what a plan waits for.
+func (a *app) waiting(source string, within time.Duration) {
+	a.say(fmt.Sprintf("waiting for %s, at most %s", source, within))
 }

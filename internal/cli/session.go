@@ -16,7 +16,7 @@ func (a *app) withProject(fn func(*server.Project) error) error {
 	if err != nil {
 		return problems(err)
 	}
-	p.Tool = version()
+	p.Tool, p.Waiting = version(), a.waiting
 	return errors.Join(fn(p), p.Close())
 }
 

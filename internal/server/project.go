@@ -29,6 +29,8 @@ type Project struct {
 	Config *definition.Config
 	Files  *source.Files
 	Tool   string // Provender's version, for records
+	// Waiting is told of a source that a plan waits for; may be nil.
+	Waiting func(source string, within time.Duration)
 
 	mu       sync.Mutex
 	registry *store.Store
@@ -85,6 +87,7 @@ func (p *Project) Control(ctx context.Context) (*control.Service, error) {
 	}
 	return control.New(control.Config{
 		Registry: reg, Project: p.Config, Files: p.Files, Limits: p.ParquetLimits(), Now: time.Now, Tool: p.Tool,
+		Waiting: p.Waiting,
 	}), nil
 }
 

@@ -23,6 +23,9 @@ const hiveNull = "__HIVE_DEFAULT_PARTITION__"
 // maxDepth bounds the folders below a pattern's fixed part, so that a cycle of symlinks ends.
 const maxDepth = 64
 
+// ErrOutside is the cause of errors about links that lead out of their root.
+var ErrOutside = errors.New("it leads out of its root")
+
 // listLocal returns the files behind one pattern.
 func listLocal(ctx context.Context, pattern string, at place) ([]File, error) {
 	root, err := at.open()
@@ -180,18 +183,20 @@ func (w *walk) entry(rel string, depth int) error {
 // nothing.
 func (w *walk) blocked(rel string, err error) error {
 	if link, lerr := w.root.Lstat(rel); lerr == nil && link.Mode()&fs.ModeSymlink != 0 {
-		what := "leads out of " + w.at.dir
+		what, cause := "leads out of "+w.at.dir, fmt.Errorf("%w: %w", ErrOutside, err)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
-			what = "leads to nothing"
+			what, cause = "leads to nothing", err
 		case errors.Is(err, syscall.ELOOP):
-			what = "leads in a cycle"
+			what, cause = "leads in a cycle", err
+		case errors.Is(err, fs.ErrPermission):
+			what, cause = "leads to what may not be read", err
 		}
 		return &problem.Error{
 			Code:       problem.Precondition,
 			Message:    fmt.Sprintf("%s is a symlink that %s", w.absolute(rel), what),
 			Suggestion: "remove it, or declare the folder it leads to under roots in provender.yaml",
-			Err:        err,
+			Err:        cause,
 		}
 	}
 	return problem.New(problem.Precondition, "%s: %w", w.absolute(rel), errors.Unwrap(err))

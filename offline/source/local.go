@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"github.com/provender-dev/provender/internal/problem"
 )
@@ -26,7 +27,8 @@ func openLocal(at place, file File) (*Handle, error) {
 	}
 	defer root.Close()
 	l := &localFile{file: file, path: filepath.Join(at.dir, filepath.FromSlash(at.rel))}
-	if l.File, err = root.Open(at.rel); err != nil {
+	// What was listed was a regular file. A pipe that has its name now must not be waited for.
+	if l.File, err = root.OpenFile(at.rel, os.O_RDONLY|syscall.O_NONBLOCK, 0); err != nil {
 		return nil, l.changed(err)
 	}
 	if err := l.checkOpen(); err != nil {

@@ -116,6 +116,6 @@ var Codes = []Code{
 // FileCodes lists what planning finds in the files of sources, in the order of the documentation.
 var FileCodes = []Code{
 	{CodeColumnMismatch, "A file of the source lacks a column, or has it of a type that does not convert exactly."},
-	{CodeUnreadableData, "A file of the source is no Parquet file, or can't be opened."},
-	{CodeNoData, "A warning: the source has no file to check the columns against."},
+	{CodeUnreadableData, "A file of the source is no Parquet file, can't be opened, or lies outside of its root."},
+	{CodeNoData, "A warning: the source has no file to check the columns against, or does not answer."},
 }

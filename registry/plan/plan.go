@@ -56,10 +56,11 @@ type Plan struct {
 type Estimate struct {
 	View        string `json:"view"`
 	Files       int64  `json:"files"`
+	Sampled     int64  `json:"sampled"`      // files that were looked at; where fewer, all figures are in proportion
 	Rows        int64  `json:"rows"`         // of all files; a view with ttl reads fewer
-	Keys        int64  `json:"keys"`         // at most so many entities; 0: not known
+	Keys        int64  `json:"keys"`         // about so many entities; 0: not known
 	ReadBytes   int64  `json:"read_bytes"`   // of the columns needed, as the files store them
-	StoredBytes int64  `json:"stored_bytes"` // about so many online; 0: not known
+	StoredBytes int64  `json:"stored_bytes"` // about so many online, what the store adds left out; 0: not known
 }
 
 // DefinitionChange is one definition that is added, changed, renamed or deleted.

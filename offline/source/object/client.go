@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -79,17 +80,29 @@ var metadataAddresses = []netip.Addr{
 	netip.MustParseAddr("168.63.129.16"), netip.MustParseAddr("192.0.0.192"),
 }
 
+// Addresses of IPv6 that gateways take to the address of IPv4 within them, which begins at a byte.
+var translated = map[netip.Prefix]int{
+	netip.MustParsePrefix("64:ff9b::/96"): 12, // NAT64
+	netip.MustParsePrefix("2002::/16"):    2,  // 6to4
+}
+
 func metadata(ip netip.Addr) bool {
 	ip = ip.Unmap().WithZone("")
-	if ip.IsLinkLocalUnicast() || ip.IsUnspecified() || ip.IsMulticast() {
-		return true
-	}
-	for _, a := range metadataAddresses {
-		if ip == a {
-			return true
+	for prefix, at := range translated {
+		if prefix.Contains(ip) {
+			b := ip.As16()
+			ip = netip.AddrFrom4([4]byte(b[at : at+4]))
+			break
 		}
 	}
-	return false
+	return ip.IsLinkLocalUnicast() || ip.IsUnspecified() || ip.IsMulticast() || slices.Contains(metadataAddresses, ip)
+}
+
+// metadataHost is metadata for the host of a URL, which a proxy may be the one to look up.
+func metadataHost(host string) bool {
+	host = strings.ToLower(strings.TrimSuffix(host, "."))
+	ip, err := netip.ParseAddr(host)
+	return err == nil && metadata(ip) || host == "metadata.google.internal" || host == "metadata"
 }
 
 // Endpoint reads the URL of a store's server, and refuses what can't be one.
@@ -104,9 +117,8 @@ func Endpoint(text string) (*url.URL, error) {
 	if u.User != nil || u.RawQuery != "" || u.Fragment != "" {
 		return nil, &ConfigError{"the endpoint may have no user, query or fragment"}
 	}
-	host := strings.ToLower(strings.TrimSuffix(u.Hostname(), "."))
-	if ip, err := netip.ParseAddr(host); err == nil && metadata(ip) || host == "metadata.google.internal" || host == "metadata" {
-		return nil, &ConfigError{"the endpoint " + host + " is a link-local or metadata address, which no object store has"}
+	if host := u.Hostname(); metadataHost(host) {
+		return nil, &ConfigError{"the endpoint " + (&refusedError{host}).Error()}
 	}
 	u.Path = strings.TrimRight(u.Path, "/")
 	return u, nil
@@ -201,6 +213,9 @@ func (c *Client) roundTrip(ctx context.Context, req Request, alive func()) (*htt
 		return nil, err
 	}
 	u := *req.URL
+	if host := u.Hostname(); metadataHost(host) { // a bucket's name may be part of it
+		return nil, &refusedError{host}
+	}
 	r.URL, r.Host, r.ContentLength = &u, u.Host, int64(len(req.Body))
 	for k, v := range req.Header {
 		r.Header[k] = v

@@ -74,8 +74,8 @@ func (p Policy) Retry(ctx context.Context, try func() error) error {
 
 // wait pauses after the n-th failure, or returns the error that ends the tries.
 func (p Policy) wait(ctx context.Context, n int, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
+	if ctx.Err() != nil {
+		return ended(ctx, err)
 	}
 	if !temporary(err) {
 		return err
@@ -93,11 +93,26 @@ func (p Policy) wait(ctx context.Context, n int, err error) error {
 	defer timer.Stop()
 	select {
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return ended(ctx, err)
 	case <-timer.C:
 		return nil
 	}
 }
+
+// ended is the error of tries that a context has ended; last is what was wrong until then.
+func ended(ctx context.Context, last error) error {
+	cause := context.Cause(ctx)
+	if errors.Is(last, cause) || errors.Is(last, ctx.Err()) {
+		return cause
+	}
+	return &endedError{cause, last}
+}
+
+// endedError is a context's end among failures.
+type endedError struct{ cause, last error }
+
+func (e *endedError) Error() string { return fmt.Sprintf("%v; the last try: %v", e.cause, e.last) }
+func (e *endedError) Unwrap() error { return e.cause }
 
 // finalError is the last failure of all tries.
 type finalError struct {
