@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"io"
 	"os"
 
 	"github.com/spf13/cobra"
@@ -14,6 +15,7 @@ import (
 type planFlags struct {
 	out      string
 	detailed bool
+	markdown bool
 }
 
 func (a *app) planCommand() *cobra.Command {
@@ -24,9 +26,12 @@ func (a *app) planCommand() *cobra.Command {
 		Long: `Compare the definition files with what is applied: what would be added, changed and deleted, what of that breaks somebody,
 which services and generations it touches. Columns are checked against the sources' files where there are any. Changes
 nothing.`,
-		Example: "  provender plan\n  provender plan --out change.plan --detailed-exitcode",
+		Example: "  provender plan\n  provender plan --markdown > comment.md\n  provender plan --out change.plan --detailed-exitcode",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if f.markdown && a.output == "json" {
+				return usagef("--markdown and -o json: want one of them")
+			}
 			return a.withProject(func(p *server.Project) error {
 				made, err := a.makePlan(c.Context(), p)
 				if err != nil {
@@ -37,7 +42,7 @@ nothing.`,
 						return err
 					}
 				}
-				if err := a.show(made); err != nil {
+				if err := a.showPlan(made, f.markdown); err != nil {
 					return err
 				}
 				if f.out != "" {
@@ -53,8 +58,18 @@ nothing.`,
 		},
 	}
 	c.Flags().StringVar(&f.out, "out", "", "file to save the plan in, for provender apply FILE")
+	c.Flags().BoolVar(&f.markdown, "markdown", false, "write the plan as a comment for a pull request on GitHub")
 	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "exit 2 where there is something to apply")
 	return c
+}
+
+// showPlan prints a plan on stdout, as Markdown or in the form that --output asks for.
+func (a *app) showPlan(made *planReport, markdown bool) error {
+	if !markdown {
+		return a.show(made)
+	}
+	_, err := io.WriteString(a.Stdout, made.markdown())
+	return err
 }
 
 func writePlan(path string, p *plan.Plan) error {

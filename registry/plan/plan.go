@@ -152,24 +152,19 @@ func (p *Plan) Allowed(breaking bool) error {
 	for _, h := range p.Hazards() {
 		switch {
 		case h.Code == LockedService:
-			err := problem.New(problem.Precondition, "refused: %s", h.Message)
+			err := problem.New(problem.Precondition, "the plan changes what is locked; nothing was applied\n  %s", h.Message)
 			err.Suggestion = "declare a new service, or take `locked` away and apply that first"
 			return err
 		case h.Breaking:
-			broken = append(broken, h.Message)
+			broken = append(broken, fmt.Sprintf("\n  %s [%s]", h.Message, strings.Join(h.Services, ", ")))
 		}
 	}
 	if len(broken) == 0 || breaking {
 		return nil
 	}
-	message := "refused, as it breaks what is in use: " + broken[0]
-	if more := len(broken) - 1; more > 0 {
-		message += fmt.Sprintf("; and %d more", more)
-	}
-	return &problem.Error{
-		Code: problem.Precondition, Message: message,
-		Suggestion: "see provender plan; where all of it is meant, allow it: provender apply --allow-breaking",
-	}
+	err := problem.New(problem.Precondition, "the plan breaks what is in use; nothing was applied%s", strings.Join(broken, ""))
+	err.Suggestion = "where their callers are ready for it: --allow-breaking"
+	return err
 }
 
 // Count returns how many definitions have an action.
