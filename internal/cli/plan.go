@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -20,6 +21,7 @@ type planFlags struct {
 	out         string
 	against     string
 	detailed    bool
+	markdown    bool
 	annotations annotations
 }
 
@@ -34,9 +36,12 @@ nothing.
 
 With --against: compare with a revision by its number, with the same folder in a Git commit, branch or tag (git:REF), or
 with another folder. The last two need no registry.`,
-		Example: "  provender plan\n  provender plan --out change.plan --detailed-exitcode\n  provender plan --against git:origin/main",
+		Example: "  provender plan\n  provender plan --markdown > comment.md\n  provender plan --out change.plan --detailed-exitcode\n  provender plan --against git:origin/main",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if f.markdown && a.output == "json" {
+				return usagef("--markdown and -o json: want one of them")
+			}
 			err := a.plan(c.Context(), &f)
 			var found diag.Set
 			if errors.As(err, &found) {
@@ -47,6 +52,7 @@ with another folder. The last two need no registry.`,
 	}
 	c.Flags().StringVar(&f.out, "out", "", "file to save the plan in, for provender apply FILE")
 	c.Flags().StringVar(&f.against, "against", "", "what to compare with: a revision, git:REF or a folder (default: the current revision)")
+	c.Flags().BoolVar(&f.markdown, "markdown", false, "write the plan as a comment for a pull request on GitHub")
 	c.Flags().BoolVar(&f.detailed, "detailed-exitcode", false, "exit 2 where there is something to apply")
 	f.annotations.add(c)
 	return c
@@ -65,7 +71,7 @@ func (a *app) plan(ctx context.Context, f *planFlags) error {
 			return err
 		}
 	}
-	if err := a.show(made); err != nil {
+	if err := a.showPlan(made, f.markdown); err != nil {
 		return err
 	}
 	if f.out != "" {
@@ -77,6 +83,15 @@ func (a *app) plan(ctx context.Context, f *planFlags) error {
 		return exitError{code: exitChanges}
 	}
 	return nil
+}
+
+// showPlan prints a plan on stdout, as Markdown or in the form that --output asks for.
+func (a *app) showPlan(made *planReport, markdown bool) error {
+	if !markdown {
+		return a.show(made)
+	}
+	_, err := io.WriteString(a.Stdout, made.markdown())
+	return err
 }
 
 func writePlan(path string, p *plan.Plan) error {

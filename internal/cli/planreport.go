@@ -2,6 +2,9 @@ package cli
 
 import (
 	"fmt"
+	"strings"
+
+	"charm.land/lipgloss/v2"
 
 	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/registry/plan"
@@ -50,14 +53,73 @@ func (r *planReport) text(p *printer) {
 	}
 	p.printf("\n%s.\n", r.Summary)
 	if len(r.Services) > 0 {
-		p.printf("Services touched: %s.\n", list(r.Services))
+		p.wrapped("Services touched: ", list(r.Services)+".")
 	}
 	if len(r.Generations) > 0 {
-		p.printf("Views filled anew by their next run: %s. What is online serves until then.\n", list(r.Generations))
+		p.wrapped("Views filled anew by their next run: ", list(r.Generations)+". What is online serves until then.")
 	}
-	if r.Breaking {
-		p.printf("%s\n", p.bad("Some of this breaks what is in use; see the lines marked breaking."))
+	if len(r.Estimates) > 0 {
+		p.printf("\n")
+		p.table(estimateHeader, estimateRows(r.Estimates))
 	}
+	switch r.verdict() {
+	case planRefused:
+		p.printf("\n%s\n", p.bad("A locked service would change shape: this plan can't be applied."))
+	case planBreaking:
+		p.printf("\n%s\n", p.bad("Some of this breaks what is in use; see the lines marked breaking."))
+	}
+}
+
+// verdict is what a plan's hazards come to.
+type verdict int
+
+const (
+	planFine verdict = iota
+	planBreaking
+	planRefused
+)
+
+func (r *planReport) verdict() verdict {
+	const allowed = true
+	switch {
+	case r.plan.Allowed(allowed) != nil:
+		return planRefused
+	case r.Breaking:
+		return planBreaking
+	}
+	return planFine
+}
+
+var estimateHeader = []string{"VIEW", "FILES#", "ROWS#", "KEYS#", "READS#", "STORES#"}
+
+func estimateRows(estimates []plan.Estimate) [][]string {
+	known := func(n int64, text string) string {
+		if n == 0 {
+			return "-"
+		}
+		return text
+	}
+	rows := make([][]string, len(estimates))
+	for i, e := range estimates {
+		rows[i] = []string{
+			e.View, count(e.Files), count(e.Rows), known(e.Keys, "≤ "+count(e.Keys)),
+			byteSize(e.ReadBytes), known(e.StoredBytes, "≈ "+byteSize(e.StoredBytes)),
+		}
+	}
+	return rows
+}
+
+// byteSize writes a number of bytes for people: "512 B", "1.4 GiB".
+func byteSize(n int64) string {
+	const unit = 1 << 10
+	if n < unit {
+		return fmt.Sprintf("%d B", n)
+	}
+	size, names := float64(n)/unit, []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
+	for size >= unit-0.05 && len(names) > 1 { // 1,024.0 is one of the next
+		size, names = size/unit, names[1:]
+	}
+	return fmt.Sprintf("%.1f %s", size, names[0])
 }
 
 func (p *printer) change(c plan.DefinitionChange) {
@@ -68,20 +130,29 @@ func (p *printer) change(c plan.DefinitionChange) {
 		p.printf("  %s %s %s\n", p.bad("-"), c.Kind, c.Name)
 	case plan.Change:
 		p.printf("  %s %s %s\n", p.warn("~"), c.Kind, c.Name)
+	case plan.Rename:
+		p.printf("  %s %s %s, was %s\n", p.warn("~"), c.Kind, c.Name, c.Was)
+	}
+	width := 0
+	for _, f := range c.Fields {
+		width = max(width, lipgloss.Width(f.Path))
 	}
 	for _, f := range c.Fields {
+		path := f.Path + ":" + strings.Repeat(" ", width-lipgloss.Width(f.Path))
 		switch {
 		case f.Old == "":
-			p.printf("      %s: %s\n", f.Path, p.good(f.New))
+			p.printf("      %s %s\n", path, p.good(oneLine(f.New)))
 		case f.New == "":
-			p.printf("      %s: %s, removed\n", f.Path, p.bad(f.Old))
+			p.printf("      %s %s, removed\n", path, p.bad(oneLine(f.Old)))
 		default:
-			p.printf("      %s: %s -> %s\n", f.Path, f.Old, f.New)
+			p.printf("      %s %s -> %s\n", path, oneLine(f.Old), oneLine(f.New))
 		}
 	}
 	for _, h := range c.Hazards {
+		title := p.warn("hazard:")
 		if h.Breaking {
-			p.printf("      %s\n", p.bad(fmt.Sprintf("breaking: %s", h.Message)))
+			title = p.bad("breaking:")
 		}
+		p.wrapped("      "+title+" ", h.Code+": "+oneLine(h.Message))
 	}
 }

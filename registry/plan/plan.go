@@ -157,23 +157,19 @@ func (p *Plan) Allowed(breaking bool) error {
 	for _, h := range p.Hazards() {
 		switch {
 		case h.Code == LockedService:
-			err := problem.New(problem.Precondition, "refused: %s", h.Message)
+			err := problem.New(problem.Precondition, "the plan changes what is locked; nothing was applied\n  %s", h.Message)
 			err.Suggestion = "declare a new service, or take `locked` away and apply that first"
 			return err
 		case h.Breaking:
-			fmt.Fprintf(&broken, "\n  %s", h.Message)
-			if len(h.Services) > 0 {
-				fmt.Fprintf(&broken, " [%s]", strings.Join(h.Services, ", "))
-			}
+			broken = append(broken, fmt.Sprintf("\n  %s [%s]", h.Message, strings.Join(h.Services, ", ")))
 		}
 	}
-	if broken.Len() == 0 || breaking {
+	if len(broken) == 0 || breaking {
 		return nil
 	}
-	return &problem.Error{
-		Code: problem.Precondition, Message: "the plan breaks what is in use; nothing was applied:" + broken.String(),
-		Suggestion: "where their callers are ready for it: --allow-breaking",
-	}
+	err := problem.New(problem.Precondition, "the plan breaks what is in use; nothing was applied%s", strings.Join(broken, ""))
+	err.Suggestion = "where their callers are ready for it: --allow-breaking"
+	return err
 }
 
 // Count returns how many definitions have an action.
