@@ -47,6 +47,8 @@ type kind interface {
 	options() *sql.TxOptions
 	// explain tells what err means.
 	explain(err error) reason
+	// tables is the query that counts the tables of a name, the parameter.
+	tables() string
 	// integrity is the query that looks for damage, whose rows are what it finds, or ok; "" where there is none.
 	integrity() string
 }

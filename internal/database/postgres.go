@@ -100,6 +100,10 @@ func (p postgres) folder() string { return "postgres" }
 
 func (p postgres) dialect() goose.Dialect { return goose.DialectPostgres }
 
+func (p postgres) tables() string {
+	return `SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1`
+}
+
 // integrity: what looks for damage is an extension, for superusers.
 func (p postgres) integrity() string { return "" }
 

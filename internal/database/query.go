@@ -128,6 +128,13 @@ func (t *Tx) each(ctx context.Context, query string, args []any, row func(*sql.R
 	return scanAll(rows, t.alive, row)
 }
 
+// HasTable reports whether there is a table, for those who read and make none.
+func (db *DB) HasTable(ctx context.Context, name string) (bool, error) {
+	var n int
+	err := db.Row(ctx, db.kind.tables(), name).Scan(&n)
+	return n > 0, err
+}
+
 // Integrity looks for damage to the database's own structures, where the kind of database can, and returns what it finds.
 func (db *DB) Integrity(ctx context.Context) (found []string, err error) {
 	query := db.kind.integrity()

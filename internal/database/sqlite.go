@@ -64,6 +64,10 @@ func (f sqliteFile) dialect() goose.Dialect { return goose.DialectSQLite3 }
 // options are the connection's: see openSQLite.
 func (f sqliteFile) options() *sql.TxOptions { return nil }
 
+func (f sqliteFile) tables() string {
+	return `SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = $1`
+}
+
 // integrity ends after some: who needs them all does not want this file.
 func (f sqliteFile) integrity() string { return `PRAGMA integrity_check(20)` }
 

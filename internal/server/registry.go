@@ -25,7 +25,7 @@ func (p *Project) CheckRegistry(ctx context.Context) (revisions int, faults []st
 	if err != nil {
 		return 0, nil, err
 	}
-	used, err := usedRevisions(ctx, reg)
+	used, err := state.Revisions(ctx, reg.DB())
 	if errors.Is(err, database.ErrDamaged) {
 		faults, err = append(faults, store.Fault{Text: err.Error()}), nil
 	}
@@ -35,12 +35,4 @@ func (p *Project) CheckRegistry(ctx context.Context) (revisions int, faults []st
 		}
 	}
 	return len(numbers), faults, err
-}
-
-func usedRevisions(ctx context.Context, reg *store.Store) ([]int64, error) {
-	ops, err := state.Open(ctx, reg.DB())
-	if err != nil {
-		return nil, err
-	}
-	return ops.Revisions(ctx)
 }
