@@ -218,6 +218,7 @@ func decode(raw []byte) (*feastcore.Registry, error) {
 	} else if v != schemaVersion {
 		return nil, problem.New(problem.Invalid, "a registry of Feast's with schema version %.20q; only %q is read", v, schemaVersion)
 	}
+	sortByName(reg)
 	named := map[string]bool{}
 	for _, p := range reg.GetProjects() {
 		named[p.GetSpec().GetName()] = true
@@ -231,6 +232,18 @@ func decode(raw []byte) (*feastcore.Registry, error) {
 		}
 	}
 	return reg, nil
+}
+
+// sortByName makes what becomes of a registry independent of the order in which Feast happened to write it.
+func sortByName(reg *feastcore.Registry) {
+	slices.SortStableFunc(reg.Entities, func(a, b *feastcore.Entity) int { return cmp.Compare(a.GetSpec().GetName(), b.GetSpec().GetName()) })
+	slices.SortStableFunc(reg.DataSources, func(a, b *feastcore.DataSource) int { return cmp.Compare(a.GetName(), b.GetName()) })
+	slices.SortStableFunc(reg.FeatureViews, func(a, b *feastcore.FeatureView) int {
+		return cmp.Compare(a.GetSpec().GetName(), b.GetSpec().GetName())
+	})
+	slices.SortStableFunc(reg.FeatureServices, func(a, b *feastcore.FeatureService) int {
+		return cmp.Compare(a.GetSpec().GetName(), b.GetSpec().GetName())
+	})
 }
 
 // projects returns the projects that anything of a registry belongs to, sorted.

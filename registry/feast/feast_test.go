@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/testenv"
 	feastcore "github.com/provender-dev/provender/proto/feast/core"
 )
 
@@ -272,11 +274,50 @@ func FuzzRegistry(f *testing.F) {
 		if err != nil {
 			return
 		}
-		for _, project := range projects(reg) {
-			r := &Repo{Dir: "/srv/rides", Project: project, content: reg}
-			if _, err := r.Convert("/srv/out", nil); err != nil {
-				t.Fatal(err)
-			}
-		}
+		convertAll(t, reg)
 	})
+}
+
+func convertAll(t *testing.T, reg *feastcore.Registry) {
+	t.Helper()
+	for _, project := range projects(reg) {
+		r := &Repo{Dir: "/srv/rides", Project: project, content: reg}
+		if _, err := r.Convert("/srv/out", nil); err != nil {
+			t.Fatalf("project %q: %v\n%s", project, err, prototext.Format(reg))
+		}
+	}
+}
+
+// TestDamaged is the same of registries in which some bytes are others, and some parts of one are in another.
+func TestDamaged(t *testing.T) {
+	random := testenv.Rand(t)
+	var all [][]byte
+	archives := cases(t)
+	for _, path := range slices.Sorted(maps.Keys(archives)) {
+		all = append(all, registryOf(t, archives[path]))
+	}
+	rounds, read := 400, 0
+	if testenv.Long() {
+		rounds = 20_000
+	}
+	for range rounds {
+		raw := slices.Clone(all[random.IntN(len(all))])
+		for range 1 + random.IntN(8) {
+			at := random.IntN(len(raw))
+			if random.IntN(3) > 0 {
+				raw[at] = byte(random.IntN(256))
+				continue
+			}
+			from := all[random.IntN(len(all))]
+			part := from[random.IntN(len(from)):]
+			copy(raw[at:], part[:min(len(part), random.IntN(30))])
+		}
+		if reg, err := decode(raw); err == nil {
+			read++
+			convertAll(t, reg)
+		}
+	}
+	if read == 0 {
+		t.Error("none could be read")
+	}
 }

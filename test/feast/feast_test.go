@@ -135,13 +135,7 @@ type answer struct {
 }
 
 func TestClients(t *testing.T) {
-	python := filepath.Join("..", "..", ".cache", "feast", "bin", "python")
-	if p := os.Getenv("PROVENDER_TEST_FEAST_PYTHON"); p != "" {
-		python = p
-	}
-	if _, err := os.Stat(python); err != nil {
-		t.Fatalf("no Python with Feast: run ./scripts/test once, which installs it in .cache/feast (%v)", err)
-	}
+	python := python(t)
 	dir := t.TempDir()
 	for name, text := range map[string]string{"provender.yaml": "version: 1\nproject: rides\n", "definitions.yaml": definitions} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
@@ -212,6 +206,18 @@ func requests() []request {
 		{Ways: all, Features: []string{"stats:big"}, Entities: []column{{"driver", []int64{1}}}, fails: `INVALID_ARGUMENT: unknown key "driver"`},
 		{Ways: all, Features: []string{"stats:big"}, Entities: []column{{"driver_id", []string{"1"}}}, fails: `INVALID_ARGUMENT: key "driver_id" is int64, the request has string values`},
 	}
+}
+
+// python returns the interpreter that has Feast.
+func python(t *testing.T) string {
+	path := filepath.Join("..", "..", ".cache", "feast", "bin", "python")
+	if p := os.Getenv("PROVENDER_TEST_FEAST_PYTHON"); p != "" {
+		path = p
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("no Python with Feast: run ./scripts/test once, which installs it in .cache/feast (%v)", err)
+	}
+	return path
 }
 
 func provender(ctx context.Context, dir string, args ...string) *exec.Cmd {
