@@ -153,7 +153,7 @@ func (p *Plan) Breaking() bool {
 // Allowed returns why the plan may not be applied, of class Precondition: it breaks somebody, and that is not allowed, or
 // it changes the shape of a locked service, which nothing allows.
 func (p *Plan) Allowed(breaking bool) error {
-	var broken strings.Builder
+	var broken []string
 	for _, h := range p.Hazards() {
 		switch {
 		case h.Code == LockedService:
