@@ -43,9 +43,9 @@ func (s *Service) Apply(ctx context.Context, saved *plan.Plan, o ApplyOptions) (
 		return rev, err
 	}
 	// Somebody was faster, with another change or with the same.
-	current, made, moved := s.again(ctx, saved)
-	if moved != nil || made.Empty() {
-		return current, moved
+	current, made, why := s.again(ctx, saved)
+	if why != nil || made.Empty() {
+		return current, why
 	}
 	return registry.Revision{}, err
 }
