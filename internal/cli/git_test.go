@@ -23,7 +23,9 @@ func TestAgainstWithoutGit(t *testing.T) {
 
 // TestDefinitionBlobs: of a commit's files those count that definition.Read takes of a folder.
 func TestDefinitionBlobs(t *testing.T) {
-	entry := func(mode, kind, size, name string) string { return mode + " " + kind + " 1a2b " + size + "\t" + name + "\x00" }
+	entry := func(mode, kind, size, name string) string {
+		return mode + " " + kind + " 1a2b " + size + "\t" + name + "\x00"
+	}
 	listed := entry("100644", "blob", "7", "provender.yaml") + entry("100644", "blob", "7", ".github/ci.yaml") +
 		entry("100644", "blob", "7", "a/.x.yml") + entry("100755", "blob", "7", "a/b c\n.yml") + entry("160000", "commit", "-", "sub.yaml") +
 		entry("100644", "blob", "7", "README.md") + entry("120000", "blob", "7", "link.md")

@@ -106,10 +106,22 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 		Operations: n.ops,
 		Revisions:  reg,
 		Control:    following{changes, n.follow},
+		History: &history{
+			project: p, snapshot: n.definitions, maxEntities: opts.MaxEntities, maxFeatures: opts.MaxFeatures,
+		},
 		Snapshot:   n.follow.snapshot.Load,
 	}
 	rpc.Register(n.grpc, n.services)
 	return n, nil
+}
+
+// definitions returns the newest that the node knows. Precondition where nothing was applied yet.
+func (n *node) definitions(ctx context.Context) (*registry.Snapshot, error) {
+	n.follow.poke()
+	if known := n.follow.snapshot.Load(); known.Revision > 0 {
+		return known, nil
+	}
+	return n.project.Snapshot(ctx)
 }
 
 // following lets a node answer at once by what it has applied.

@@ -26,6 +26,7 @@ type Client struct {
 	online     pb.OnlineServiceClient
 	operations pb.OperationsServiceClient
 	registry   pb.RegistryServiceClient
+	offline    pb.OfflineServiceClient
 	closer     io.Closer // nil where the connection is the caller's
 }
 
@@ -70,6 +71,7 @@ func New(conn grpc.ClientConnInterface) *Client {
 		online:     pb.NewOnlineServiceClient(conn),
 		operations: pb.NewOperationsServiceClient(conn),
 		registry:   pb.NewRegistryServiceClient(conn),
+		offline:    pb.NewOfflineServiceClient(conn),
 	}
 }
 
