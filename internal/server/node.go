@@ -109,7 +109,7 @@ func openNode(ctx context.Context, p *Project, now time.Time, logger *slog.Logge
 		History: &history{
 			project: p, snapshot: n.definitions, maxEntities: opts.MaxEntities, maxFeatures: opts.MaxFeatures,
 		},
-		Snapshot:   n.follow.snapshot.Load,
+		Snapshot: n.follow.snapshot.Load,
 	}
 	rpc.Register(n.grpc, n.services)
 	return n, nil
