@@ -44,7 +44,7 @@ var layers = []layer{
 	{
 		"rpc",
 		[]string{"internal/rpc"},
-		[]string{"feast", "wire", "generated", "control", "definitions", "materialize", "serving", "online", "registry", "leaf"},
+		[]string{"feast", "wire", "generated", "control", "definitions", "materialize", "serving", "online", "offline", "registry", "leaf"},
 		"rpc turns messages into domain calls; it opens nothing and reads no file",
 	},
 	{

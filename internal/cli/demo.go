@@ -149,13 +149,13 @@ func (a *app) serveAndCompare(ctx context.Context, p *server.Project, r *demoRep
 			r.GRPC = at.GRPC
 		}
 		return server.Remote(ctx, r.GRPC, nil, func(ctx context.Context, c *client.Client) error {
-			return r.compare(ctx, p, c)
+			return r.compare(ctx, c)
 		})
 	})
 	return group.Wait()
 }
 
-func (r *demoReport) compare(ctx context.Context, p *server.Project, c *client.Client) error {
+func (r *demoReport) compare(ctx context.Context, c *client.Client) error {
 	asked := &entities{names: []string{"origin", "destination"}, where: func(int) string { return "the demo" }}
 	for _, pair := range demoRoutes {
 		asked.rows = append(asked.rows, []field{{value: pair[0]}, {value: pair[1]}})
@@ -166,7 +166,7 @@ func (r *demoReport) compare(ctx context.Context, p *server.Project, c *client.C
 		return err
 	}
 	f.at.time = r.Online.ReadTime
-	past, err := lookBack(ctx, p, f, asked)
+	past, err := lookBack(ctx, c, f, asked)
 	if err != nil {
 		return err
 	}

@@ -13,11 +13,8 @@ import (
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/internal/problem"
-	"github.com/provender-dev/provender/internal/row"
-	"github.com/provender-dev/provender/internal/server"
-	"github.com/provender-dev/provender/offline"
-	"github.com/provender-dev/provender/offline/asof"
 	"github.com/provender-dev/provender/registry"
+	"github.com/provender-dev/provender/sdk/client"
 )
 
 type explainFlags struct {
@@ -43,13 +40,15 @@ Values are quoted as in CSV: city="Washington, DC". A value that is empty and no
 			if f.candidates < 0 {
 				return usagef("--candidates is %d: want 0 or more", f.candidates)
 			}
-			return a.withProject(func(p *server.Project) error {
-				r, err := a.explain(c.Context(), p, args[0], f)
-				if err != nil {
-					return err
-				}
-				return a.show(r)
+			var r *explainReport
+			err := a.withRegistry(c.Context(), func(ctx context.Context, c *client.Client) (err error) {
+				r, err = a.explain(ctx, c, args[0], f)
+				return err
 			})
+			if err != nil {
+				return err
+			}
+			return a.show(r)
 		},
 	}
 	c.Flags().StringArrayVar(&f.entity, "entity", nil, "the entity, as key=value,…; a view without keys needs none")
@@ -58,10 +57,13 @@ Values are quoted as in CSV: city="Washington, DC". A value that is empty and no
 	return c
 }
 
-func (a *app) explain(ctx context.Context, p *server.Project, name string, f *explainFlags) (*explainReport, error) {
-	snapshot, err := p.Snapshot(ctx)
+func (a *app) explain(ctx context.Context, c *client.Client, name string, f *explainFlags) (*explainReport, error) {
+	snapshot, err := snapshotOf(ctx, c)
 	if err != nil {
 		return nil, err
+	}
+	if snapshot.Revision == 0 {
+		return nil, nothingApplied()
 	}
 	view, feature, err := featureNamed(snapshot, name)
 	if err != nil {
@@ -75,23 +77,17 @@ func (a *app) explain(ctx context.Context, p *server.Project, name string, f *ex
 	if at.IsZero() {
 		at = a.Now().UTC().Truncate(time.Microsecond)
 	}
-	found, err := offline.Explain(ctx, offline.ExplainRequest{
-		View: view, Feature: feature, Source: p.Files, Keys: keys, At: at.UnixMicro(), Candidates: f.candidates,
-		Limits: p.ParquetLimits(),
+	names := make([]string, len(keys))
+	for i := range keys {
+		names[i] = view.KeyColumns[i].Name
+	}
+	found, err := c.Explain(ctx, client.ExplainRequest{
+		View: view.Name, Feature: view.Features[feature].Name, Keys: keysOf(names, keys), At: at, Candidates: f.candidates,
 	})
 	if err != nil {
 		return nil, err
 	}
-	r := newExplainReport(view, feature, keys, at, snapshot.Revision, found)
-	if len(found.Before) > 0 {
-		newest := &found.Before[0]
-		online, err := p.Consumed(ctx, view, found.Files[newest.File], newest.Event)
-		if err != nil {
-			return nil, err
-		}
-		r.Online = &explainedOnline{State: online.State, Generation: online.Generation, T: timePointer(online.T), Run: online.Run}
-	}
-	return r, nil
+	return newExplainReport(view, feature, keys, found), nil
 }
 
 // featureNamed finds "view:feature".
@@ -227,45 +223,24 @@ type nearMiss struct {
 // lostAfter is why a row dated after the instant does not answer (R2).
 const lostAfter = "after"
 
-func newExplainReport(
-	view *registry.View, feature int, keys []*columnar.Vector, at time.Time, revision int64, x *offline.Explanation,
-) *explainReport {
+func newExplainReport(view *registry.View, feature int, keys []*columnar.Vector, x *client.Explanation) *explainReport {
+	value := vectorOf(x.Value)
 	r := &explainReport{
-		View: view.Name, Feature: view.Features[feature].Name, Revision: revision, At: at,
-		Keys: keysJSON(view, keys), Value: columnar.AppendJSON(nil, x.Value, 0), Status: x.Status.String(),
-		Default: view.Defaults[feature] != nil && x.Status != columnar.Present && x.Status != columnar.Null,
-		Before:  []explainedRow{}, After: []explainedRow{}, RowsBefore: x.RowsBefore, RowsAfter: x.RowsAfter, NullEvents: x.NullEvents,
-		Files: x.Stats.Files, RowsRead: x.Stats.RowsRead, Skipped: x.Stats.RowsSkipped, NullKeys: x.Stats.NullKeys,
-		entity: entityText(view, keys), answer: cellText(x.Value, 0), hasCreated: view.Source.CreatedTime != "", nullKey: x.NullKey,
+		View: view.Name, Feature: view.Features[feature].Name, Revision: x.Revision, At: x.At,
+		Keys: keysJSON(view, keys), Value: columnar.AppendJSON(nil, value, 0), Status: columnar.Status(x.Status).String(),
+		Default: x.IsDefault, Before: []explainedRow{}, After: []explainedRow{}, RowsBefore: x.RowsBefore, RowsAfter: x.RowsAfter,
+		NullEvents: x.NullEventTimes, Files: x.Files, RowsRead: x.RowsRead, Skipped: x.RowsSkipped, NullKeys: x.NullKeys,
+		FirstEvent: timeInJSON(x.FirstEvent), LastEvent: timeInJSON(x.LastEvent),
+		entity: entityText(view, keys), answer: cellText(value, 0), hasCreated: x.HasCreatedTimes, nullKey: x.NullKey,
 	}
 	for _, k := range view.KeyColumns {
 		r.keyNames, r.kinds = append(r.keyNames, k.Name), append(r.kinds, k.Kind.String())
 	}
-	if view.TTLMicros > 0 {
-		r.ttl, r.TTLSeconds = registry.FormatDuration(view.TTL), seconds(view.TTLMicros)
-	}
-	if x.First <= x.Last {
-		r.FirstEvent, r.LastEvent = micros(x.First), micros(x.Last)
-	}
-	explained := func(c *asof.Candidate, why string) explainedRow {
-		e := explainedRow{
-			Value: columnar.AppendJSON(nil, c.Features[feature], 0), EventTime: time.UnixMicro(c.Event).UTC(),
-			File: x.Files[c.File].Path, RowGroup: c.Group, FileRow: c.Row, Copies: c.Copies, Why: why,
-			text: cellText(c.Features[feature], 0),
-		}
-		if c.Created != row.NoCreated {
-			e.CreatedTime = micros(c.Created)
-		}
-		for _, p := range c.CopiesAt {
-			e.CopiesAt = append(e.CopiesAt, rowPlace{x.Files[p.File].Path, p.Group, p.Row})
-		}
-		return e
+	if x.TTL > 0 {
+		r.ttl, r.TTLSeconds = registry.FormatDuration(x.TTL), seconds(x.TTL.Microseconds())
 	}
 	for i := range x.Before {
-		e := explained(&x.Before[i], x.Lost[i].Why)
-		if e.Why == offline.LostEncoding {
-			e.DecidedBy = view.Features[x.Lost[i].Feature].Name
-		}
+		e := newExplainedRow(&x.Before[i], x.Before[i].Why)
 		if i == 0 {
 			r.Row = &e
 		} else {
@@ -273,14 +248,14 @@ func newExplainReport(
 		}
 	}
 	for i := range x.After {
-		r.After = append(r.After, explained(&x.After[i], lostAfter))
+		r.After = append(r.After, newExplainedRow(&x.After[i], lostAfter))
 	}
-	if len(x.Before) > 0 {
-		event := x.Before[0].Event
-		age := at.UnixMicro() - event
+	if r.Row != nil {
+		event := r.Row.EventTime
+		age := x.At.UnixMicro() - event.UnixMicro()
 		r.age, r.AgeSeconds = ageText(age), seconds(age)
-		if view.TTLMicros > 0 {
-			r.AliveUntil, r.FoundUntil = micros(event+view.TTLMicros), micros(event+2*view.TTLMicros)
+		if x.TTL > 0 {
+			r.AliveUntil, r.FoundUntil = timeInJSON(event.Add(x.TTL)), timeInJSON(event.Add(x.TTL).Add(x.TTL))
 		}
 	}
 	if x.Matching != nil && len(keys) > 1 {
@@ -290,9 +265,29 @@ func newExplainReport(
 		}
 	}
 	for _, m := range x.NearMisses {
-		r.NearMisses = append(r.NearMisses, nearMiss{Keys: keysJSON(view, m.Keys), Rows: m.Rows, entity: entityText(view, m.Keys)})
+		near := make([]*columnar.Vector, len(m.Keys))
+		for i, k := range m.Keys {
+			near[i] = keyVector(k)
+		}
+		r.NearMisses = append(r.NearMisses, nearMiss{Keys: keysJSON(view, near), Rows: m.Rows, entity: entityText(view, near)})
+	}
+	if o := x.Online; o != nil {
+		r.Online = &explainedOnline{State: o.State, Generation: o.Generation, T: timePointer(o.T), Run: o.Run}
 	}
 	return r
+}
+
+func newExplainedRow(c *client.ExplainedRow, why string) explainedRow {
+	value := vectorOf(c.Value)
+	e := explainedRow{
+		Value: columnar.AppendJSON(nil, value, 0), EventTime: c.EventTime, CreatedTime: timeInJSON(c.CreatedTime),
+		File: c.Place.File, RowGroup: c.Place.RowGroup, FileRow: c.Place.Row, Copies: c.Copies, Why: why, DecidedBy: c.DecidedBy,
+		text: cellText(value, 0),
+	}
+	for _, p := range c.CopiesAt {
+		e.CopiesAt = append(e.CopiesAt, rowPlace{p.File, p.RowGroup, p.Row})
+	}
+	return e
 }
 
 // keysJSON writes one entity as an object, keys in the view's order.
@@ -325,10 +320,9 @@ func entityText(view *registry.View, keys []*columnar.Vector) string {
 	return strings.Join(parts, ",")
 }
 
-// micros returns a time for JSON, nil beyond the years that it can have there.
-func micros(us int64) *time.Time {
-	t := time.UnixMicro(us).UTC()
-	if t.Year() > 9999 {
+// timeInJSON returns a time for JSON, nil for none and beyond the years that it can have there.
+func timeInJSON(t time.Time) *time.Time {
+	if t.IsZero() || t.Year() > 9999 {
 		return nil
 	}
 	return &t

@@ -60,6 +60,9 @@ files that it lists; where one of them is not what it was, exit code 3 says whic
   provender export --from-manifest training.parquet.manifest.json --check`,
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if a.server != "" {
+				a.talk().printf("Exported from this project's own files; the server at %s is not asked.\n", a.server)
+			}
 			if f.manifest != "" {
 				return a.withProject(func(p *server.Project) error { return a.reproduce(c.Context(), p, f) })
 			}

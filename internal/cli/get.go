@@ -4,15 +4,12 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"math"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
-	"github.com/provender-dev/provender/internal/server"
-	"github.com/provender-dev/provender/offline"
 	"github.com/provender-dev/provender/registry"
 	"github.com/provender-dev/provender/sdk/client"
 )
@@ -77,19 +74,14 @@ func (a *app) get(ctx context.Context, f *getFlags) error {
 		return err
 	}
 	var r *getReport
-	if f.at.time.IsZero() {
-		err = a.withClient(ctx, func(ctx context.Context, c *client.Client) error {
-			var err error
-			r, err = lookOnline(ctx, c, f, asked)
-			return err
-		})
-	} else {
-		err = a.withProject(func(p *server.Project) error {
-			var err error
-			r, err = lookBack(ctx, p, f, asked)
-			return err
-		})
+	with, look := a.withClient, lookOnline
+	if !f.at.time.IsZero() {
+		with, look = a.withRegistry, lookBack
 	}
+	err = with(ctx, func(ctx context.Context, c *client.Client) error {
+		r, err = look(ctx, c, f, asked)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -122,7 +114,22 @@ func (e *entities) keys(svc *registry.Service) (names []string, columns []*colum
 	return names, columns, err
 }
 
+// lookOnline answers from the online store.
 func lookOnline(ctx context.Context, c *client.Client, f *getFlags, asked *entities) (*getReport, error) {
+	return look(ctx, c, f, asked, "online", c.GetFeatures)
+}
+
+// lookBack answers from history what was known at an instant.
+func lookBack(ctx context.Context, c *client.Client, f *getFlags, asked *entities) (*getReport, error) {
+	return look(ctx, c, f, asked, "history", func(ctx context.Context, req client.Request) (*client.Response, error) {
+		return c.GetHistoricalFeatures(ctx, req, f.at.time)
+	})
+}
+
+func look(
+	ctx context.Context, c *client.Client, f *getFlags, asked *entities, from string,
+	call func(context.Context, client.Request) (*client.Response, error),
+) (*getReport, error) {
 	snapshot, err := snapshotOf(ctx, c)
 	if err != nil {
 		return nil, err
@@ -135,18 +142,22 @@ func lookOnline(ctx context.Context, c *client.Client, f *getFlags, asked *entit
 	if err != nil {
 		return nil, err
 	}
-	answer, err := c.GetFeatures(ctx, client.Request{
+	answer, err := call(ctx, client.Request{
 		Service: f.service, Features: f.features, Keys: keysOf(names, keys), EventTimes: true, ReadTime: f.now.time,
 	})
 	if err != nil {
 		return nil, err
 	}
 	r := &getReport{
-		From: "online", ReadTime: answer.ReadTime, FixedReadTime: answer.Fixed, Revision: answer.Revision,
+		From: from, ReadTime: answer.ReadTime, FixedReadTime: answer.Fixed, Revision: answer.Revision,
 		keyNames: names, keys: keys, n: answer.Rows,
 	}
 	for _, v := range answer.Views {
-		r.Views = append(r.Views, viewRead{View: v.Name, Generation: v.Generation, T: timePointer(v.T)})
+		read := viewRead{View: v.Name, Generation: v.Generation}
+		if v.Generation != 0 {
+			read.T = timePointer(v.T)
+		}
+		r.Views = append(r.Views, read)
 	}
 	for _, column := range answer.Columns {
 		cells := cellColumn{name: column.Name, values: vectorOf(&column.Values)}
@@ -156,52 +167,6 @@ func lookOnline(ctx context.Context, c *client.Client, f *getFlags, asked *entit
 			var event time.Time
 			if events != nil {
 				event = events[i]
-			}
-			cells.events = append(cells.events, event)
-		}
-		r.columns = append(r.columns, cells)
-	}
-	return r, nil
-}
-
-func lookBack(ctx context.Context, p *server.Project, f *getFlags, asked *entities) (*getReport, error) {
-	snapshot, err := p.Snapshot(ctx)
-	if err != nil {
-		return nil, err
-	}
-	svc, err := f.of(snapshot)
-	if err != nil {
-		return nil, err
-	}
-	names, keys, err := asked.keys(svc)
-	if err != nil {
-		return nil, err
-	}
-	return lookup(ctx, p, snapshot, svc, names, keys, f.at.time)
-}
-
-// lookup answers from history what was known at an instant.
-func lookup(
-	ctx context.Context, p *server.Project, snapshot *registry.Snapshot, svc *registry.Service, names []string,
-	keys []*columnar.Vector, at time.Time,
-) (*getReport, error) {
-	answer, err := offline.Lookup(ctx, offline.LookupRequest{
-		Service: svc, Source: p.Files, Keys: keys, At: at.UnixMicro(), Limits: p.ParquetLimits(),
-	})
-	if err != nil {
-		return nil, err
-	}
-	r := &getReport{From: "history", ReadTime: at, FixedReadTime: true, Revision: snapshot.Revision, keyNames: names, keys: keys}
-	for _, read := range svc.Reads {
-		r.Views = append(r.Views, viewRead{View: read.View.Name})
-	}
-	for i, out := range svc.Outputs {
-		cells := cellColumn{name: out.Name, values: answer.Columns[i], status: answer.Status[i]}
-		r.n = cells.values.Len()
-		for _, us := range answer.Events[out.Read] {
-			var event time.Time
-			if us != math.MinInt64 {
-				event = time.UnixMicro(us).UTC()
 			}
 			cells.events = append(cells.events, event)
 		}

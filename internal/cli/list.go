@@ -42,11 +42,15 @@ func (a *app) applied(ctx context.Context) (snapshot *registry.Snapshot, err err
 		return err
 	})
 	if err == nil && snapshot.Revision == 0 {
-		err := problem.New(problem.Precondition, "nothing was applied to the registry yet")
-		err.Suggestion = "run provender apply first"
-		return nil, err
+		err = nothingApplied()
 	}
 	return snapshot, err
+}
+
+func nothingApplied() error {
+	err := problem.New(problem.Precondition, "nothing was applied to the registry yet")
+	err.Suggestion = "run provender apply first"
+	return err
 }
 
 func (a *app) listCommand() *cobra.Command {

@@ -71,6 +71,20 @@ func keysOf(names []string, columns []*columnar.Vector) []client.Key {
 	return keys
 }
 
+// keyVector is the first value of a key that is not null.
+func keyVector(k client.Key) *columnar.Vector {
+	if len(k.Int64s) > 0 {
+		v := columnar.NewVector(columnar.Type{Kind: columnar.Int64}, 1)
+		v.AppendInt64(k.Int64s[0])
+		return v
+	}
+	v := columnar.NewVector(columnar.Type{Kind: columnar.String}, 1)
+	for _, s := range k.Strings[:min(1, len(k.Strings))] {
+		v.AppendString(s)
+	}
+	return v
+}
+
 // appendJSON decodes a definition and appends it.
 func appendJSON[T any](dst *[]*T, d client.Definition) error {
 	x := new(T)

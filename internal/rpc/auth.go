@@ -71,6 +71,9 @@ var rules = map[string]rule{
 	"/provender.v1.RegistryService/PlanRollback":    planning,
 	"/provender.v1.RegistryService/ApplyPlan":       change,
 
+	"/provender.v1.OfflineService/GetHistoricalFeatures": read,
+	"/provender.v1.OfflineService/Explain":               read,
+
 	"/provender.v1.AdminService/CreateToken": administer,
 	"/provender.v1.AdminService/ListTokens":  {},
 	"/provender.v1.AdminService/RevokeToken": administer,

@@ -53,6 +53,7 @@ type Services struct {
 	Operations Operations
 	Revisions  Revisions
 	Control    Control // nil where definitions are only read
+	History    History
 	// Snapshot returns the definitions that the server answers by, nil before the first. They are listed where the
 	// registry does not answer.
 	Snapshot func() *registry.Snapshot
@@ -69,6 +70,9 @@ func Register(server grpc.ServiceRegistrar, s Services) {
 	}
 	if s.Operations != nil {
 		pb.RegisterOperationsServiceServer(server, &operationsService{operations: s.Operations, definitions: s.Definitions})
+	}
+	if s.History != nil {
+		pb.RegisterOfflineServiceServer(server, &offlineService{history: s.History})
 	}
 	if s.Revisions != nil {
 		pb.RegisterRegistryServiceServer(server, &registryService{

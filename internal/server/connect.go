@@ -54,7 +54,8 @@ func (p *Project) Do(ctx context.Context, logger *slog.Logger, fn func(context.C
 	}
 }
 
-// DoRegistry calls fn with a client of this process that reads, plans and applies definitions. No online store is opened.
+// DoRegistry calls fn with a client of this process that reads, plans and applies definitions, and answers from history. No
+// online store is opened.
 func (p *Project) DoRegistry(ctx context.Context, logger *slog.Logger, fn func(context.Context, *client.Client) error) error {
 	reg, err := p.Registry(ctx)
 	if err != nil {
@@ -65,7 +66,7 @@ func (p *Project) DoRegistry(ctx context.Context, logger *slog.Logger, fn func(c
 		return err
 	}
 	s := grpc.NewServer(append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(math.MaxInt32), grpc.WaitForHandlers(true))...)
-	rpc.Register(s, rpc.Services{Revisions: reg, Control: changes})
+	rpc.Register(s, rpc.Services{Revisions: reg, Control: changes, History: &history{project: p, snapshot: p.Snapshot}})
 	l := bufconn.Listen(bufferBytes)
 	served := make(chan error, 1)
 	go func() { served <- s.Serve(l) }()

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/provender-dev/provender/internal/rpc"
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
@@ -20,18 +21,10 @@ const (
 	ConsumedRead    = "read"
 )
 
-// Consumed is what the runs into a project's online store have made of a row.
-type Consumed struct {
-	State      string    // one of the constants above
-	Generation uint64    // that serves; 0 for none
-	T          time.Time // that it is complete up to
-	Run        int64     // that read the file, 0 for none
-}
-
 // Consumed tells what runs have made of a row of a view, by their records: the online store is not opened.
-func (p *Project) Consumed(ctx context.Context, view *registry.View, file source.File, event int64) (*Consumed, error) {
+func (p *Project) Consumed(ctx context.Context, view *registry.View, file source.File, event int64) (*rpc.Consumed, error) {
 	if !view.Online {
-		return &Consumed{State: ConsumedNot}, nil
+		return &rpc.Consumed{State: ConsumedNot}, nil
 	}
 	reg, err := p.Registry(ctx)
 	if err != nil {
@@ -52,9 +45,9 @@ func (p *Project) Consumed(ctx context.Context, view *registry.View, file source
 		}
 	}
 	if serving == nil {
-		return &Consumed{State: ConsumedNever}, nil
+		return &rpc.Consumed{State: ConsumedNever}, nil
 	}
-	c := &Consumed{State: ConsumedPending, Generation: uint64(serving.ID), T: time.UnixMicro(serving.T).UTC()}
+	c := &rpc.Consumed{State: ConsumedPending, Generation: uint64(serving.ID), T: time.UnixMicro(serving.T).UTC()}
 	ledger, err := records.Ledger(ctx, serving.ID)
 	if err != nil {
 		return nil, err

@@ -106,10 +106,13 @@ func openNode(ctx context.Context, p *Project, now time.Time, d *door, logger *s
 		Damaged:   n.serving.Damaged, Definitions: n.definitionsStatus, Logger: logger,
 	})
 	n.services = rpc.Services{
-		Lookups:     n.metrics.Count(freshLookups{n.serving, n.follow}),
-		Operations:  n.ops,
-		Revisions:   reg,
-		Control:     following{changes, n.follow},
+		Lookups:    n.metrics.Count(freshLookups{n.serving, n.follow}),
+		Operations: n.ops,
+		Revisions:  reg,
+		Control:    following{changes, n.follow},
+		History: &history{
+			project: p, snapshot: n.applied, maxEntities: opts.MaxEntities, maxFeatures: opts.MaxFeatures,
+		},
 		Snapshot:    n.follow.snapshot.Load,
 		Definitions: n.definitionsStatus,
 	}
@@ -118,6 +121,15 @@ func openNode(ctx context.Context, p *Project, now time.Time, d *door, logger *s
 	}
 	rpc.Register(n.grpc, n.services)
 	return n, nil
+}
+
+// applied returns the newest definitions that the node knows. Precondition where nothing was applied yet.
+func (n *node) applied(ctx context.Context) (*registry.Snapshot, error) {
+	n.follow.poke()
+	if known := n.follow.snapshot.Load(); known.Revision > 0 {
+		return known, nil
+	}
+	return n.project.Snapshot(ctx)
 }
 
 // following lets a node answer at once by what it has applied.

@@ -27,6 +27,7 @@ type Client struct {
 	operations pb.OperationsServiceClient
 	registry   pb.RegistryServiceClient
 	admin      pb.AdminServiceClient
+	offline    pb.OfflineServiceClient
 	closer     io.Closer // nil where the connection is the caller's
 }
 
@@ -86,6 +87,7 @@ func New(conn grpc.ClientConnInterface) *Client {
 		operations: pb.NewOperationsServiceClient(conn),
 		registry:   pb.NewRegistryServiceClient(conn),
 		admin:      pb.NewAdminServiceClient(conn),
+		offline:    pb.NewOfflineServiceClient(conn),
 	}
 }
 
