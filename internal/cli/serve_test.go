@@ -104,7 +104,7 @@ func (s *service) start(t *testing.T, dir string, args ...string) {
 		s.grpc, s.http = at.GRPC, at.HTTP
 		return s.get("/livez") == http.StatusOK
 	}); err != nil {
-		t.Fatal(err)
+		t.Fatalf("%v\n%s", err, &s.log)
 	}
 }
 

@@ -80,20 +80,17 @@ func (f *tlsFiles) refresh(now time.Time) (*tls.Config, error) {
 	}
 	f.checked = now
 	infos, err := f.stat()
-	if err == nil && f.seen != nil && same(f.seen, infos) {
-		return f.config, nil
-	}
-	if err == nil {
-		f.seen = infos // from before they are read: what is written meanwhile is seen the next time
-		var c *tls.Config
-		if c, err = f.read(); err == nil {
-			f.config = c
-			return c, nil
-		}
-	} else if f.seen != nil && len(f.seen) == 0 {
-		return f.config, nil // that they are gone was told
-	} else {
+	switch {
+	case err != nil && f.seen != nil && len(f.seen) == 0, err == nil && f.seen != nil && same(f.seen, infos):
+		return f.config, nil // nothing has happened, or what has was told
+	case err != nil:
 		f.seen = []os.FileInfo{}
+		return f.config, err
+	}
+	f.seen = infos // from before they are read: what is written meanwhile is seen the next time
+	c, err := f.read()
+	if err == nil {
+		f.config = c
 	}
 	return f.config, err
 }
