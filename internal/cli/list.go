@@ -54,13 +54,20 @@ func nothingApplied() error {
 }
 
 func (a *app) listCommand() *cobra.Command {
-	return &cobra.Command{
+	var notUsed bool
+	c := &cobra.Command{
 		Use:       "list KIND",
 		Short:     "List what was applied: entities, sources, views or services",
-		Example:   "  provender list views\n  provender list services -o json",
-		Args:      takes(1, 1),
+		Example:   "  provender list views\n  provender list services -o json\n  provender list --unused",
+		Args:      takes(0, 1),
 		ValidArgs: pluralKinds,
 		RunE: func(c *cobra.Command, args []string) error {
+			if notUsed {
+				return a.listUnused(c, args)
+			}
+			if err := takes(1, 1)(c, args); err != nil {
+				return err
+			}
 			kind, err := kindOf(args[0])
 			if err != nil {
 				return err
@@ -72,12 +79,14 @@ func (a *app) listCommand() *cobra.Command {
 			return a.show(newListReport(kind, snapshot))
 		},
 	}
+	c.Flags().BoolVar(&notUsed, "unused", false, "list what no service needs: entities, sources, views, features, or those of KIND")
+	return c
 }
 
 func (a *app) showCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:       "show KIND NAME",
-		Short:     "Show one definition as it was applied",
+		Short:     "Show one definition as it was applied, what stands on it, and how to look it up",
 		Example:   "  provender show view airport_hourly\n  provender show service delay_model_v1 -o json",
 		Args:      takes(2, 2),
 		ValidArgs: singularKinds,
@@ -96,9 +105,10 @@ func (a *app) showCommand() *cobra.Command {
 				one := singularKinds[slices.Index(pluralKinds, kind)]
 				return registry.NotFound(one, args[1], snapshot.Revision, all.names)
 			}
+			kind = singularKinds[slices.Index(pluralKinds, kind)]
 			return a.show(&showReport{
-				Kind: singularKinds[slices.Index(pluralKinds, kind)], Revision: snapshot.Revision,
-				Definition: all.Definitions[i], snapshot: snapshot,
+				Kind: kind, Revision: snapshot.Revision, Definition: all.Definitions[i], snapshot: snapshot,
+				uses: usesOf(snapshot, kind, args[1]), Lookups: a.lookupsOf(c.Context(), snapshot, kind, args[1]),
 			})
 		},
 	}
@@ -198,11 +208,21 @@ type showReport struct {
 	Kind       string        `json:"kind"`
 	Revision   int64         `json:"revision"`
 	Definition any           `json:"definition"`
+	uses
+	Lookups *lookups `json:"lookups,omitempty"`
 
 	snapshot *registry.Snapshot
 }
 
 func (r *showReport) text(p *printer) {
+	r.definition(p)
+	r.uses.text(p, r.Kind)
+	if r.Lookups != nil {
+		r.Lookups.text(p)
+	}
+}
+
+func (r *showReport) definition(p *printer) {
 	line := func(name, value string) {
 		if value != "" {
 			p.printf("%-14s %s\n", name, value)
