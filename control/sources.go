@@ -130,7 +130,7 @@ func (c *sourceCheck) run(ctx context.Context, s *Service, generations []string)
 
 // unlisted tells why there are no files: what no run may read is an error, what is out of reach a warning.
 func (c *sourceCheck) unlisted(err error) {
-	if problem.CodeOf(err) == problem.Invalid || errors.Is(err, source.ErrOutside) {
+	if errors.Is(err, source.ErrRefused) {
 		c.each(&c.found, definition.CodeUnreadableData, err)
 		return
 	}

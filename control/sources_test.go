@@ -155,6 +155,7 @@ func TestPathsOfSources(t *testing.T) {
 		"../x.parquet":      "unreadable-data: ../x.parquet: a path may not contain ..",
 		"lake:v/../../x":    "unreadable-data: lake:v/../../x: a path may not contain ..",
 		"s3://bucket/x":     `unknown-root: no root is named "s3" in provender.yaml`,
+		"lake:v/[x":         "unreadable-data: lake:v/[x: not a valid glob",
 		"lake:escape":       "unreadable-data: DIR/escape/x.parquet is a symlink that leads out of DIR",
 		"lake:escape/*":     "unreadable-data: DIR/escape/x.parquet is a symlink that leads out of DIR",
 		"lake:gone/*":       "no-data: DIR/gone/x.parquet is a symlink that leads to nothing",

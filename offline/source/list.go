@@ -23,8 +23,16 @@ const hiveNull = "__HIVE_DEFAULT_PARTITION__"
 // maxDepth bounds the folders below a pattern's fixed part, so that a cycle of symlinks ends.
 const maxDepth = 64
 
-// ErrOutside is the cause of errors about links that lead out of their root.
-var ErrOutside = errors.New("it leads out of its root")
+// ErrRefused is the cause of errors about patterns that no files make good: a path or a link that leads out of its root, a
+// glob that is none.
+var ErrRefused = errors.New("the path is not allowed")
+
+// refused is an error of a pattern.
+func refused(format string, args ...any) *problem.Error {
+	err := problem.New(problem.Invalid, format, args...)
+	err.Err = ErrRefused
+	return err
+}
 
 // listLocal returns the files behind one pattern.
 func listLocal(ctx context.Context, pattern string, at place) ([]File, error) {
@@ -93,7 +101,7 @@ func (w *walk) absolute(rel string) string { return filepath.Join(w.at.dir, file
 // glob walks from the pattern's fixed part and takes the regular files that match.
 func (w *walk) glob(pattern string) error {
 	if !doublestar.ValidatePattern(w.at.rel) {
-		return problem.New(problem.Invalid, "%s: not a valid glob: brackets and braces must be closed", pattern)
+		return refused("%s: not a valid glob: brackets and braces must be closed", pattern)
 	}
 	base, rest := doublestar.SplitPattern(w.at.rel)
 	if !strings.Contains(rest, "**") && !strings.Contains(rest, "{") {
@@ -183,7 +191,7 @@ func (w *walk) entry(rel string, depth int) error {
 // nothing.
 func (w *walk) blocked(rel string, err error) error {
 	if link, lerr := w.root.Lstat(rel); lerr == nil && link.Mode()&fs.ModeSymlink != 0 {
-		what, cause := "leads out of "+w.at.dir, fmt.Errorf("%w: %w", ErrOutside, err)
+		what, cause := "leads out of "+w.at.dir, fmt.Errorf("%w: %w", ErrRefused, err)
 		switch {
 		case errors.Is(err, fs.ErrNotExist):
 			what, cause = "leads to nothing", err

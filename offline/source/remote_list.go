@@ -85,7 +85,7 @@ func (l *objects) folder() ([]File, error) {
 // glob lists the pattern's fixed part and takes the keys that match.
 func (l *objects) glob() ([]File, error) {
 	if !doublestar.ValidatePattern(l.at.rel) {
-		return nil, problem.New(problem.Invalid, "%s: not a valid glob: brackets and braces must be closed", l.pattern)
+		return nil, refused("%s: not a valid glob: brackets and braces must be closed", l.pattern)
 	}
 	base, rest := doublestar.SplitPattern(l.at.rel)
 	if base != "." {

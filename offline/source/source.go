@@ -157,11 +157,9 @@ func (f *Files) resolve(name string) (place, error) {
 	at := place{dir: f.project, rel: name}
 	if root, rest, ok := cutRoot(name); ok {
 		if strings.HasPrefix(rest, "//") {
-			return place{}, &problem.Error{
-				Code:       problem.Invalid,
-				Message:    fmt.Sprintf("%s: a URL is not allowed here", name),
-				Suggestion: "declare its bucket or prefix under roots in provender.yaml and write \"root:path\"",
-			}
+			err := refused("%s: a URL is not allowed here", name)
+			err.Suggestion = "declare its bucket or prefix under roots in provender.yaml and write \"root:path\""
+			return place{}, err
 		}
 		dir, known := f.roots[root]
 		if !known {
@@ -175,18 +173,16 @@ func (f *Files) resolve(name string) (place, error) {
 		}
 		at = place{root: root, dir: dir, rel: rest}
 	} else if path.IsAbs(name) {
-		return place{}, &problem.Error{
-			Code:       problem.Invalid,
-			Message:    fmt.Sprintf("%s: an absolute path is not allowed here", name),
-			Suggestion: "declare its folder under roots in provender.yaml and write \"root:path\"",
-		}
+		err := refused("%s: an absolute path is not allowed here", name)
+		err.Suggestion = "declare its folder under roots in provender.yaml and write \"root:path\""
+		return place{}, err
 	}
 	var err error
 	if at.dir, err = filepath.Abs(at.dir); err != nil {
 		return place{}, fmt.Errorf("resolve %s: %w", name, err)
 	}
 	if slices.Contains(strings.Split(at.rel, "/"), "..") {
-		return place{}, problem.New(problem.Invalid, "%s: a path may not contain .. (it must stay below %s)", name, at.dir)
+		return place{}, refused("%s: a path may not contain .. (it must stay below %s)", name, at.dir)
 	}
 	// "root:/path" means the same as "root:path".
 	at.rel = path.Clean(strings.TrimLeft(at.rel, "/"))
@@ -197,7 +193,7 @@ func (f *Files) resolve(name string) (place, error) {
 func (f *Files) resolveRemote(name, root, url, rel string) (place, error) {
 	// Nothing is climbed in a bucket, but some stores put keys into file systems.
 	if slices.Contains(strings.Split(rel, "/"), "..") {
-		return place{}, problem.New(problem.Invalid, "%s: a path may not contain .. (it must stay below root %q)", name, root)
+		return place{}, refused("%s: a path may not contain .. (it must stay below root %q)", name, root)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
