@@ -16,7 +16,7 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-//go:embed provender.yaml definitions data
+//go:embed provender.yaml provender.schema.json definitions data
 var files embed.FS
 
 const (

@@ -15,6 +15,7 @@ import (
 
 	"github.com/provender-dev/provender/examples/starter"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/registry/definition"
 )
 
 func (a *app) initCommand() *cobra.Command {
@@ -22,7 +23,8 @@ func (a *app) initCommand() *cobra.Command {
 		Use:   "init [DIR]",
 		Short: "Write a small working project to change",
 		Long: `Write a small working project: a configuration, an entity, a feature view with a little data, a feature service and
-labels to train on. The folder may hold other files; none is overwritten.`,
+labels to train on, and a schema by which editors complete and check the files. The folder may hold other files; none is
+overwritten.`,
 		Example: "  provender init shop",
 		Args:    takes(0, 1),
 		RunE: func(_ *cobra.Command, args []string) error {
@@ -70,6 +72,7 @@ func (a *app) initProject(dir string) (*initReport, error) {
 	if err != nil {
 		return nil, err
 	}
+	contents[definition.SchemaName] = definition.Schema()
 	r.Files = slices.Sorted(maps.Keys(contents))
 	for _, name := range r.Files {
 		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {

@@ -98,8 +98,8 @@ func problems(err error) error {
 func (a *app) schemaCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:     "schema",
-		Short:   "Print the JSON Schema of definition files, for editors",
-		Example: "  provender schema > .vscode/provender.schema.json",
+		Short:   "Print the JSON Schema of provender.yaml and definition files, for editors",
+		Example: "  provender schema > " + definition.SchemaName,
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			p := a.out()

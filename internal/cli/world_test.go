@@ -108,7 +108,7 @@ func TestReference(t *testing.T) {
 
 	fields := read(t, "json.md")
 	for _, r := range []report{
-		&versionReport{}, &initReport{}, &validateReport{}, &planReport{}, &applyReport{}, &listReport{}, &showReport{},
+		&versionReport{}, &initReport{}, &validateReport{}, &fmtReport{}, &planReport{}, &applyReport{}, &listReport{}, &showReport{},
 		&historyReport{}, &runsReport{}, &oneRunReport{}, &schedulesReport{}, &statusReport{}, &verifyReport{}, &getReport{}, &exportReport{},
 		&serveReport{}, &demoReport{}, &explainReport{}, &doctorReport{}, &runPlansReport{}, &pruneReport{}, &cancelReport{},
 	} {

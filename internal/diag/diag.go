@@ -54,12 +54,18 @@ func (s *Set) Add(at Position, code, format string, args ...any) *Diagnostic {
 	return &(*s)[len(*s)-1]
 }
 
-// Err returns the set sorted by position, each problem once, or nil if there is none.
+// maxText bounds the bytes of a message and of a hint: what they quote may be a file.
+const maxText = 1000
+
+// Err returns the set sorted by position, each problem once, long messages cut, or nil if there is none.
 func (s Set) Err() error {
 	if len(s) == 0 {
 		return nil
 	}
 	sorted := slices.Clone(s)
+	for i := range sorted {
+		sorted[i].Message, sorted[i].Hint = cut(sorted[i].Message), cut(sorted[i].Hint)
+	}
 	slices.SortFunc(sorted, func(a, b Diagnostic) int {
 		return cmp.Or(
 			cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Col, b.Col),
@@ -67,6 +73,13 @@ func (s Set) Err() error {
 		)
 	})
 	return slices.Compact(sorted)
+}
+
+func cut(s string) string {
+	if len(s) <= maxText {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxText], "") + "…"
 }
 
 // Error returns one line per problem, without a newline at the end.

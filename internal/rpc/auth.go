@@ -27,14 +27,14 @@ type rule struct {
 }
 
 var (
-	free       = rule{free: true}
-	lookup     = rule{roles: []auth.Role{auth.ReadOnline}}
-	read       = rule{roles: []auth.Role{auth.ReadOffline}}
-	definition = rule{roles: []auth.Role{auth.ReadOffline, auth.ReadOnline, auth.Apply}} // a lookup needs to know what there is
-	planning   = rule{roles: []auth.Role{auth.ReadOffline, auth.Apply}}
-	operate    = rule{roles: []auth.Role{auth.Write}, changes: true}
-	change     = rule{roles: []auth.Role{auth.Apply}, changes: true}
-	administer = rule{changes: true} // for admins alone
+	free        = rule{free: true}
+	lookup      = rule{roles: []auth.Role{auth.ReadOnline}}
+	read        = rule{roles: []auth.Role{auth.ReadOffline}}
+	definitions = rule{roles: []auth.Role{auth.ReadOffline, auth.ReadOnline, auth.Apply}} // a lookup needs to know what there is
+	planning    = rule{roles: []auth.Role{auth.ReadOffline, auth.Apply}}
+	operate     = rule{roles: []auth.Role{auth.Write}, changes: true}
+	change      = rule{roles: []auth.Role{auth.Apply}, changes: true}
+	administer  = rule{changes: true} // for admins alone
 )
 
 // rules has every call, of gRPC by method, of HTTP by method and path. What is not here is refused.
@@ -63,8 +63,8 @@ var rules = map[string]rule{
 	"/provender.v1.OperationsService/Verify":          {roles: []auth.Role{auth.ReadOffline, auth.Write}}, // and with repair, auth.Write
 	"/provender.v1.OperationsService/Prune":           operate,
 
-	"/provender.v1.RegistryService/ListDefinitions": definition,
-	"/provender.v1.RegistryService/GetDefinition":   definition,
+	"/provender.v1.RegistryService/ListDefinitions": definitions,
+	"/provender.v1.RegistryService/GetDefinition":   definitions,
 	"/provender.v1.RegistryService/ListRevisions":   planning,
 	"/provender.v1.RegistryService/GetRevision":     planning,
 	"/provender.v1.RegistryService/PlanDefinitions": planning,
@@ -81,10 +81,10 @@ var rules = map[string]rule{
 	"GET /openapi.json":                 free,
 	"POST /v1/features:get":             lookup,
 	"POST /get-online-features":         lookup,
-	"GET /v1/services":                  definition,
-	"GET /v1/services/{name}":           definition,
-	"GET /v1/definitions":               definition,
-	"GET /v1/definitions/{kind}/{name}": definition,
+	"GET /v1/services":                  definitions,
+	"GET /v1/services/{name}":           definitions,
+	"GET /v1/definitions":               definitions,
+	"GET /v1/definitions/{kind}/{name}": definitions,
 	"GET /v1/revisions":                 planning,
 	"GET /v1/runs":                      read,
 	"GET /v1/status":                    read,

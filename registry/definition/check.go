@@ -1,7 +1,6 @@
 package definition
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -16,6 +15,7 @@ func (r *reader) check() {
 	c := &checker{
 		set: &r.set, defs: r.defs, positions: r.positions, partial: r.partial,
 		entities: map[string]*registry.Entity{}, sources: map[string]*registry.Source{}, views: map[string]*registry.FeatureView{},
+		known: map[*registry.FeatureView]*viewNames{},
 	}
 	for _, e := range r.defs.Entities {
 		c.entities[e.Name] = e
@@ -31,7 +31,9 @@ func (r *reader) check() {
 		c.view(v)
 	}
 	for _, s := range r.defs.Services {
-		c.service(s)
+		if c.service(s); c.outputs > maxOutputs {
+			return
+		}
 	}
 }
 
@@ -43,6 +45,23 @@ type checker struct {
 	entities  map[string]*registry.Entity
 	sources   map[string]*registry.Source
 	views     map[string]*registry.FeatureView
+	known     map[*registry.FeatureView]*viewNames
+	outputs   int // of the services seen
+	guesses   guesses
+}
+
+// guesses finds what a misspelt name was meant to be, until that has taken enough time.
+type guesses struct{ compared int }
+
+func (g *guesses) suggest(name string, n int, candidates func() []string) string {
+	if g.compared += n; g.compared > maxGuesses {
+		return ""
+	}
+	return diag.Suggest(name, candidates())
+}
+
+func suggestFrom[V any](g *guesses, name string, m map[string]V) string {
+	return g.suggest(name, len(m), func() []string { return sortedKeys(m) })
 }
 
 // rename is a definition, or a feature, and the name that it says it had.
@@ -97,16 +116,16 @@ func renamed[T any](c *checker, kind string, list []T, names func(T) (name, was 
 }
 
 // dangling reports a reference to nothing, unless it may be in what could not be read.
-func (c *checker) dangling(at diag.Position, code, message string, candidates []string, name string) {
+func dangling[V any](c *checker, at diag.Position, code, what, name string, declared map[string]V) {
 	if name != "" && !c.partial {
-		c.set.Add(at, code, "%s", message).Hint = diag.Suggest(name, candidates)
+		c.set.Add(at, code, "no %s is named %q", what, name).Hint = suggestFrom(&c.guesses, name, declared)
 	}
 }
 
 func (c *checker) view(v *registry.FeatureView) {
 	at := func(path ...string) diag.Position { return c.positions.At(KindFeatureView, v.Name, path...) }
 	if c.sources[v.Source] == nil {
-		c.dangling(at("source"), codeUnknownSource, fmt.Sprintf("no source is named %q", v.Source), sortedKeys(c.sources), v.Source)
+		dangling(c, at("source"), codeUnknownSource, "source", v.Source, c.sources)
 	}
 	owner := map[string]string{}
 	known := true
@@ -114,7 +133,7 @@ func (c *checker) view(v *registry.FeatureView) {
 		e := c.entities[name]
 		if e == nil {
 			known = false
-			c.dangling(at("entities", index(i)), codeUnknownEntity, fmt.Sprintf("no entity is named %q", name), sortedKeys(c.entities), name)
+			dangling(c, at("entities", index(i)), codeUnknownEntity, "entity", name, c.entities)
 			continue
 		}
 		for _, k := range e.JoinKeys {
@@ -131,15 +150,33 @@ func (c *checker) view(v *registry.FeatureView) {
 	for _, key := range sortedKeys(v.Keys) {
 		if _, ok := owner[key]; !ok {
 			c.set.Add(at("keys", "@"+key), codeUnknownJoinKey, "the view's entities have no join key %q", key).
-				Hint = diag.Suggest(key, sortedKeys(owner))
+				Hint = suggestFrom(&c.guesses, key, owner)
 		}
 	}
 }
 
-// keyTypes returns a view's join keys in R8's order, or false where a problem was reported that leaves them open.
-func (c *checker) keyTypes(v *registry.FeatureView) ([]registry.KeyColumn, bool) {
+// viewNames is what services find in a view.
+type viewNames struct {
+	keys     []registry.KeyColumn // in R8's order
+	keyNames []string
+	whole    bool // false: a problem was reported that leaves the keys open
+	features map[string]bool
+}
+
+func (c *checker) names(v *registry.FeatureView) *viewNames {
+	if known := c.known[v]; known != nil {
+		return known
+	}
 	keys, err := registry.KeyColumns(v, func(name string) *registry.Entity { return c.entities[name] })
-	return keys, err == nil
+	known := &viewNames{keys: keys, whole: err == nil, features: make(map[string]bool, len(v.Features))}
+	for _, k := range keys {
+		known.keyNames = append(known.keyNames, k.Name)
+	}
+	for _, f := range v.Features {
+		known.features[f.Name] = true
+	}
+	c.known[v] = known
+	return known
 }
 
 func (c *checker) service(s *registry.FeatureService) {
@@ -153,14 +190,19 @@ func (c *checker) service(s *registry.FeatureService) {
 	for i, part := range s.Features {
 		v := c.views[part.View]
 		if v == nil {
-			c.dangling(at("features", index(i), "view"), codeUnknownView,
-				fmt.Sprintf("no feature view is named %q", part.View), sortedKeys(c.views), part.View)
+			dangling(c, at("features", index(i), "view"), codeUnknownView, "feature view", part.View, c.views)
 			continue
 		}
-		keys, ok := c.keyTypes(v)
-		var keyNames []string
-		for _, k := range keys {
-			keyNames = append(keyNames, k.Name)
+		known := c.names(v)
+		selected := len(part.Features)
+		if selected == 0 {
+			selected = len(v.Features)
+		}
+		if c.outputs += selected + len(known.keys); c.outputs > maxOutputs {
+			c.set.Add(at(), codeTooMany, "the services have more than %d outputs and keys together", maxOutputs)
+			return
+		}
+		for _, k := range known.keys {
 			name, where := k.Name, at("features", index(i))
 			if part.Join[k.Name] != "" {
 				name, where = part.Join[k.Name], at("features", index(i), "join", k.Name)
@@ -174,24 +216,20 @@ func (c *checker) service(s *registry.FeatureService) {
 			}
 		}
 		for _, key := range sortedKeys(part.Join) {
-			if ok && !slices.Contains(keyNames, key) {
+			if known.whole && !slices.Contains(known.keyNames, key) {
 				c.set.Add(at("features", index(i), "join", "@"+key), codeUnknownJoinKey, "view %q has no join key %q", v.Name, key).
-					Hint = diag.Suggest(key, keyNames)
+					Hint = c.guesses.suggest(key, len(known.keyNames), func() []string { return known.keyNames })
 			}
-		}
-		features := make([]string, len(v.Features))
-		for j, f := range v.Features {
-			features[j] = f.Name
 		}
 		for j, out := range part.Outputs(v) {
 			where := at("features", index(i))
 			if len(part.Features) > 0 {
 				where = at("features", index(i), "features", index(j))
 			}
-			if !slices.Contains(features, out.Feature) {
+			if !known.features[out.Feature] {
 				if out.Feature != "" {
 					c.set.Add(where, codeUnknownFeature, "view %q has no feature %q", v.Name, out.Feature).
-						Hint = diag.Suggest(out.Feature, features)
+						Hint = suggestFrom(&c.guesses, out.Feature, known.features)
 				}
 				continue
 			}
@@ -216,6 +254,7 @@ func (c *checker) service(s *registry.FeatureService) {
 
 // checkRoots reports paths that begin with a root that the project does not have.
 func checkRoots(set *diag.Set, cfg *Config, defs *registry.Definitions, positions *Positions) {
+	var g guesses
 	for _, s := range defs.Sources {
 		for i, path := range s.Parquet {
 			root, _, ok := strings.Cut(path, ":")
@@ -224,7 +263,7 @@ func checkRoots(set *diag.Set, cfg *Config, defs *registry.Definitions, position
 			}
 			if _, known := cfg.Roots[root]; !known {
 				set.Add(positions.At(KindSource, s.Name, "parquet", index(i)), codeUnknownRoot, "no root is named %q in %s", root, ConfigName).
-					Hint = diag.Suggest(root, sortedKeys(cfg.Roots))
+					Hint = suggestFrom(&g, root, cfg.Roots)
 			}
 		}
 	}

@@ -6,6 +6,7 @@ const (
 	codeNotUTF8            = "not-utf8"
 	codeFileTooLarge       = "file-too-large"
 	codeDocumentTooLarge   = "document-too-large"
+	codeTooMany            = "too-many"
 	codeSyntax             = "yaml-syntax"
 	codeNestedProject      = "nested-project"
 	codeUnknownKind        = "unknown-kind"
@@ -68,7 +69,8 @@ var Codes = []Code{
 	{codeUnreadableFile, "A file or folder of the project cannot be read."},
 	{codeNotUTF8, "A file is not UTF-8 text."},
 	{codeFileTooLarge, "A file is larger than 4 MiB; split it."},
-	{codeDocumentTooLarge, "A document is nested deeper than 32 levels, or has more than 200,000 nodes once its aliases are expanded."},
+	{codeDocumentTooLarge, "A document is nested deeper than 32 levels, or has more than 200,000 nodes once its aliases are expanded; or the aliases of a file repeat more than 4 MiB."},
+	{codeTooMany, "More than is read: 1,000 problems of a file, 64 join keys of an entity, entities of a view or entries of `keys` and `join`, 10,000 features of a view or paths of a source, 1,000,000 outputs of all services."},
 	{codeSyntax, "A file is not YAML; nothing behind this place was read."},
 	{codeNestedProject, "A `provender.yaml` lies below another one; a project holds no project."},
 	{codeUnknownKind, "`kind` is not Entity, Source, FeatureView or FeatureService."},

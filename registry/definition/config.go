@@ -77,7 +77,7 @@ func LoadConfig(dir, env string, getenv func(string) string) (*Config, error) {
 		env = getenv(EnvironmentVariable)
 	}
 	cfg := parseConfig(&decoder{file: path, set: &set}, content, env, values{dir, getenv})
-	if err := set.Err(); err != nil {
+	if err := told(set); err != nil {
 		return nil, err
 	}
 	return cfg, nil

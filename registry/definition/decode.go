@@ -42,12 +42,39 @@ var (
 
 // file reads one file's documents.
 func (r *reader) file(f File) {
-	d := &decoder{file: f.Name, set: &r.set}
+	d := &decoder{file: f.Name, set: &diag.Set{}}
 	roots, whole := d.documents(f.Content)
 	r.partial = r.partial || !whole
+	r.documents(d, roots)
+}
+
+// documents reads a file's documents, until there are too many problems to tell.
+func (r *reader) documents(d *decoder, roots []*yaml.Node) {
 	for _, root := range roots {
-		r.document(d, root)
+		if r.document(d, root); len(*d.set) > maxProblems {
+			break
+		}
 	}
+	r.partial = r.partial || len(*d.set) > maxProblems
+	r.set = append(r.set, *d.set...)
+}
+
+// told returns the problems as an error, of each file no more than can be told.
+func told(set diag.Set) error {
+	var sorted, out diag.Set
+	collect(&sorted, set.Err())
+	n := 0
+	for i, d := range sorted {
+		if i == 0 || d.File != sorted[i-1].File {
+			n = 0
+		}
+		if n++; n <= maxProblems {
+			out = append(out, d)
+		} else if n == maxProblems+1 {
+			out.Add(d.Position, codeTooMany, "the file has more than %d problems; the others are not told", maxProblems)
+		}
+	}
+	return out.Err()
 }
 
 func (r *reader) document(d *decoder, root *yaml.Node) {
@@ -112,12 +139,11 @@ func (r *reader) declare(d *decoder, kind, name string, m *mapping) bool {
 		return false
 	}
 	at := m.get("name")
-	if first, ok := r.positions.at[positionKey([]string{kind, name})]; ok {
-		d.add(at, codeDuplicateName, "another %s is named %q, at %s", kind, name, first)
+	if first, ok := r.positions.at[[2]string{kind, name}]; ok {
+		d.add(at, codeDuplicateName, "another %s is named %q, at %s", kind, name, first.name)
 		return false
 	}
-	r.positions.record(d, m.node, []string{kind, name})
-	r.positions.at[positionKey([]string{kind, name})] = d.at(at)
+	r.positions.at[[2]string{kind, name}] = declared{d.at(at), m.node}
 	return true
 }
 
@@ -257,7 +283,10 @@ func decodeView(d *decoder, root *yaml.Node) (*registry.FeatureView, *registry.S
 			d.add(n, codeWrongType, "entities: want a list of entities, got %s", describe(n))
 			n = &yaml.Node{}
 		}
-		for _, c := range n.Content {
+		if len(n.Content) > maxJoinKeys {
+			d.add(n, codeTooMany, "entities: %d entities, at most %d are read", len(n.Content), maxJoinKeys)
+		}
+		for _, c := range n.Content[:min(len(n.Content), maxJoinKeys)] {
 			name := d.reference(c, "entities")
 			switch {
 			case name == "":

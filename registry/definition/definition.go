@@ -194,14 +194,14 @@ func Parse(files []File) (*registry.Definitions, *Positions, error) { return par
 func parse(files []File, set diag.Set) (*registry.Definitions, *Positions, error) {
 	r := &reader{
 		set: set, partial: len(set) > 0,
-		defs: &registry.Definitions{}, positions: &Positions{at: map[string]diag.Position{}},
+		defs: &registry.Definitions{}, positions: &Positions{at: map[[2]string]declared{}},
 	}
 	for _, f := range files {
 		r.file(f)
 	}
 	sortByName(r.defs)
 	r.check()
-	if err := r.set.Err(); err != nil {
+	if err := told(r.set); err != nil {
 		return nil, nil, err
 	}
 	return r.defs, r.positions, nil
@@ -224,36 +224,47 @@ type reader struct {
 }
 
 // Positions tells where definitions and their parts stand. Immutable.
-type Positions struct{ at map[string]diag.Position }
+type Positions struct{ at map[[2]string]declared }
+
+// declared is where a definition stands.
+type declared struct {
+	name diag.Position
+	root *yaml.Node
+}
 
 // At returns the position of a part of a definition: At("FeatureView", "airport_hourly", "features", "2", "type"), list
 // elements by index from 0. A part that is not written has the position of what holds it. A last element "@key" asks for
 // the position of that key instead of its value.
 func (p *Positions) At(kind, name string, path ...string) diag.Position {
-	for n := len(path); n >= 0; n-- {
-		if at, ok := p.at[positionKey(append([]string{kind, name}, path[:n]...))]; ok {
-			return at
-		}
+	found, ok := p.at[[2]string{kind, name}]
+	if !ok {
+		return diag.Position{}
 	}
-	return diag.Position{}
+	at, n := found.name, found.root
+	for _, element := range path {
+		if n = part(n, element); n == nil {
+			break
+		}
+		at.Line, at.Col = n.Line, n.Column
+	}
+	return at
 }
 
-func positionKey(path []string) string { return strings.Join(path, "\x00") }
-
-// record remembers the positions of n and everything below it.
-func (p *Positions) record(d *decoder, n *yaml.Node, path []string) {
-	n = target(n)
-	p.at[positionKey(path)] = d.at(n)
-	switch n.Kind {
-	case yaml.MappingNode:
-		for i := 0; i+1 < len(n.Content); i += 2 {
-			k := target(n.Content[i])
-			p.at[positionKey(append(path, "@"+k.Value))] = d.at(k)
-			p.record(d, n.Content[i+1], append(path, k.Value))
+// part returns an element of a list, or what a key of a mapping leads to, nil where there is none.
+func part(n *yaml.Node, element string) *yaml.Node {
+	if n.Kind == yaml.SequenceNode {
+		if i, err := strconv.Atoi(element); err == nil && 0 <= i && i < len(n.Content) {
+			return target(n.Content[i])
 		}
-	case yaml.SequenceNode:
-		for i, c := range n.Content {
-			p.record(d, c, append(path, strconv.Itoa(i)))
+		return nil
+	}
+	key, wantsKey := strings.CutPrefix(element, "@")
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if k := target(n.Content[i]); k.Value == key && wantsKey {
+			return k
+		} else if k.Value == key {
+			return target(n.Content[i+1])
 		}
 	}
+	return nil
 }

@@ -31,13 +31,11 @@ func Format(f File) ([]byte, error) {
 		schema = func(*yaml.Node) *jsonschema.Schema { return configSchema() }
 		d.project(roots, "")
 	} else {
-		r := &reader{set: set, positions: &Positions{at: map[string]diag.Position{}}, defs: &registry.Definitions{}}
-		for _, root := range roots {
-			r.document(&decoder{file: f.Name, set: &r.set}, root)
-		}
+		r := &reader{positions: &Positions{at: map[[2]string]declared{}}, defs: &registry.Definitions{}}
+		r.documents(d, roots)
 		set = r.set
 	}
-	if err := set.Err(); err != nil {
+	if err := told(set); err != nil {
 		return nil, err
 	}
 	s := newSheet(content, roots)

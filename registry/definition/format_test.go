@@ -66,7 +66,7 @@ type says struct {
 }
 
 func meaning(name string, content []byte) says {
-	r := &reader{positions: &Positions{at: map[string]diag.Position{}}, defs: &registry.Definitions{}}
+	r := &reader{positions: &Positions{at: map[[2]string]declared{}}, defs: &registry.Definitions{}}
 	out := says{Definitions: r.defs}
 	if name == ConfigName {
 		out.Config = parseConfig(&decoder{file: name, set: &r.set}, content, "", values{"", func(string) string { return "x" }})

@@ -61,6 +61,12 @@ func FuzzFormat(f *testing.F) {
 }
 
 func addFiles(f *testing.F) {
+	for _, hostile := range []string{
+		"a: &a [*a]\n", "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]\n", "a: &a {b: c}\nd: {<<: *a}\n", "\ufeffkind: Entity\r\nname: a # b\r\n",
+		"a:\n\t- b\n", "? [a]\n: b\n", "[[[[[[[[{", "--- # c\n...\n---\n", "a: |2+\n    b\n\n\n# c\n", "%YAML 1.1\n---\na: !!str 1\n", "a: \"\xff\"\n", "a: [b, # c\n\n]\u2028",
+	} {
+		f.Add([]byte(hostile))
+	}
 	for _, pattern := range []string{"testdata/*/*.yaml", "testdata/good/features/*"} {
 		files, err := filepath.Glob(pattern)
 		if err != nil {

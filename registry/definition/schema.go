@@ -3,12 +3,16 @@ package definition
 import (
 	"encoding/json"
 	"fmt"
+	"strings"
 
 	"github.com/google/jsonschema-go/jsonschema"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/registry"
 )
+
+// SchemaName is the file in which projects keep the schema, beside provender.yaml and in Git, so that editors find it.
+const SchemaName = "provender.schema.json"
 
 // Schema returns the JSON Schema (draft 2020-12) of one document of a project's files, for editors: provender.yaml where
 // there is no `kind`, a definition otherwise. It knows the shape of each document alone; references, and what differs
@@ -61,8 +65,8 @@ func configSchema() *jsonschema.Schema {
 		return map[string]*jsonschema.Schema{
 			"project":     text("The project's name."),
 			"roots":       named("Storage roots, by the name that definitions put before a colon.", text("")),
-			"registry":    text("URL of the registry: sqlite://…"),
-			"online":      text("URL of the online store: embedded://…, redis://…"),
+			"registry":    urlText("URL of the registry: sqlite://…, postgres://…", registrySchemes),
+			"online":      urlText("URL of the online store: embedded://…, redis://…", onlineSchemes),
 			"server":      serverSchema(),
 			"limits":      object("What files and requests may ask for.", limitKeys, nil, limits),
 			"materialize": object("How runs go about their work, and when schedules begin them.", materializeKeys, nil, options),
@@ -88,8 +92,8 @@ func (l *limit) schema() *jsonschema.Schema {
 
 func entitySchema() *jsonschema.Schema {
 	return object("A thing that features describe.", entityKeys, []string{"kind", "name", "join_keys"}, document(map[string]*jsonschema.Schema{
-		"join_keys": list("The columns that identify an entity.", object("", joinKeyKeys, joinKeyKeys, map[string]*jsonschema.Schema{
-			"name": name("The join key."),
+		"join_keys": list("The columns that identify an entity.", maxJoinKeys, object("", joinKeyKeys, joinKeyKeys, map[string]*jsonschema.Schema{
+			"name": outputName("The join key."),
 			"type": enum("Narrower integer columns are widened.", columnar.Int64.String(), columnar.String.String()),
 		})),
 	}))
@@ -101,13 +105,13 @@ func sourceSchema() *jsonschema.Schema {
 
 func sourceProperties() map[string]*jsonschema.Schema {
 	return map[string]*jsonschema.Schema{
-		"parquet": either("Paths, folders or globs; `root:path` begins at a named root.", text(""), list("", text(""))),
-		"event_time": either("The column that says when a row became true.", text(""),
+		"parquet": either("Paths, folders or globs; `root:path` begins at a named root.", pathText(), list("", maxFeatures, pathText())),
+		"event_time": either("The column that says when a row became true.", columnText(""),
 			object("", eventTimeKeys, []string{"column"}, map[string]*jsonschema.Schema{
-				"column": text("The column."),
+				"column": columnText("The column."),
 				"at":     enum("The end of the day at which a DATE holds.", string(registry.AtStart), string(registry.AtEnd)),
 			})),
-		"created_time": text("The column that says when a row was written; orders corrections."),
+		"created_time": columnText("The column that says when a row was written; orders corrections."),
 		"timezone":     text("IANA name, for timestamps without a zone. Default: UTC."),
 		"ambiguous": enum("How a local time is read that does not exist or exists twice.",
 			string(registry.AmbiguousError), string(registry.AmbiguousEarliest), string(registry.AmbiguousLatest)),
@@ -120,20 +124,20 @@ func viewSchema() *jsonschema.Schema {
 	inline := sourceProperties()
 	addMeta(inline)
 	value := []*jsonschema.Schema{{Type: "string"}, {Type: "number"}, {Type: "boolean"}}
-	return object("Features of the same entities from one source.", viewKeys, []string{"kind", "name", "entities", "source", "features"},
+	view := object("Features of the same entities from one source.", viewKeys, []string{"kind", "name", "entities", "source", "features"},
 		document(map[string]*jsonschema.Schema{
-			"entities": {Description: "The entities, [] for one row for everybody.", Type: "array", Items: name("")},
+			"entities": {Description: "The entities, [] for one row for everybody.", Type: "array", Items: name(""), MaxItems: atMost(maxJoinKeys)},
 			"source": either("The name of a source, or its keys.", name(""),
 				object("", inlineSourceKeys, []string{"parquet", "event_time"}, inline)),
-			"keys":              named("Join key to column of the source, where names differ.", text("")),
+			"keys":              bindings("Join key to column of the source, where names differ."),
 			"ttl":               {Description: "How long a value holds: 90s, 15m, 6h, 30d. Leave it out for ever.", Type: "string", Pattern: `^([0-9]+(d|h|m|s|ms|us))+$`},
 			"schedule":          text("Five cron fields: when to materialize."),
 			"schedule_timezone": text("IANA name. Default: UTC."),
 			"online":            {Description: "false: for training only. Default: true.", Type: "boolean"},
-			"features": list("The features.", object("", featureKeys, []string{"name", "type"}, withMeta(map[string]*jsonschema.Schema{
-				"name":   name("The feature."),
+			"features": list("The features.", maxFeatures, object("", featureKeys, []string{"name", "type"}, withMeta(map[string]*jsonschema.Schema{
+				"name":   outputName("The feature."),
 				"was":    name("The feature's name before it was renamed."),
-				"column": text("The column of the source; default: the name."),
+				"column": columnText("The column of the source; default: the name."),
 				"type":   enum("The type of its values.", columnar.TypeNames()...),
 				"default": {
 					Description: "The value where there is none, or it has expired.",
@@ -141,21 +145,26 @@ func viewSchema() *jsonschema.Schema {
 				},
 			}))),
 		}))
+	// A schedule without a store to fill, and its time zone without it, have no effect.
+	view.DependentRequired = map[string][]string{"schedule_timezone": {"schedule"}}
+	view.If = &jsonschema.Schema{Required: []string{"online"}, Properties: map[string]*jsonschema.Schema{"online": {Enum: []any{false}}}}
+	view.Then = &jsonschema.Schema{Not: &jsonschema.Schema{Required: []string{"schedule"}}}
+	return view
 }
 
 func serviceSchema() *jsonschema.Schema {
 	feature := object("", serviceFeatureKeys, []string{"name"}, map[string]*jsonschema.Schema{
 		"name": name("The feature of the view."),
-		"as":   name("The output's whole name."),
+		"as":   outputName("The output's whole name."),
 	})
 	return object("The features that one model uses, in order.", serviceKeys, []string{"kind", "name", "features"},
 		document(map[string]*jsonschema.Schema{
 			"locked": {Description: "true: a model pins it, and its shape can't change. Default: false.", Type: "boolean"},
-			"features": list("The views it reads.", object("", serviceViewKeys, []string{"view"}, map[string]*jsonschema.Schema{
+			"features": list("The views it reads.", maxFeatures, object("", serviceViewKeys, []string{"view"}, map[string]*jsonschema.Schema{
 				"view":     name("The feature view."),
-				"prefix":   text("Put before the names of its features."),
-				"join":     named("Join key to spine column and request key.", text("")),
-				"features": list("Which features; default: all.", either("", name(""), feature)),
+				"prefix":   name("Put before the names of its features."),
+				"join":     bindings("Join key to spine column and request key."),
+				"features": list("Which features; default: all.", maxFeatures, either("", name(""), feature)),
 			})),
 		}))
 }
@@ -195,14 +204,43 @@ func text(description string) *jsonschema.Schema {
 	return &jsonschema.Schema{Description: description, Type: "string"}
 }
 
-func name(description string) *jsonschema.Schema {
-	limit := maxNameLength
-	return &jsonschema.Schema{Description: description, Type: "string", Pattern: namePattern, MaxLength: &limit}
+// outputName is the name of a column in answers.
+func outputName(description string) *jsonschema.Schema {
+	s := name(description)
+	s.Not = enum("", reserved...)
+	return s
 }
 
-func list(description string, items *jsonschema.Schema) *jsonschema.Schema {
-	one := 1
-	return &jsonschema.Schema{Description: description, Type: "array", Items: items, MinItems: &one}
+func columnText(description string) *jsonschema.Schema {
+	return &jsonschema.Schema{Description: description, Type: "string", Pattern: `^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$`, MaxLength: atMost(255)}
+}
+
+func pathText() *jsonschema.Schema {
+	return &jsonschema.Schema{Type: "string", Pattern: `^[^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f][^\x00-\x1f\x7f]*$`}
+}
+
+// bindings maps join keys to columns.
+func bindings(description string) *jsonschema.Schema {
+	s := named(description, columnText(""))
+	s.MaxProperties = atMost(maxJoinKeys)
+	return s
+}
+
+// urlText is a URL of one of the schemes; a variable may hold any part of it.
+func urlText(description string, schemes []string) *jsonschema.Schema {
+	s := text(description)
+	s.Pattern = `^((` + strings.Join(schemes, "|") + `)://.|.*\$\{)`
+	return s
+}
+
+func atMost(n int) *int { return &n }
+
+func name(description string) *jsonschema.Schema {
+	return &jsonschema.Schema{Description: description, Type: "string", Pattern: namePattern, MaxLength: atMost(maxNameLength)}
+}
+
+func list(description string, most int, items *jsonschema.Schema) *jsonschema.Schema {
+	return &jsonschema.Schema{Description: description, Type: "array", Items: items, MinItems: atMost(1), MaxItems: &most}
 }
 
 func either(description string, alternatives ...*jsonschema.Schema) *jsonschema.Schema {

@@ -21,6 +21,18 @@ const MaxFileBytes = 4 << 20
 const (
 	maxDocumentNodes = 200_000
 	maxDocumentDepth = 32
+	// maxAliased bounds, for all documents of a file, what aliases repeat: bytes of text, and aliasedNode for each node.
+	maxAliased  = MaxFileBytes
+	aliasedNode = 20
+)
+
+// Limits of what definitions hold. They are far beyond what anybody declares, and bound the work of checking.
+const (
+	maxProblems = 1_000 // of a file that are told
+	maxJoinKeys = 64    // of an entity, entities of a view, entries of keys and join
+	maxFeatures = 10_000
+	maxOutputs  = 1_000_000 // of all services together
+	maxGuesses  = 500_000   // names that misspelt ones are compared with
 )
 
 // decoder reads the documents of one file strictly: what it does not understand is a problem in set.
@@ -44,6 +56,7 @@ func (d *decoder) documents(content []byte) ([]*yaml.Node, bool) {
 	}
 	var roots []*yaml.Node
 	whole := true
+	var size measure
 	for dec := yaml.NewDecoder(bytes.NewReader(content)); ; {
 		var doc yaml.Node
 		err := dec.Decode(&doc)
@@ -61,8 +74,9 @@ func (d *decoder) documents(content []byte) ([]*yaml.Node, bool) {
 		if root.Kind == yaml.ScalarNode && root.ShortTag() == "!!null" {
 			continue
 		}
-		if n := 0; !measure(root, 0, &n) {
-			d.set.Add(d.at(root), codeDocumentTooLarge, "the document has more than %d nodes, or is nested deeper than %d",
+		size.nodes = 0
+		if !size.fits(root, 0, false) {
+			d.set.Add(d.at(root), codeDocumentTooLarge, "the document has more than %d nodes, is nested deeper than %d, or repeats too much by aliases",
 				maxDocumentNodes, maxDocumentDepth)
 			whole = false
 			continue
@@ -71,17 +85,26 @@ func (d *decoder) documents(content []byte) ([]*yaml.Node, bool) {
 	}
 }
 
-// measure counts the nodes below n, aliases expanded, and reports whether they stay within the limits. Later walks
-// need not look again.
-func measure(n *yaml.Node, depth int, count *int) bool {
-	if *count++; *count > maxDocumentNodes || depth > maxDocumentDepth {
+// measure counts what a file's documents hold, aliases expanded. Later walks need not look again.
+type measure struct {
+	nodes   int // of the document
+	aliased int // of the file
+}
+
+// fits counts the nodes below n and reports whether they stay within the limits.
+func (m *measure) fits(n *yaml.Node, depth int, aliased bool) bool {
+	m.nodes++
+	if aliased {
+		m.aliased += aliasedNode + len(n.Value)
+	}
+	if m.nodes > maxDocumentNodes || depth > maxDocumentDepth || aliased && m.aliased > maxAliased {
 		return false
 	}
 	if n.Kind == yaml.AliasNode {
-		return measure(n.Alias, depth+1, count)
+		return m.fits(n.Alias, depth+1, true)
 	}
 	for _, c := range n.Content {
-		if !measure(c, depth+1, count) {
+		if !m.fits(c, depth+1, aliased) {
 			return false
 		}
 	}
@@ -297,10 +320,19 @@ func (m *mapping) list(key, what string) []*yaml.Node {
 	if len(n.Content) == 0 {
 		m.add(n, codeEmptyList, "%s: want %s, got an empty list", key, what)
 	}
+	most := maxFeatures
+	if key == "join_keys" {
+		most = maxJoinKeys
+	}
+	if len(n.Content) > most {
+		m.add(n, codeTooMany, "%s: %d %s, at most %d are read", key, len(n.Content), what, most)
+		return n.Content[:most]
+	}
 	return n.Content
 }
 
-// texts returns a mapping of texts to texts, nil where the key is absent. A check that is not nil sees every value.
+// texts returns a mapping of texts to texts, nil where the key is absent. A check that is not nil sees every value, and
+// the mapping is one of join keys then.
 func (m *mapping) texts(key string, check func(n *yaml.Node, what, value string)) map[string]string {
 	n := m.get(key)
 	if n == nil {
@@ -308,6 +340,10 @@ func (m *mapping) texts(key string, check func(n *yaml.Node, what, value string)
 	}
 	inner := m.mapping(n, key, nil)
 	if inner == nil || len(inner.values) == 0 {
+		return nil
+	}
+	if check != nil && len(inner.values) > maxJoinKeys {
+		m.add(n, codeTooMany, "%s: %d entries, at most %d are read", key, len(inner.values), maxJoinKeys)
 		return nil
 	}
 	out := make(map[string]string, len(inner.values))
