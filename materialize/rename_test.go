@@ -108,8 +108,11 @@ func TestRename(t *testing.T) {
 			t.Error("the digest of the view changes with its name")
 		}
 		w.looks([]string{"w:a", "w:y"}, "w: a=1 PRESENT y=10 PRESENT | a=2 PRESENT y=7 PRESENT", "a", "b")
-		if _, err := w.lookup([]string{"v:f"}, "a"); problem.CodeOf(err) != problem.NotFound || !strings.Contains(err.Error(), `no feature view "v"`) {
+		if _, err := w.lookup([]string{"v:f"}, "a"); problem.CodeOf(err) != problem.NotFound || !strings.Contains(err.Error(), `it is "w" now`) {
 			t.Errorf("the old name: %v", err)
+		}
+		if _, err := w.lookup([]string{"w:f"}, "a"); problem.CodeOf(err) != problem.Invalid || !strings.Contains(err.Error(), `it is "a" now`) {
+			t.Errorf("the old name of a feature: %v", err)
 		}
 
 		// The next run goes on where the last one ended.

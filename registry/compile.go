@@ -187,8 +187,19 @@ func (s *Snapshot) FeatureView(name string) (*View, error) {
 	if v := s.Views[name]; v != nil {
 		return v, nil
 	}
-	return nil, s.notFound("feature view", name, names(s.Definitions.Views, func(v *FeatureView) string { return v.Name }))
+	return nil, s.noView(name)
 }
+
+// noView is the error of a view that is not there; one that was renamed is told of.
+func (s *Snapshot) noView(name string) *problem.Error {
+	err := s.notFound("feature view", name, names(s.Definitions.Views, func(v *FeatureView) string { return v.Name }))
+	if v := s.stored[name]; v != nil {
+		err.Suggestion = renamed(v.Name)
+	}
+	return err
+}
+
+func renamed(now string) string { return fmt.Sprintf("it was renamed: it is %q now", now) }
 
 // StoredView returns the view that is stored under a name, nil if there is none.
 func (s *Snapshot) StoredView(stored string) *View { return s.stored[stored] }
@@ -288,14 +299,16 @@ func (s *Snapshot) adHocFeature(b *serviceBuilder, ref string, full bool) *probl
 	}
 	v := s.Views[view]
 	if v == nil {
-		return s.notFound("feature view", view, names(s.Definitions.Views, func(v *FeatureView) string { return v.Name }))
+		return s.noView(view)
 	}
 	i := v.FeatureIndex(feature)
 	if i < 0 {
-		return &problem.Error{
-			Code: problem.Invalid, Message: fmt.Sprintf("feature view %q has no feature %q", view, feature),
-			Suggestion: diag.Suggest(feature, names(v.Features, func(f *Feature) string { return f.Name })),
+		err := problem.New(problem.Invalid, "feature view %q has no feature %q", view, feature)
+		err.Suggestion = diag.Suggest(feature, names(v.Features, func(f *Feature) string { return f.Name }))
+		if i := slices.IndexFunc(v.Features, func(f *Feature) bool { return f.StoredName() == feature }); i >= 0 {
+			err.Suggestion = renamed(v.Features[i].Name)
 		}
+		return err
 	}
 	read, err := b.read(v, nil)
 	if err != nil {

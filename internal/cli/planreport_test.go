@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bytes"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -16,8 +15,6 @@ import (
 	"github.com/provender-dev/provender/registry/definition"
 	"github.com/provender-dev/provender/registry/plan"
 )
-
-var updatePlans = flag.Bool("update-plans", false, "rewrite testdata/planreport")
 
 const planBefore = `
 kind: Entity
@@ -106,7 +103,7 @@ func TestPlanRenderings(t *testing.T) {
 		}
 		for name, got := range map[string]string{"txt": text.String(), "json": js.String(), "md": r.markdown()} {
 			path := filepath.Join("testdata", "planreport", c.name+"."+name)
-			if *updatePlans {
+			if *update {
 				if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 					t.Fatal(err)
 				}
@@ -119,7 +116,7 @@ func TestPlanRenderings(t *testing.T) {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(string(want), got); diff != "" {
-				t.Errorf("%s, -want +got; go test -update-plans accepts it:\n%s", path, diff)
+				t.Errorf("%s, -want +got; go test -update accepts it:\n%s", path, diff)
 			}
 		}
 	}

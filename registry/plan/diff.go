@@ -73,7 +73,7 @@ func compare[T any](
 			if err != nil {
 				return fmt.Errorf("compare %s %q: %w", kind, c.Name, err)
 			}
-			c.Fields = append(renamed, fields...)
+			c.Fields = slices.Concat(renamed, fields)
 			slices.SortStableFunc(c.Fields, func(x, y FieldChange) int { return strings.Compare(x.Path, y.Path) })
 		}
 		note(&c, p)
