@@ -96,14 +96,36 @@ environments:
 	s.start(t, dir, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
 	out := filepath.Join(t.TempDir(), "t.parquet")
 	commands := [][]string{
-		{"validate"}, {"plan"}, {"apply", "--yes"}, {"list", "views"}, {"show", "view", "customer_orders"}, {"history"},
-		{"materialize"}, {"materialize", "--full"}, {"runs"}, {"runs", "show", "1"}, {"runs", "cancel", "1"}, {"runs", "retry", "1"},
-		{"pause"}, {"resume"}, {"status"}, {"verify"}, {"prune"}, {"doctor"}, {"token", "list", "--all"}, {"token", "revoke", "none"},
+		{"validate"},
+		{"plan"},
+		{"apply", "--yes"},
+		{"list", "views"},
+		{"show", "view", "customer_orders"},
+		{"history"},
+		{"materialize"},
+		{"materialize", "--full"},
+		{"runs"},
+		{"runs", "show", "1"},
+		{"runs", "cancel", "1"},
+		{"runs", "retry", "1"},
+		{"pause"},
+		{"resume"},
+		{"status"},
+		{"verify"},
+		{"prune"},
+		{"doctor"},
+		{"token", "list", "--all"},
+		{"token", "revoke", "none"},
 		{"get", "--service", "churn_model_v1", "--entity", "customer_id=1"},
 		{"explain", "customer_orders:orders_30d", "--entity", "customer_id=1"},
-		{"export", "--service", "churn_model_v1", "--spine", filepath.Join(dir, "data/labels.parquet"), "--time", "labelled_at", "--out", out},
+		{
+			"export", "--service", "churn_model_v1", "--spine", filepath.Join(dir, "data/labels.parquet"), "--time", "labelled_at",
+			"--out", out,
+		},
 		{"export", "--service", "churn_model_v1", "--spine", "s3://bucket/x?endpoint=http://127.0.0.1:1", "--time", "t", "--out", out},
-		{"version"}, {"schema"}, {"serve"},
+		{"version"},
+		{"schema"},
+		{"serve"},
 	}
 	everywhere := func() {
 		t.Helper()
