@@ -108,13 +108,23 @@ func TestByHand(t *testing.T) {
 	w.expect(w.reconciler(from, false), Applied, 4)
 	w.expect(r, Applied, 4)
 
+	// A commit that another server applied, and somebody undid, is not new to this one.
+	repo.put("orders.yaml", strings.Replace(orders, "entities", "ttl: 2d\nentities", 1))
+	repo.push()
+	other := w.reconciler(from, false)
+	w.expect(other, Applied, 5)
+	w.rollBack(4)
+	w.expect(r, Kept, 6, "revision 6 by alice@here")
+	w.rollBack(5)
+	w.expect(r, Applied, 7)
+
 	// What breaks may be applied by hand, and is then what the place has.
 	repo.put("service.yaml", service)
 	repo.push()
-	w.expect(r, Applied, 5)
+	w.expect(r, Applied, 8)
 	repo.put("service.yaml", "")
 	repo.push()
-	w.expect(r, Refused, 5)
+	w.expect(r, Refused, 8)
 	files, err := definition.Read(repo.work)
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +136,7 @@ func TestByHand(t *testing.T) {
 	if _, err := w.control.Apply(t.Context(), p, control.ApplyOptions{AllowBreaking: true, By: "bob@here"}); err != nil {
 		t.Fatal(err)
 	}
-	w.expect(r, Applied, 6)
+	w.expect(r, Applied, 9)
 }
 
 // A branch that goes back is followed, and told.
