@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"unicode"
-	"unicode/utf8"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/offline/parquet"
@@ -18,7 +17,8 @@ const (
 )
 
 // SampleKey returns the join keys of one row of a view, a vector of one value each, in the order of KeyColumns: of the
-// last row group of the last file in name order, which of files named by date is the newest. It is nil where there is none.
+// last row group of the last file in name order, which of files named by date is the newest. It is nil where
+// none can be shown; a source without files is an error.
 func SampleKey(ctx context.Context, files *source.Files, limits parquet.Limits, view *registry.View) ([]*columnar.Vector, error) {
 	list, err := files.List(ctx, view.Source.Parquet)
 	if err != nil || len(list) == 0 || len(view.KeyColumns) == 0 {
@@ -83,5 +83,5 @@ func valuesAt(columns []*columnar.Vector, row int) []*columnar.Vector {
 
 // presentable reports whether a text can stand in a command to copy.
 func presentable(text []byte) bool {
-	return len(text) <= sampleBytes && utf8.Valid(text) && !bytes.ContainsFunc(text, unicode.IsControl)
+	return len(text) > 0 && len(text) <= sampleBytes && !bytes.ContainsFunc(text, unicode.IsControl)
 }

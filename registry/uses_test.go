@@ -13,6 +13,12 @@ kind: Source
 name: lone
 parquet: x.parquet
 event_time: t
+---
+kind: FeatureView
+name: zzz
+entities: [airport]
+source: hourly
+features: [{name: late, type: bool}]
 `
 
 func TestUnused(t *testing.T) {
@@ -21,6 +27,7 @@ func TestUnused(t *testing.T) {
 		{Kind: "entity", Name: "gate", Reason: "only views that no service reads"},
 		{Kind: "source", Name: "lone", Reason: "no view"},
 		{Kind: "view", Name: "gates", Reason: "no service"},
+		{Kind: "view", Name: "zzz", Reason: "no service"},
 		{Kind: "feature", Name: "calendar:airport", Reason: "no service"},
 		{Kind: "feature", Name: "routes:delay", Reason: "no service"},
 	}, s.Unused()); diff != "" {
@@ -34,9 +41,9 @@ func TestConsumers(t *testing.T) {
 		kind, name string
 		want       registry.Consumers
 	}{
-		{"entity", "airport", registry.Consumers{Views: []string{"hours"}, Services: []string{"model"}}},
+		{"entity", "airport", registry.Consumers{Views: []string{"hours", "zzz"}, Services: []string{"model"}}},
 		{"entity", "gate", registry.Consumers{Views: []string{"gates"}}},
-		{"source", "hourly", registry.Consumers{Views: []string{"gates", "hours", "routes"}, Services: []string{"model"}}},
+		{"source", "hourly", registry.Consumers{Views: []string{"gates", "hours", "routes", "zzz"}, Services: []string{"model"}}},
 		{"source", "lone", registry.Consumers{}},
 		{"view", "calendar", registry.Consumers{Services: []string{"model"}}},
 		{"view", "gates", registry.Consumers{}},
@@ -50,7 +57,7 @@ func TestConsumers(t *testing.T) {
 
 func TestLineage(t *testing.T) {
 	paths := compile(t, partlyUsed).Lineage()
-	if len(paths) != 7 {
+	if len(paths) != 8 {
 		t.Fatalf("%d features", len(paths))
 	}
 	for _, p := range paths {
