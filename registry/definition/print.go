@@ -184,7 +184,7 @@ func empty(n *yaml.Node) string {
 func inline(b *block) string {
 	parts := make([]string, len(b.entries))
 	for i, e := range b.entries {
-		value := ""
+		var value string
 		switch {
 		case e.block == nil:
 			value = written(e.value)
