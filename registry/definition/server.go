@@ -196,7 +196,7 @@ func serverSchema() *jsonschema.Schema {
 		}),
 		"auth": flag("Callers prove who they are, by a token or a certificate. Default: false."),
 		"certificates": named("Roles of clients, by the name in their certificates.",
-			list("", enum("", auth.RoleNames()...))),
+			list("", len(auth.RoleNames()), enum("", auth.RoleNames()...))),
 		"insecure": flag("May listen beyond loopback without authentication or without TLS. Default: false."),
 		"audit":    text("File of the audit log, or stderr."),
 	})
