@@ -21,7 +21,7 @@ import (
 )
 
 // truth reads every row of a view's files and keeps the newest of each entity, encoded.
-func truth(t *testing.T, w *world, v *registry.View) plan.Estimate {
+func truth(t *testing.T, w *lake, v *registry.View) plan.Estimate {
 	t.Helper()
 	files, err := w.Files.List(t.Context(), v.Source.Parquet)
 	if err != nil {
@@ -80,7 +80,7 @@ func truth(t *testing.T, w *world, v *registry.View) plan.Estimate {
 }
 
 // estimates plans definitions and holds what the plan expects against the truth: within a factor, exact where it is 1.
-func estimates(t *testing.T, w *world, files []definition.File, factor float64) {
+func estimates(t *testing.T, w *lake, files []definition.File, factor float64) {
 	t.Helper()
 	made, warnings, err := w.Plan(t.Context(), files, 0)
 	if err != nil || len(warnings) > 0 {
@@ -124,7 +124,7 @@ func TestEstimateOfFlights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	estimates(t, newWorld(t, data), files, 1)
+	estimates(t, newLake(t, data), files, 1)
 }
 
 // deal is a row with a key of two columns, a created time, and values of each length.
@@ -183,7 +183,7 @@ func TestEstimateOfGeneratedFiles(t *testing.T) {
 		{"small files among large ones", 60, 0, func(int, int) deal { return someDeal(r, r.Int64N(30), r.IntN(10)) }, 1.2},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			w := newWorld(t, "")
+			w := newLake(t, "")
 			for f := range test.files {
 				rows := make([]deal, cmp.Or(test.rows, sizes[f]))
 				for i := range rows {
@@ -198,7 +198,7 @@ func TestEstimateOfGeneratedFiles(t *testing.T) {
 
 // What is too large to be looked into is not known; the rest is.
 func TestEstimateOfLargeValues(t *testing.T) {
-	plan := func(w *world, definitions string) plan.Estimate {
+	plan := func(w *lake, definitions string) plan.Estimate {
 		made, _, problems := w.plan(t.Context(), t, definitions)
 		if len(problems) > 0 || len(made.Estimates) != 1 {
 			t.Fatalf("%q", problems)
@@ -221,7 +221,7 @@ entities: [thing]
 source: {parquet: "lake:v/**", event_time: event}
 features: [{name: s, type: string}]
 `
-	w := newWorld(t, "")
+	w := newLake(t, "")
 	long := make([]text, 200)
 	for i := range long {
 		long[i] = text{int64(i), 0, strings.Repeat("long", 1<<18)}
@@ -235,7 +235,7 @@ features: [{name: s, type: string}]
 	for i := range many {
 		many[i].K = int64(i)
 	}
-	w = newWorld(t, "")
+	w = newLake(t, "")
 	put(t, w, "v/a.parquet", many)
 	within(t, "keys", plan(w, texts).Keys, 300_000, 1.02)
 	// Of keys in too many rows, integers are known by their bounds.
@@ -243,7 +243,7 @@ features: [{name: s, type: string}]
 	for i := range many {
 		many[i].K = int64(i % 100)
 	}
-	w = newWorld(t, "")
+	w = newLake(t, "")
 	put(t, w, "v/a.parquet", many)
 	if e := plan(w, texts); e.Rows != 2<<20+1 || e.Keys != 100 || e.StoredBytes < 100*8 || e.StoredBytes > 100*32 {
 		t.Errorf("many rows: %+v", e)
@@ -252,7 +252,7 @@ features: [{name: s, type: string}]
 
 // Nothing of what is in the way of an estimate is in the way of the plan.
 func TestPlanWithoutEstimate(t *testing.T) {
-	w := newWorld(t, "")
+	w := newLake(t, "")
 	put(t, w, "v/a.parquet", make([]fact, 100))
 	path := filepath.Join(w.dir, "v", "a.parquet")
 	raw, err := os.ReadFile(path)

@@ -52,7 +52,7 @@ features: [{name: f, type: float64}, {name: n, type: int64}]
 // names.
 func TestDriftBetweenFiles(t *testing.T) {
 	for _, bad := range []int{0, 1, 7, 18, 19} {
-		w := newWorld(t, "")
+		w := newLake(t, "")
 		for i := range 20 {
 			name := fmt.Sprintf("v/%02d.parquet", i)
 			if i == bad || i == 3 && bad == 1 {
@@ -84,7 +84,7 @@ func TestDriftBetweenFiles(t *testing.T) {
 
 // Of many files twenty are looked at, the first and the last among them.
 func TestManyFiles(t *testing.T) {
-	w := newWorld(t, "")
+	w := newLake(t, "")
 	for i := range 300 {
 		put(t, w, fmt.Sprintf("v/%03d.parquet", i), []fact{{K: "a"}})
 	}
@@ -102,7 +102,7 @@ func TestManyFiles(t *testing.T) {
 
 // Files that can't be read are told once for each source, whoever reads it.
 func TestBrokenFiles(t *testing.T) {
-	w := newWorld(t, "")
+	w := newLake(t, "")
 	put(t, w, "v/a.parquet", []fact{{K: "a"}})
 	for _, name := range []string{"b", "c"} {
 		if err := os.WriteFile(filepath.Join(w.dir, "v", name+".parquet"), []byte("not a Parquet file at all"), 0o644); err != nil {
@@ -139,7 +139,7 @@ features: [{name: f, type: string}]
 
 // What a run would refuse to read is refused by plan; what may yet come is a warning.
 func TestPathsOfSources(t *testing.T) {
-	w := newWorld(t, "")
+	w := newLake(t, "")
 	put(t, w, "v/a.parquet", []fact{{K: "a"}})
 	outside := t.TempDir()
 	for link, to := range map[string]string{"escape": outside, "gone": "nowhere"} {
@@ -194,7 +194,7 @@ func TestUnreachableStore(t *testing.T) {
 		"gone":   {gone.URL, "no answer within 50ms; the last try: dial tcp"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t, "gs://bucket/p?endpoint="+test.server)
+			w := newLake(t, "gs://bucket/p?endpoint="+test.server)
 			w.SourceTime = 50 * time.Millisecond
 			made, warnings, problems := w.plan(t.Context(), t, view)
 			if made == nil || len(made.Generations) != 1 || len(made.Estimates) > 0 || len(problems) > 0 {
@@ -206,7 +206,7 @@ func TestUnreachableStore(t *testing.T) {
 		})
 	}
 	// Who interrupts a plan gets none.
-	w := newWorld(t, "gs://bucket/p?endpoint="+silent.URL)
+	w := newLake(t, "gs://bucket/p?endpoint="+silent.URL)
 	ctx, cancel := context.WithCancel(t.Context())
 	w.SourceTime = time.Second
 	var waiting atomic.Int32

@@ -243,8 +243,10 @@ func lastOf(history []registry.Revision, is func(*registry.Revision) bool) *regi
 func breaking(p *plan.Plan) []string {
 	var all []string
 	for _, c := range p.Changes {
-		for _, b := range c.Breaking {
-			all = append(all, c.Kind+" "+c.Name+": "+b)
+		for _, h := range c.Hazards {
+			if h.Breaking {
+				all = append(all, c.Kind+" "+c.Name+": "+h.Code+": "+h.Message)
+			}
 		}
 	}
 	return all

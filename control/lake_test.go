@@ -19,14 +19,14 @@ import (
 	"github.com/provender-dev/provender/registry/store"
 )
 
-// world is a project whose roots are folders or stores.
-type world struct {
+// lake is a project whose roots are folders or stores.
+type lake struct {
 	*control.Service
 	dir string // of root "lake", where that is a folder
 }
 
-// newWorld makes a project with a root, "" for a folder.
-func newWorld(t *testing.T, root string) *world {
+// newLake makes a project with a root, "" for a folder.
+func newLake(t *testing.T, root string) *lake {
 	t.Helper()
 	dir := t.TempDir()
 	if root == "" {
@@ -42,14 +42,14 @@ func newWorld(t *testing.T, root string) *world {
 		}
 	})
 	roots := map[string]string{"lake": root}
-	return &world{control.New(control.Config{
+	return &lake{control.New(control.Config{
 		Registry: reg, Project: &definition.Config{Version: 1, Project: "test", Roots: roots},
 		Files: source.New(dir, roots), Now: time.Now,
 	}), root}
 }
 
 // put writes rows as a file of the lake.
-func put[T any](t *testing.T, w *world, name string, rows []T, options ...pq.WriterOption) {
+func put[T any](t *testing.T, w *lake, name string, rows []T, options ...pq.WriterOption) {
 	t.Helper()
 	path := filepath.Join(w.dir, filepath.FromSlash(name))
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -61,7 +61,7 @@ func put[T any](t *testing.T, w *world, name string, rows []T, options ...pq.Wri
 }
 
 // plan plans one file of definitions. Problems are told as lines, by their positions and messages, hints left out.
-func (w *world) plan(ctx context.Context, t *testing.T, definitions string) (made *plan.Plan, warnings, problems []string) {
+func (w *lake) plan(ctx context.Context, t *testing.T, definitions string) (made *plan.Plan, warnings, problems []string) {
 	t.Helper()
 	made, warned, err := w.Plan(ctx, []definition.File{{Name: "f.yaml", Content: []byte(definitions)}}, 0)
 	var found diag.Set
@@ -71,7 +71,7 @@ func (w *world) plan(ctx context.Context, t *testing.T, definitions string) (mad
 	return made, lines(w, warned), lines(w, found)
 }
 
-func lines(w *world, set diag.Set) []string {
+func lines(w *lake, set diag.Set) []string {
 	var list []string
 	for _, d := range set {
 		list = append(list, strings.ReplaceAll(d.Position.String()+": "+d.Code+": "+d.Message, w.dir, "DIR"))
