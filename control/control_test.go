@@ -191,8 +191,8 @@ func TestBreaking(t *testing.T) {
 	w := newWorld(t, "sqlite://r.db")
 	w.apply(w.plan(project), control.ApplyOptions{})
 	p := w.plan(broken)
-	w.refused(p, control.ApplyOptions{}, problem.Precondition, `FeatureView stats: feature "rating" is removed [model]`,
-		`FeatureService model: output "rating" is removed [model]`, "--allow-breaking")
+	w.refused(p, control.ApplyOptions{}, problem.Precondition, `feature "stats:rating" is removed [model]`,
+		`service "model": output "rating" is removed [model]`, "--allow-breaking")
 
 	// A file that says that it breaks nothing is not believed.
 	for i := range p.Changes {
@@ -249,7 +249,7 @@ func TestRollback(t *testing.T) {
 
 		// Going back may break, too.
 		made, err = w.PlanRollback(t.Context(), 3)
-		w.refused(w.saved(made, err), control.ApplyOptions{}, problem.Precondition, `feature "rating" is removed`)
+		w.refused(w.saved(made, err), control.ApplyOptions{}, problem.Precondition, `feature "stats:rating" is removed`)
 
 		if _, err := w.PlanRollback(t.Context(), 5); problem.CodeOf(err) != problem.NotFound {
 			t.Errorf("%v", err)

@@ -101,9 +101,13 @@ func estimateRows(estimates []plan.Estimate) [][]string {
 	}
 	rows := make([][]string, len(estimates))
 	for i, e := range estimates {
+		scaled := "" // rows and bytes are counted, where every file was looked at
+		if e.Sampled < e.Files {
+			scaled = "≈ "
+		}
 		rows[i] = []string{
-			e.View, count(e.Files), count(e.Rows), known(e.Keys, "≤ "+count(e.Keys)),
-			byteSize(e.ReadBytes), known(e.StoredBytes, "≈ "+byteSize(e.StoredBytes)),
+			e.View, count(e.Files), scaled + count(e.Rows), known(e.Keys, "≈ "+count(e.Keys)),
+			scaled + byteSize(e.ReadBytes), known(e.StoredBytes, "≈ "+byteSize(e.StoredBytes)),
 		}
 	}
 	return rows

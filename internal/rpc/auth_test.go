@@ -92,7 +92,8 @@ func newEntrance(t *testing.T) *entrance {
 	}
 	e.gate = &Gate{Tokens: keeper, Audit: auth.NewAudit(&e.audit, func(err error) { t.Error(err) }), Logger: quiet}
 	services := Services{
-		Lookups: struct{ Lookups }{}, Operations: behind{}, Revisions: struct{ Revisions }{}, Tokens: struct{ TokenStore }{},
+		Lookups: struct{ Lookups }{}, Operations: behind{}, Revisions: struct{ Revisions }{},
+		History: struct{ History }{}, Tokens: struct{ TokenStore }{},
 		Snapshot: func() *registry.Snapshot { return nil },
 	}
 	e.server = grpc.NewServer(append(ServerOptions(quiet), e.gate.ServerOptions()...)...)
