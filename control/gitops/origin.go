@@ -128,7 +128,7 @@ func digest(t *tree) string {
 		h.Write(f.Content)
 	}
 	if t.unread != nil {
-		io.WriteString(h, t.unread.Error())
+		h.Write([]byte(t.unread.Error()))
 	}
 	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
