@@ -35,19 +35,23 @@ func newPlanReport(p *plan.Plan, warnings diag.Set) *planReport {
 	}
 }
 
+// base is what the definitions were compared with.
+func (r *planReport) base() string {
+	if r.Against != "" {
+		return r.Against
+	}
+	return fmt.Sprintf("revision %d", r.BaseRevision)
+}
+
 func (r *planReport) text(p *printer) {
 	for _, w := range r.Warnings {
 		p.printf("%s %s\n", p.warn("Warning:"), w)
 	}
-	base := r.Against
-	if base == "" {
-		base = fmt.Sprintf("revision %d", r.BaseRevision)
-	}
 	if r.plan.Empty() {
-		p.printf("No changes: the definitions are those of %s.\n", base)
+		p.printf("No changes: the definitions are those of %s.\n", r.base())
 		return
 	}
-	p.printf("Changes to %s:\n\n", base)
+	p.printf("Changes to %s:\n\n", r.base())
 	for _, c := range r.Changes {
 		p.change(c)
 	}
