@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"charm.land/lipgloss/v2"
+	"github.com/dustin/go-humanize"
 
 	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/registry/plan"
@@ -111,23 +112,10 @@ func estimateRows(estimates []plan.Estimate) [][]string {
 		}
 		rows[i] = []string{
 			e.View, count(e.Files), scaled + count(e.Rows), known(e.Keys, "≈ "+count(e.Keys)),
-			scaled + byteSize(e.ReadBytes), known(e.StoredBytes, "≈ "+byteSize(e.StoredBytes)),
+			scaled + humanize.IBytes(uint64(e.ReadBytes)), known(e.StoredBytes, "≈ "+humanize.IBytes(uint64(e.StoredBytes))),
 		}
 	}
 	return rows
-}
-
-// byteSize writes a number of bytes for people: "512 B", "1.4 GiB".
-func byteSize(n int64) string {
-	const unit = 1 << 10
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	size, names := float64(n)/unit, []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-	for size >= unit-0.05 && len(names) > 1 { // 1,024.0 is one of the next
-		size, names = size/unit, names[1:]
-	}
-	return fmt.Sprintf("%.1f %s", size, names[0])
 }
 
 func (p *printer) change(c plan.DefinitionChange) {
