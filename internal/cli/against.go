@@ -6,7 +6,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/provender-dev/provender/control"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/server"
 	"github.com/provender-dev/provender/registry/definition"
@@ -75,8 +74,7 @@ func (a *app) compare(ctx context.Context, p *server.Project, against string) (*
 	if err != nil {
 		return nil, problems(err)
 	}
-	c := control.New(control.Config{Project: p.Config, Files: p.Files, Limits: p.ParquetLimits(), Now: a.Now, Tool: p.Tool})
-	made, warnings, err := c.PlanAgainst(ctx, files, others)
+	made, warnings, err := p.Comparison().PlanAgainst(ctx, files, others)
 	if err != nil {
 		return nil, problems(err)
 	}

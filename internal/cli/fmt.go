@@ -135,19 +135,10 @@ func replaceFile(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	temp, err := os.CreateTemp(filepath.Dir(path), ".provender-fmt-*")
-	if err != nil {
+	return writeWhole(path, info.Mode().Perm(), func(w io.Writer) error {
+		_, err := w.Write(content)
 		return err
-	}
-	_, err = temp.Write(content)
-	err = errors.Join(err, temp.Chmod(info.Mode().Perm()), temp.Sync(), temp.Close())
-	if err == nil {
-		err = os.Rename(temp.Name(), path)
-	}
-	if err != nil {
-		return errors.Join(err, os.Remove(temp.Name()))
-	}
-	return nil
+	})
 }
 
 func (r *fmtReport) text(p *printer) {

@@ -9,7 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,13 +18,8 @@ import (
 	"github.com/provender-dev/provender/registry/definition"
 )
 
-const (
-	// gitTimeout bounds how long Git is asked for what is only told.
-	gitTimeout = 2 * time.Second
-	// What is read of a commit.
-	maxGitFiles = 10_000
-	maxGitBytes = 256 << 20
-)
+// gitTimeout bounds how long Git is asked for what is only told.
+const gitTimeout = 2 * time.Second
 
 // git runs Git in a folder and returns what it prints.
 func git(ctx context.Context, dir string, stdin io.Reader, args ...string) ([]byte, error) {
@@ -80,64 +75,47 @@ func gitFiles(ctx context.Context, dir, ref string) ([]definition.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list the files of git:%s: %w", ref, gitFailure(err))
 	}
-	blobs, err := definitionBlobs(ref, string(listed))
+	files, blobs, err := definitionBlobs(ref, string(listed))
 	if err != nil {
 		return nil, err
 	}
-	var asked bytes.Buffer
-	for _, b := range blobs {
-		asked.WriteString(b.id + "\n")
-	}
-	contents, err := git(ctx, dir, &asked, "cat-file", "--batch")
+	contents, err := git(ctx, dir, strings.NewReader(strings.Join(blobs, "\n")), "cat-file", "--batch")
 	if err != nil {
 		return nil, fmt.Errorf("read the files of git:%s: %w", ref, gitFailure(err))
 	}
-	files := make([]definition.File, len(blobs))
 	in := bufio.NewReader(bytes.NewReader(contents))
-	for i, b := range blobs {
-		files[i].Name = ref + ":" + b.path
+	for i := range files {
 		if files[i].Content, err = readBlob(in); err != nil {
-			return nil, fmt.Errorf("read git:%s:%s: %w", ref, b.path, err)
+			return nil, fmt.Errorf("read git:%s: %w", files[i].Name, err)
 		}
 	}
 	return files, nil
 }
 
-// blob is a file of a commit.
-type blob struct{ id, path string }
-
-// definitionBlobs picks the definition files of what git ls-tree -r -z -l prints, as definition.Read picks them of a folder.
-func definitionBlobs(ref, listed string) ([]blob, error) {
-	var blobs []blob
-	var total int64
+// definitionBlobs picks the definition files of what git ls-tree -r -z -l prints, without their contents, and the ids of
+// those. The error is a diag.Set of files that can't be taken.
+func definitionBlobs(ref, listed string) (files []definition.File, blobs []string, err error) {
+	found := definition.Gathering{Prefix: ref + ":"}
 	for line := range strings.SplitSeq(listed, "\x00") {
 		about, name, ok := strings.Cut(line, "\t")
 		fields := strings.Fields(about) // mode, type, id, size
-		ext := path.Ext(name)
-		if !ok || len(fields) != 4 || ext != ".yaml" && ext != ".yml" || path.Base(name) == definition.ConfigName || hidden(name) {
+		if !ok || len(fields) != 4 || slices.ContainsFunc(strings.Split(name, "/"), definition.Skips) {
 			continue
 		}
-		if fields[0] == "120000" {
-			return nil, problem.New(problem.Invalid, "git:%s:%s is a symbolic link, which is not followed", ref, name)
-		}
-		if fields[1] != "blob" {
-			continue
-		}
-		size, err := strconv.ParseInt(fields[3], 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("git tells no size of %s: %q", name, about)
-		}
-		blobs = append(blobs, blob{fields[2], name})
-		if total += size; len(blobs) > maxGitFiles || total > maxGitBytes {
-			return nil, problem.New(problem.Exhausted, "git:%s has more than %d definition files, or %d MiB of them",
-				ref, maxGitFiles, maxGitBytes>>20)
+		switch {
+		case fields[0] == "120000":
+			found.Refuse(name, "a symbolic link; none is followed")
+		case fields[1] == "blob":
+			size, err := strconv.ParseInt(fields[3], 10, 64)
+			if err != nil {
+				return nil, nil, fmt.Errorf("git tells no size of %s: %q", name, about)
+			}
+			found.Add(name, size, func() ([]byte, error) { blobs = append(blobs, fields[2]); return nil, nil })
 		}
 	}
-	return blobs, nil
+	files, err = found.Files()
+	return files, blobs, err
 }
-
-// hidden reports whether a part of a path begins with a dot.
-func hidden(name string) bool { return strings.HasPrefix(name, ".") || strings.Contains(name, "/.") }
 
 // readBlob reads the next file of what git cat-file --batch prints.
 func readBlob(in *bufio.Reader) ([]byte, error) {

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -29,12 +30,12 @@ func TestDefinitionBlobs(t *testing.T) {
 	listed := entry("100644", "blob", "7", "provender.yaml") + entry("100644", "blob", "7", ".github/ci.yaml") +
 		entry("100644", "blob", "7", "a/.x.yml") + entry("100755", "blob", "7", "a/b c\n.yml") + entry("160000", "commit", "-", "sub.yaml") +
 		entry("100644", "blob", "7", "README.md") + entry("120000", "blob", "7", "link.md")
-	blobs, err := definitionBlobs("main", listed)
-	if err != nil || len(blobs) != 1 || blobs[0].path != "a/b c\n.yml" {
-		t.Errorf("%q %v", blobs, err)
+	files, blobs, err := definitionBlobs("main", listed)
+	if err != nil || len(files) != 1 || files[0].Name != "main:a/b c\n.yml" || !slices.Equal(blobs, []string{"1a2b"}) {
+		t.Errorf("%q %q %v", files, blobs, err)
 	}
-	_, err = definitionBlobs("main", entry("100644", "blob", "268435457", "huge.yaml"))
-	if err == nil || !strings.Contains(err.Error(), "256 MiB") {
+	_, _, err = definitionBlobs("main", entry("100644", "blob", "268435457", "huge.yaml"))
+	if err == nil || !strings.Contains(err.Error(), "main:huge.yaml: file-too-large:") {
 		t.Errorf("a huge file: %v", err)
 	}
 }

@@ -44,7 +44,7 @@ func (r *planReport) headline() string {
 		return "Provender: " + r.Summary + ": ⚠️ breaking"
 	}
 	if r.plan.Empty() {
-		return fmt.Sprintf("Provender: no changes to revision %d", r.BaseRevision)
+		return "Provender: no changes to " + escaped(r.base())
 	}
 	return "Provender: " + r.Summary
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"charm.land/lipgloss/v2"
+	"github.com/dustin/go-humanize"
 
 	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/registry/plan"
@@ -35,19 +36,23 @@ func newPlanReport(p *plan.Plan, warnings diag.Set) *planReport {
 	}
 }
 
+// base is what the definitions were compared with.
+func (r *planReport) base() string {
+	if r.Against != "" {
+		return r.Against
+	}
+	return fmt.Sprintf("revision %d", r.BaseRevision)
+}
+
 func (r *planReport) text(p *printer) {
 	for _, w := range r.Warnings {
 		p.printf("%s %s\n", p.warn("Warning:"), w)
 	}
-	base := r.Against
-	if base == "" {
-		base = fmt.Sprintf("revision %d", r.BaseRevision)
-	}
 	if r.plan.Empty() {
-		p.printf("No changes: the definitions are those of %s.\n", base)
+		p.printf("No changes: the definitions are those of %s.\n", r.base())
 		return
 	}
-	p.printf("Changes to %s:\n\n", base)
+	p.printf("Changes to %s:\n\n", r.base())
 	for _, c := range r.Changes {
 		p.change(c)
 	}
@@ -107,23 +112,10 @@ func estimateRows(estimates []plan.Estimate) [][]string {
 		}
 		rows[i] = []string{
 			e.View, count(e.Files), scaled + count(e.Rows), known(e.Keys, "≈ "+count(e.Keys)),
-			scaled + byteSize(e.ReadBytes), known(e.StoredBytes, "≈ "+byteSize(e.StoredBytes)),
+			scaled + humanize.IBytes(uint64(e.ReadBytes)), known(e.StoredBytes, "≈ "+humanize.IBytes(uint64(e.StoredBytes))),
 		}
 	}
 	return rows
-}
-
-// byteSize writes a number of bytes for people: "512 B", "1.4 GiB".
-func byteSize(n int64) string {
-	const unit = 1 << 10
-	if n < unit {
-		return fmt.Sprintf("%d B", n)
-	}
-	size, names := float64(n)/unit, []string{"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"}
-	for size >= unit-0.05 && len(names) > 1 { // 1,024.0 is one of the next
-		size, names = size/unit, names[1:]
-	}
-	return fmt.Sprintf("%.1f %s", size, names[0])
 }
 
 func (p *printer) change(c plan.DefinitionChange) {

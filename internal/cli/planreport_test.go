@@ -148,16 +148,6 @@ func TestPlanMarkdownIsCut(t *testing.T) {
 	}
 }
 
-func TestByteSize(t *testing.T) {
-	for n, want := range map[int64]string{
-		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 1<<20 - 1: "1.0 MiB", 5 << 30: "5.0 GiB", 1<<63 - 1: "8.0 EiB",
-	} {
-		if got := byteSize(n); got != want {
-			t.Errorf("%d: %q, want %q", n, got, want)
-		}
-	}
-}
-
 // Whatever a plan says stays text: no table is broken, no fence ended, nobody called.
 func TestPlanMarkdownEscapes(t *testing.T) {
 	for text, want := range map[string]string{

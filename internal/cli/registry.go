@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -53,7 +52,7 @@ func (a *app) exportRegistry(ctx context.Context, p *server.Project, out string)
 		return err
 	}
 	r := &registryExportReport{Out: out}
-	err = writeWhole(out, func(w io.Writer) error {
+	err = writeWhole(out, 0o644, func(w io.Writer) error {
 		r.Revisions, err = reg.Export(ctx, w)
 		return err
 	})
@@ -61,24 +60,6 @@ func (a *app) exportRegistry(ctx context.Context, p *server.Project, out string)
 		return err
 	}
 	return a.show(r)
-}
-
-// writeWhole writes a file that appears, or is replaced, when all of it is on the disk.
-func writeWhole(path string, write func(io.Writer) error) (err error) {
-	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
-	if err != nil {
-		return usagef("--out: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, os.Remove(f.Name()))
-		}
-	}()
-	err = errors.Join(write(f), f.Chmod(0o644), f.Sync(), f.Close())
-	if err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	return os.Rename(f.Name(), path)
 }
 
 type registryExportReport struct {

@@ -85,10 +85,17 @@ func (p *Project) Control(ctx context.Context) (*control.Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	return p.control(reg), nil
+}
+
+// Comparison returns what compares definition files with others, for which no registry is opened.
+func (p *Project) Comparison() *control.Service { return p.control(nil) }
+
+func (p *Project) control(reg registry.Store) *control.Service {
 	return control.New(control.Config{
 		Registry: reg, Project: p.Config, Files: p.Files, Limits: p.ParquetLimits(), Now: time.Now, Tool: p.Tool,
 		Waiting: p.Waiting,
-	}), nil
+	})
 }
 
 // Snapshot compiles the current revision. Precondition where nothing was applied yet.

@@ -15,6 +15,8 @@ const (
 
 // Gathering takes the definition files of a tree that Read can't walk, by the same rules.
 type Gathering struct {
+	Prefix string // stands before the paths, in names of files
+
 	files []File
 	set   diag.Set
 	bytes int64
@@ -31,7 +33,7 @@ func (g *Gathering) Add(name string, size int64, read func() ([]byte, error)) {
 	if ext := path.Ext(name); g.full || Skips(base) || ext != ".yaml" && ext != ".yml" {
 		return
 	}
-	at := diag.Position{File: name}
+	at := diag.Position{File: g.Prefix + name}
 	if base == ConfigName {
 		if name != base {
 			g.set.Add(at, codeNestedProject, "a project within the project").Hint = "move one of them"
@@ -52,7 +54,7 @@ func (g *Gathering) Add(name string, size int64, read func() ([]byte, error)) {
 		g.set.Add(at, codeUnreadableFile, "%v", cause(err))
 		return
 	}
-	g.files = append(g.files, File{Name: name, Content: content})
+	g.files = append(g.files, File{Name: at.File, Content: content})
 }
 
 // Refuse notes why a file can't be taken, if it is one of those that hold definitions.

@@ -1,6 +1,7 @@
 package feast
 
 import (
+	"bytes"
 	"errors"
 	"flag"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/testenv"
 	feastcore "github.com/provender-dev/provender/proto/feast/core"
+	"github.com/provender-dev/provender/registry/definition"
 )
 
 var update = flag.Bool("update", false, "rewrite the cases in testdata")
@@ -82,6 +84,9 @@ func TestConvert(t *testing.T) {
 			}}
 			for _, f := range imported.Files() {
 				got.Files = append(got.Files, txtar.File{Name: f.Name, Data: f.Content})
+				if formatted, err := definition.Format(f); err != nil || !bytes.Equal(formatted, f.Content) {
+					t.Errorf("provender fmt would write %s as %v\n%s", f.Name, err, formatted)
+				}
 			}
 			if *update {
 				if err := os.WriteFile(path, txtar.Format(got), 0o644); err != nil {

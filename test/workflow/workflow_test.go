@@ -1,4 +1,4 @@
-// Package workflow checks the workflow for GitHub that comes with Provender.
+// Package workflow checks the workflow for GitHub that comes with Provender, and runs its steps.
 package workflow
 
 import (
@@ -6,11 +6,23 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/provender-dev/provender/internal/cli"
 )
+
+// TestMain makes the test's program be provender where it is called so, as it is in the PATH of the tests.
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"provender": func() { os.Exit(cli.Main(os.Args[1:], cli.Process())) },
+	})
+}
+
+var root = filepath.Join("..", "..")
 
 // TestWorkflow: GitHub would take it.
 func TestWorkflow(t *testing.T) {
-	root := filepath.Join("..", "..")
 	lint := filepath.Join(root, ".cache", "stores", "bin", "actionlint")
 	if _, err := os.Stat(lint); err != nil {
 		t.Fatalf("no actionlint: run ./scripts/test once, which builds it in .cache/stores (%v)", err)
