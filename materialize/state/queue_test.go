@@ -20,7 +20,7 @@ func (w world) enqueue(at time.Time) *state.Run {
 		View: "v", Revision: 3, Trigger: "command", By: "me", Queued: at,
 		Asked: state.Asked{To: noon, Full: true, AllowFuture: true},
 	}
-	check(w.t, w.s.Enqueue(w.ctx, shop, run, time.Minute))
+	must[int64](w.t)(w.s.Enqueue(w.ctx, shop, run, time.Minute))
 	return run
 }
 
