@@ -206,7 +206,13 @@ func TestOperations(t *testing.T) {
 	same(t, []client.Run{wantRun, {View: "b", State: "failed"}}, runs)
 	same(t, []string{"read", "swap"}, stages)
 	same(t, int64(999), last)
-	same(t, materialize.Request{Views: []string{"a", "b"}, To: noon, Full: true, AllowFuture: true, Trigger: "command"}, ops.run)
+	id := ops.run.RequestID
+	same(t, materialize.Request{
+		Views: []string{"a", "b"}, To: noon, Full: true, AllowFuture: true, Trigger: "command", RequestID: id,
+	}, ops.run)
+	if _, err := c.Materialize(t.Context(), client.MaterializeRequest{}, nil); err != nil || id == "" || ops.run.RequestID == id {
+		t.Errorf("the next request has id %q after %q; %v", ops.run.RequestID, id, err)
+	}
 
 	// Joined failures: the records, then every text but that of an unknown error.
 	ops.err = errors.Join(
