@@ -48,6 +48,8 @@ type Request struct {
 	Trigger     string // default TriggerCommand
 	Attempt     int64  // default 1
 	RetryOf     int64  // the run of attempt 1, 0 where this is it
+	// RequestID is this request's alone, "" for none: a view whose run it has made before is not run again.
+	RequestID string
 	// Confirm is called under a view's lease, before its run is begun; its error is the run's. May be nil.
 	Confirm func(context.Context) error
 }

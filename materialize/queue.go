@@ -17,6 +17,8 @@ import (
 type queue struct {
 	*Service
 	runs []Run // of the call's views
+	// others tells of each whether an earlier call of the same request made it: it is not this one's to run.
+	others []bool
 
 	mu      sync.Mutex
 	waiting []int64
@@ -24,22 +26,30 @@ type queue struct {
 	stopped chan struct{}
 }
 
-// enqueue records a run of each view. The caller takes them one after another, and calls close.
+// enqueue records a run of each view, unless the request has made it before. The caller takes them one after another, and
+// calls close.
 func (s *Service) enqueue(ctx context.Context, snap *registry.Snapshot, views []*registry.View, req Request) (*queue, error) {
 	q := &queue{Service: s, stopped: make(chan struct{})}
 	for _, v := range views {
 		run := Run{
 			View: v.StoredName(), Revision: snap.Revision, Trigger: req.Trigger, By: s.cfg.By, Queued: s.cfg.Now().UTC(),
 			Asked:   state.Asked{To: req.To.UTC(), Full: req.Full, AllowFuture: req.AllowFuture},
-			Attempt: req.Attempt, RetryOf: req.RetryOf,
+			Attempt: req.Attempt, RetryOf: req.RetryOf, RequestID: req.RequestID,
 		}
-		if err := s.cfg.State.Enqueue(ctx, s.cfg.StoreName, &run, s.cfg.LeaseTTL); err != nil {
-			for i := range q.runs {
-				s.withdraw(ctx, &q.runs[i])
+		earlier, err := s.cfg.State.Enqueue(ctx, s.cfg.StoreName, &run, s.cfg.LeaseTTL)
+		if err == nil && earlier > 0 {
+			run, err = s.same(ctx, earlier, &run)
+		}
+		if err != nil {
+			for _, id := range q.waiting {
+				s.withdraw(ctx, &Run{ID: id})
 			}
 			return nil, err
 		}
-		q.runs, q.waiting = append(q.runs, run), append(q.waiting, run.ID)
+		q.runs, q.others = append(q.runs, run), append(q.others, earlier > 0)
+		if earlier == 0 {
+			q.waiting = append(q.waiting, run.ID)
+		}
 	}
 	ctx, q.stop = context.WithCancel(context.WithoutCancel(ctx))
 	go q.await(ctx)
@@ -77,18 +87,22 @@ func (q *queue) begun(id int64) {
 	q.waiting = slices.DeleteFunc(q.waiting, func(w int64) bool { return w == id })
 }
 
-// cancel records the runs from i on as cancelled before they began, and returns them.
+// cancel records this call's runs from i on as cancelled before they began, and returns them.
 func (q *queue) cancel(ctx context.Context, i int, why error) []Run {
 	brief, end := context.WithTimeout(context.WithoutCancel(ctx), recordFor)
 	defer end()
-	for k := range q.runs[i:] {
-		run := &q.runs[i+k]
+	var cancelled []Run
+	for k, run := range q.runs {
+		if k < i || q.others[k] {
+			continue
+		}
 		run.Started, run.Finished, run.Error = run.Queued, q.cfg.Now().UTC(), why.Error()
-		if err := q.cfg.State.End(brief, state.Lease{}, run, RunCancelled); err != nil {
+		if err := q.cfg.State.End(brief, state.Lease{}, &run, RunCancelled); err != nil {
 			q.cfg.Logger.Warn("record a run that was not begun", "run", run.ID, "error", err)
 		}
+		cancelled = append(cancelled, run)
 	}
-	return q.runs[i:]
+	return cancelled
 }
 
 func (q *queue) close() {
@@ -106,10 +120,17 @@ func (s *Service) withdraw(ctx context.Context, run *Run) {
 	*run = Run{}
 }
 
-// Runs lists runs, newest first, at most limit (0: all). Those of a view that was renamed since have its name of today.
+// Runs is RunsBefore for the newest.
 func (s *Service) Runs(ctx context.Context, views []string, limit int) ([]Run, error) {
+	return s.RunsBefore(ctx, views, 0, limit)
+}
+
+// RunsBefore lists the runs of views (none: all) with a lesser id than before (0: all), newest first, at most limit (0: all).
+// Those of a view that was renamed since have its name of today.
+func (s *Service) RunsBefore(ctx context.Context, views []string, before int64, limit int) ([]Run, error) {
 	snap := s.cfg.Snapshot()
-	runs, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, snap.StoredViews(views), limit, s.cfg.Now())
+	of := state.Selection{Views: snap.StoredViews(views), Before: before, Limit: limit}
+	runs, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, of, s.cfg.Now())
 	for i := range runs {
 		runs[i].View = snap.ViewName(runs[i].View)
 	}
@@ -135,8 +156,8 @@ func (s *Service) Cancel(ctx context.Context, id int64, from string) (Run, error
 	return run, err
 }
 
-// Retry runs again what a run was asked for that failed or was cancelled.
-func (s *Service) Retry(ctx context.Context, id int64, progress func(Progress)) ([]Run, error) {
+// Retry runs again what a run was asked for that failed or was cancelled; requestID is as of Request.
+func (s *Service) Retry(ctx context.Context, id int64, requestID string, progress func(Progress)) ([]Run, error) {
 	run, err := s.GetRun(ctx, id)
 	if err != nil {
 		return nil, err
@@ -152,6 +173,6 @@ func (s *Service) Retry(ctx context.Context, id int64, progress func(Progress)) 
 	}
 	return s.Run(ctx, Request{
 		Views: []string{run.View}, To: run.Asked.To, Full: run.Asked.Full, AllowFuture: run.Asked.AllowFuture,
-		Trigger: TriggerRetry, Attempt: run.Attempt + 1, RetryOf: first,
+		Trigger: TriggerRetry, Attempt: run.Attempt + 1, RetryOf: first, RequestID: requestID,
 	}, progress)
 }

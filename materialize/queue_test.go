@@ -10,6 +10,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize"
+	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/registry"
 )
 
@@ -59,7 +60,7 @@ func (w *world) inBackground(ctx context.Context, svc *materialize.Service, req 
 // states lists the runs that there are, newest first: "w queued, v running".
 func (w *world) states(now time.Time) string {
 	w.t.Helper()
-	runs, err := w.state.Runs(w.t.Context(), w.cfg.StoreName, nil, 0, now)
+	runs, err := w.state.Runs(w.t.Context(), w.cfg.StoreName, state.Selection{}, now)
 	check(w.t, err)
 	var out []string
 	for _, r := range runs {
@@ -154,11 +155,11 @@ func TestRetry(t *testing.T) {
 		<-ctx.Done()
 		return ctx.Err()
 	}
-	again, err := w.service(s, nil).Retry(ctx, failed[0].ID, nil)
+	again, err := w.service(s, nil).Retry(ctx, failed[0].ID, "", nil)
 	if err == nil || again[0].State != materialize.RunCancelled || again[0].Attempt != 2 {
 		t.Errorf("runs %+v, %v", again, err)
 	}
-	runs, err := w.svc.Retry(t.Context(), again[0].ID, nil)
+	runs, err := w.svc.Retry(t.Context(), again[0].ID, "", nil)
 	check(t, err)
 	r := runs[0]
 	if r.Attempt != 3 || r.RetryOf != failed[0].ID || r.Trigger != materialize.TriggerRetry || r.T != to || !r.Full || r.Reason != "--full" {
@@ -170,10 +171,10 @@ func TestRetry(t *testing.T) {
 		t.Errorf("record %+v", kept)
 	}
 	w.clean()
-	if _, err := w.svc.Retry(t.Context(), r.ID, nil); problem.CodeOf(err) != problem.Precondition {
+	if _, err := w.svc.Retry(t.Context(), r.ID, "", nil); problem.CodeOf(err) != problem.Precondition {
 		t.Errorf("retry of a run that succeeded: %v", err)
 	}
-	if _, err := w.svc.Retry(t.Context(), 99, nil); problem.CodeOf(err) != problem.NotFound {
+	if _, err := w.svc.Retry(t.Context(), 99, "", nil); problem.CodeOf(err) != problem.NotFound {
 		t.Errorf("retry of no run: %v", err)
 	}
 }

@@ -139,7 +139,12 @@ func (s *Service) Run(ctx context.Context, req Request, progress func(Progress))
 			errs = append(errs, fmt.Errorf("view %s: %w", v.Name, err))
 			break
 		}
-		run, err := q.run(ctx, snap, v, q.runs[i], req, progress)
+		var run Run
+		if q.others[i] {
+			run, err = q.ended(ctx, q.runs[i])
+		} else {
+			run, err = q.run(ctx, snap, v, q.runs[i], req, progress)
+		}
 		if run.ID != 0 {
 			done(run)
 		}

@@ -92,7 +92,7 @@ func (s *Service) lost(ctx context.Context, serving map[string]*state.Generation
 // queued returns the views that a run waits for, by stored names.
 func (s *Service) queued(ctx context.Context, views int, now time.Time) (map[string]bool, error) {
 	// Runs do not wait for long: those that do are among the newest.
-	recent, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, nil, 100+2*views, now)
+	recent, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, state.Selection{Limit: 100 + 2*views}, now)
 	if err != nil {
 		return nil, err
 	}
@@ -111,7 +111,7 @@ func (s *Service) failures(ctx context.Context, last *Run, now time.Time) (faile
 		return 0, nil
 	}
 	for limit := 16; ; limit *= 8 {
-		runs, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, []string{last.View}, limit, now)
+		runs, err := s.cfg.State.Runs(ctx, s.cfg.StoreName, state.Selection{Views: []string{last.View}, Limit: limit}, now)
 		if err != nil {
 			return 0, err
 		}

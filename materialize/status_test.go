@@ -86,7 +86,8 @@ func TestStatusOfRuns(t *testing.T) {
 		}
 	}
 	queued := materialize.Run{View: "v", Queued: w.now, T: w.now}
-	check(t, w.state.Enqueue(t.Context(), w.cfg.StoreName, &queued, time.Minute))
+	_, err := w.state.Enqueue(t.Context(), w.cfg.StoreName, &queued, time.Minute)
+	check(t, err)
 	w.wantState(materialize.ViewFailed) // which is what matters
 	w.remove("2.parquet")
 	w.run(materialize.Request{})

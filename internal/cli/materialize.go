@@ -115,6 +115,7 @@ type runReport struct {
 	Phases       []phaseReport  `json:"phases"`
 	CancelAsked  *time.Time     `json:"cancel_asked,omitempty"`
 	CancelBy     string         `json:"cancel_by,omitempty"`
+	RequestID    string         `json:"request_id,omitempty"`
 
 	took time.Duration
 }
@@ -139,7 +140,7 @@ func newRunReport(r client.Run) runReport {
 		AskedTo: timePointer(r.AskedTo), AskedFull: r.AskedFull, Attempt: r.Attempt, RetryOf: r.RetryOf,
 		Queued: timePointer(r.Queued), BytesRead: r.BytesRead, BytesWritten: r.BytesWritten,
 		Rejects: make([]rejectReport, len(r.Rejects)), Phases: make([]phaseReport, len(r.Phases)),
-		CancelAsked: timePointer(r.CancelAsked), CancelBy: r.CancelBy,
+		CancelAsked: timePointer(r.CancelAsked), CancelBy: r.CancelBy, RequestID: r.RequestID,
 	}
 	for i, x := range r.Rejects {
 		out.Rejects[i] = rejectReport{Reason: x.Reason, Rows: x.Rows, Samples: slices.Concat([]string{}, x.Samples)}

@@ -49,7 +49,7 @@ func (behind) Run(context.Context, materialize.Request, func(materialize.Progres
 	return nil, errPassed
 }
 
-func (behind) Retry(context.Context, int64, func(materialize.Progress)) ([]materialize.Run, error) {
+func (behind) Retry(context.Context, int64, string, func(materialize.Progress)) ([]materialize.Run, error) {
 	return nil, errPassed
 }
 

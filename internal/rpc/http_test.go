@@ -170,7 +170,7 @@ func (h history) At(ctx context.Context, number int64) (registry.Revision, *regi
 	return h.Current(ctx)
 }
 
-func (h history) History(ctx context.Context, _ int) ([]registry.Revision, error) {
+func (h history) HistoryBefore(ctx context.Context, _ int64, _ int) ([]registry.Revision, error) {
 	r, _, err := h.Current(ctx)
 	return []registry.Revision{r}, err
 }
@@ -184,10 +184,10 @@ var aRun = materialize.Run{
 	Older: 4, Held: 5, NullKeys: 6, Ties: 7, Error: "e",
 	Asked: state.Asked{To: noon, Full: true}, Attempt: 2, RetryOf: 8, Queued: noon, BytesRead: 9, BytesWritten: 10,
 	Rejects: []state.Reject{{Reason: "value", Rows: 11, Samples: []string{"s"}}}, Phases: []state.PhaseTime{{Name: "read", Took: time.Millisecond}},
-	CancelAsked: noon, CancelBy: "bob@host:2",
+	CancelAsked: noon, CancelBy: "bob@host:2", RequestID: "once",
 }
 
-func (runs) Runs(_ context.Context, views []string, limit int) ([]materialize.Run, error) {
+func (runs) RunsBefore(_ context.Context, views []string, _ int64, limit int) ([]materialize.Run, error) {
 	if len(views) > 1 || limit == 1 {
 		return []materialize.Run{aRun}, nil
 	}

@@ -29,8 +29,12 @@ func (s *operationsService) Materialize(
 	if err != nil {
 		return err
 	}
+	if err := checkRequestID(in.RequestId); err != nil {
+		return err
+	}
 	req := materialize.Request{
 		Views: in.Views, To: to, Full: in.Full, AllowFuture: in.AllowFuture, Trigger: materialize.TriggerCommand,
+		RequestID: in.RequestId,
 	}
 	return withProgress(stream.Context(),
 		func(ctx context.Context, progress func(materialize.Progress)) error {
@@ -112,14 +116,16 @@ func withProgress(
 }
 
 func (s *operationsService) ListRuns(ctx context.Context, in *pb.ListRunsRequest) (*pb.ListRunsResponse, error) {
-	if err := checkLimit(in.Limit); err != nil {
-		return nil, err
-	}
-	runs, err := s.operations.Runs(ctx, in.Views, int(in.Limit))
+	p, err := newPage(in.Limit, in.PageSize, in.PageToken, "runs", in.Views)
 	if err != nil {
 		return nil, err
 	}
-	out := &pb.ListRunsResponse{Runs: make([]*pb.Run, 0, len(runs))}
+	runs, err := s.operations.RunsBefore(ctx, in.Views, p.at, p.fetch())
+	if err != nil {
+		return nil, err
+	}
+	runs, next := pageOf(&p, runs, func(r materialize.Run) int64 { return r.ID })
+	out := &pb.ListRunsResponse{Runs: make([]*pb.Run, 0, len(runs)), NextPageToken: next}
 	for i := range runs {
 		out.Runs = append(out.Runs, runMessage(&runs[i]))
 	}
@@ -148,13 +154,6 @@ func definitionsMessage(s *gitops.Status) *pb.Definitions {
 		Source: s.Source, State: string(s.State), Message: s.Message, Details: s.Details, Seen: s.Seen, SeenAt: timestamp(s.SeenAt),
 		Checked: timestamp(s.Checked), Applied: s.Applied, AppliedAt: timestamp(s.AppliedAt), Revision: s.Revision, Failures: s.Failures,
 	}
-}
-
-func checkLimit(limit int32) error {
-	if limit < 0 {
-		return &problem.Error{Code: problem.Invalid, Message: "a negative limit", Field: "limit", Suggestion: "0 lists all"}
-	}
-	return nil
 }
 
 func progressMessage(p materialize.Progress) *pb.Progress {

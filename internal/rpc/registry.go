@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -24,16 +25,29 @@ func (s *registryService) ListDefinitions(
 	if _, ok := kindNames[in.Kind]; !ok && in.Kind != pb.DefinitionKind_DEFINITION_KIND_UNSPECIFIED {
 		return nil, unknownKind(in.Kind)
 	}
-	rev, defs, err := s.read(ctx, in.Revision)
+	p, err := newPage(0, in.PageSize, in.PageToken, "definitions", in.Kind, in.Revision)
+	if err != nil {
+		return nil, err
+	}
+	rev, defs, err := s.read(ctx, cmp.Or(p.at, in.Revision))
 	if err != nil {
 		return nil, err
 	}
 	out := &pb.ListDefinitionsResponse{Revision: revisionMessage(&rev)}
+	skip, want := p.given, p.fetch()
 	err = each(defs, in.Kind, func(kind pb.DefinitionKind, name string, value any) error {
+		if skip > 0 {
+			skip--
+			return nil
+		}
+		if want > 0 && len(out.Definitions) == want {
+			return nil
+		}
 		d, err := definitionMessage(kind, name, value)
 		out.Definitions = append(out.Definitions, d)
 		return err
 	})
+	out.Definitions, out.NextPageToken = pageOf(&p, out.Definitions, func(*pb.Definition) int64 { return rev.Number })
 	return out, err
 }
 
@@ -64,32 +78,36 @@ func (s *registryService) GetDefinition(ctx context.Context, in *pb.GetDefinitio
 }
 
 func (s *registryService) ListRevisions(ctx context.Context, in *pb.ListRevisionsRequest) (*pb.ListRevisionsResponse, error) {
-	if err := checkLimit(in.Limit); err != nil {
-		return nil, err
-	}
-	revs, err := s.revisions.History(ctx, int(in.Limit))
+	p, err := newPage(in.Limit, in.PageSize, in.PageToken, "revisions")
 	if err != nil {
 		return nil, err
 	}
-	out := &pb.ListRevisionsResponse{Revisions: make([]*pb.Revision, 0, len(revs))}
+	revs, err := s.revisions.HistoryBefore(ctx, p.at, p.fetch())
+	if err != nil {
+		return nil, err
+	}
+	revs, next := pageOf(&p, revs, func(r registry.Revision) int64 { return r.Number })
+	out := &pb.ListRevisionsResponse{Revisions: make([]*pb.Revision, 0, len(revs)), NextPageToken: next}
 	for i := range revs {
 		out.Revisions = append(out.Revisions, revisionMessage(&revs[i]))
 	}
 	return out, nil
 }
 
-// read returns a revision, 0 for the current one. Where the registry is away, the current one is what the server
-// answers by.
+// read returns a revision, 0 for the current one. Where the registry is away, there is the one that the server answers by.
 func (s *registryService) read(ctx context.Context, number int64) (registry.Revision, *registry.Definitions, error) {
 	if err := checkRevision(number, "revision"); err != nil {
 		return registry.Revision{}, nil, err
 	}
+	read := s.revisions.Current
 	if number > 0 {
-		return s.revisions.At(ctx, number)
+		read = func(ctx context.Context) (registry.Revision, *registry.Definitions, error) {
+			return s.revisions.At(ctx, number)
+		}
 	}
-	rev, defs, err := s.revisions.Current(ctx)
+	rev, defs, err := read(ctx)
 	if problem.CodeOf(err) == problem.Unavailable && s.snapshot != nil {
-		if snapshot := s.snapshot(); snapshot != nil {
+		if snapshot := s.snapshot(); snapshot != nil && (number == 0 || number == snapshot.Revision) {
 			return registry.Revision{Number: snapshot.Revision, Digest: snapshot.Digest}, snapshot.Definitions, nil
 		}
 	}

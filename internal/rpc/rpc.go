@@ -27,10 +27,10 @@ type Lookups interface {
 type Operations interface {
 	Run(ctx context.Context, req materialize.Request, progress func(materialize.Progress)) ([]materialize.Run, error)
 	Plan(ctx context.Context, req materialize.Request) ([]materialize.RunPlan, error)
-	Runs(ctx context.Context, views []string, limit int) ([]materialize.Run, error)
+	RunsBefore(ctx context.Context, views []string, before int64, limit int) ([]materialize.Run, error)
 	GetRun(ctx context.Context, id int64) (materialize.Run, error)
 	Cancel(ctx context.Context, id int64, from string) (materialize.Run, error)
-	Retry(ctx context.Context, id int64, progress func(materialize.Progress)) ([]materialize.Run, error)
+	Retry(ctx context.Context, id int64, requestID string, progress func(materialize.Progress)) ([]materialize.Run, error)
 	Pause(ctx context.Context, views []string) ([]string, error)
 	Resume(ctx context.Context, views []string) ([]string, error)
 	Status(ctx context.Context, views []string) ([]materialize.ViewStatus, error)
@@ -44,7 +44,7 @@ type Operations interface {
 type Revisions interface {
 	Current(ctx context.Context) (registry.Revision, *registry.Definitions, error)
 	At(ctx context.Context, number int64) (registry.Revision, *registry.Definitions, error)
-	History(ctx context.Context, limit int) ([]registry.Revision, error)
+	HistoryBefore(ctx context.Context, before int64, limit int) ([]registry.Revision, error)
 }
 
 // Services is what a server offers. A service whose part is nil is not registered.

@@ -2,12 +2,17 @@ package rpc
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/peer"
 	"google.golang.org/protobuf/types/known/durationpb"
 
+	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize"
 	pb "github.com/provender-dev/provender/proto/provender/v1"
 )
@@ -61,9 +66,12 @@ func caller(ctx context.Context) string {
 }
 
 func (s *operationsService) RetryRun(in *pb.RetryRunRequest, stream grpc.ServerStreamingServer[pb.RetryRunResponse]) error {
+	if err := checkRequestID(in.RequestId); err != nil {
+		return err
+	}
 	return withProgress(stream.Context(),
 		func(ctx context.Context, progress func(materialize.Progress)) error {
-			runs, err := s.operations.Retry(ctx, in.Id, progress)
+			runs, err := s.operations.Retry(ctx, in.Id, in.RequestId, progress)
 			for i := range runs {
 				m := &pb.RetryRunResponse{Message: &pb.RetryRunResponse_Run{Run: runMessage(&runs[i])}}
 				if sendErr := stream.Send(m); sendErr != nil && err == nil {
@@ -77,6 +85,19 @@ func (s *operationsService) RetryRun(in *pb.RetryRunRequest, stream grpc.ServerS
 		})
 }
 
+// maxRequestID bounds an id that a caller gives a request, in characters.
+const maxRequestID = 64
+
+func checkRequestID(id string) error {
+	if utf8.RuneCountInString(id) <= maxRequestID && !strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return nil
+	}
+	return &problem.Error{
+		Code: problem.Invalid, Field: "request_id",
+		Message: fmt.Sprintf("the request id has more than %d characters, or some that can't be printed", maxRequestID),
+	}
+}
+
 func runMessage(r *materialize.Run) *pb.Run {
 	m := &pb.Run{
 		Id: r.ID, View: r.View, Revision: r.Revision, Generation: uint64(r.Generation), Trigger: r.Trigger, By: r.By,
@@ -86,7 +107,7 @@ func runMessage(r *materialize.Run) *pb.Run {
 		NullKeys: r.NullKeys, Ties: r.Ties, Error: r.Error,
 		AskedTo: timestamp(r.Asked.To), AskedFull: r.Asked.Full, Attempt: r.Attempt, RetryOf: r.RetryOf,
 		Queued: timestamp(r.Queued), BytesRead: r.BytesRead, BytesWritten: r.BytesWritten,
-		CancelAsked: timestamp(r.CancelAsked), CancelBy: r.CancelBy,
+		CancelAsked: timestamp(r.CancelAsked), CancelBy: r.CancelBy, RequestId: r.RequestID,
 	}
 	for _, x := range r.Rejects {
 		m.Rejects = append(m.Rejects, &pb.Reject{Reason: x.Reason, Rows: x.Rows, Samples: x.Samples})

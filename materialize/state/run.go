@@ -67,6 +67,7 @@ type Run struct {
 	Phases       []PhaseTime // in order, complete once it has ended
 	CancelAsked  time.Time   // zero: nobody asked
 	CancelBy     string
+	RequestID    string // of the request that made it, "" where that had none
 }
 
 // Asked is what was asked of a run, for those who repeat it.
@@ -89,17 +90,38 @@ type PhaseTime struct {
 	Took time.Duration `json:"took"` // nanoseconds
 }
 
-// Enqueue records a run as queued, with its id, for this process, which must Await it before ttl is over.
-func (s *Store) Enqueue(ctx context.Context, store string, run *Run, ttl time.Duration) error {
+// Enqueue records a run as queued, with its id, for this process, which must Await it before ttl is over. Where the view
+// has a run of the same request, nothing is recorded, and its id returned as earlier; else that is 0.
+func (s *Store) Enqueue(ctx context.Context, store string, run *Run, ttl time.Duration) (earlier int64, err error) {
 	queued := *run
 	queued.State = RunQueued
-	err := s.write(ctx, "record run in", func(ctx context.Context, tx *database.Tx) error {
+	err = s.write(ctx, "record run in", func(ctx context.Context, tx *database.Tx) (err error) {
+		if earlier, err = requested(ctx, tx, store, &queued); err != nil || earlier > 0 {
+			return err
+		}
 		return insertRun(ctx, tx, Lease{Store: store}, &queued, queued.Queued.Add(ttl))
 	})
-	if err == nil {
+	if err == nil && earlier == 0 {
 		*run = queued
 	}
-	return err
+	return earlier, err
+}
+
+// requested returns the run of r's view that r's request has made, 0 for none. Until the transaction has ended, others that
+// look wait.
+func requested(ctx context.Context, tx *database.Tx, store string, r *Run) (id int64, err error) {
+	if r.RequestID == "" {
+		return 0, nil
+	}
+	if _, err := tx.Exec(ctx, `UPDATE counter SET next = next WHERE name = 'run'`); err != nil {
+		return 0, err
+	}
+	err = tx.Row(ctx, `SELECT id FROM run WHERE store = $1 AND view_name = $2 AND request_id = $3 AND request_id <> ''`,
+		store, r.View, r.RequestID).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, nil
+	}
+	return id, err
 }
 
 // Await gives a sign of life of this process for a queued run. ErrCancelled where it is queued no more.
@@ -259,12 +281,12 @@ func insertRun(ctx context.Context, tx *database.Tx, l Lease, r *Run, expires ti
 		until = expires.UnixMicro()
 	}
 	if _, err = tx.Exec(ctx, `INSERT INTO run (id, store, view_name, token, state, generation, revision, cause, run_by,
-			is_full, reason, t, started, queued, expires, process, attempt, retry_of, asked,
+			is_full, reason, t, started, queued, expires, process, attempt, retry_of, asked, request_id,
 			files, rows_read, written, older, held, null_keys, ties, error)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, 0, 0, 0, 0, 0, 0, 0, '')`,
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, 0, 0, 0, 0, 0, 0, 0, '')`,
 		id, l.Store, r.View, l.Token, r.State, r.Generation, r.Revision, r.Trigger, r.By,
 		r.Full, r.Reason, nullableTime(r.T), started.UnixMicro(), nullableTime(r.Queued), until, self().String(), r.Attempt,
-		r.RetryOf, string(asked)); err != nil || !r.State.Ended() {
+		r.RetryOf, string(asked), r.RequestID); err != nil || !r.State.Ended() {
 		return err
 	}
 	return setCounts(ctx, tx, r)
@@ -302,27 +324,38 @@ func setCounts(ctx context.Context, tx *database.Tx, r *Run) error {
 // nobody awaits.
 const selectRuns = `SELECT r.id, r.view_name, r.revision, r.generation, r.cause, r.run_by, r.state, r.is_full, r.reason, r.t,
 		r.started, r.finished, r.files, r.rows_read, r.written, r.older, r.held, r.null_keys, r.ties, r.error,
-		r.queued, r.attempt, r.retry_of, r.asked, r.bytes_read, r.bytes_written, r.rejects, r.phases, r.cancel_asked, r.cancel_by,
+		r.queued, r.attempt, r.retry_of, r.asked, r.bytes_read, r.bytes_written, r.rejects, r.phases, r.cancel_asked, r.cancel_by, r.request_id,
 		r.state = 'running' AND (l.token IS NULL OR l.token <> r.token OR l.expires <= $1)
 			OR r.state = 'queued' AND r.expires <= $1 AS gone,
 		CASE r.state WHEN 'running' THEN coalesce(l.process, '') WHEN 'queued' THEN r.process ELSE '' END
 	FROM run r LEFT JOIN lease l ON l.view_name = r.view_name AND l.store = r.store
 	`
 
-// Runs lists the runs of views (empty: all) into a store, newest first, at most limit (0: all). A run whose lease has
-// ended without it, or whose process is gone, counts as interrupted.
-func (s *Store) Runs(ctx context.Context, store string, views []string, limit int, now time.Time) ([]Run, error) {
+// Selection is which runs a list has.
+type Selection struct {
+	Views  []string // stored names; empty: all
+	Before int64    // the greatest id that it has not; 0: it has all
+	Limit  int      // at most so many; 0: all
+}
+
+// Runs lists runs into a store, newest first. A run whose lease has ended without it, or whose process is gone, counts as
+// interrupted.
+func (s *Store) Runs(ctx context.Context, store string, of Selection, now time.Time) ([]Run, error) {
 	query := selectRuns + `WHERE r.store = $2`
 	args := []any{now.UnixMicro(), store}
-	if len(views) > 0 {
-		query += ` AND r.view_name IN (` + database.Parameters(len(args)+1, len(views)) + `)`
-		for _, v := range views {
+	if len(of.Views) > 0 {
+		query += ` AND r.view_name IN (` + database.Parameters(len(args)+1, len(of.Views)) + `)`
+		for _, v := range of.Views {
 			args = append(args, v)
 		}
 	}
+	if of.Before > 0 {
+		args = append(args, of.Before)
+		query += ` AND r.id < ` + database.Parameters(len(args), 1)
+	}
 	query += ` ORDER BY r.id DESC`
-	if limit > 0 {
-		args = append(args, limit)
+	if of.Limit > 0 {
+		args = append(args, of.Limit)
 		query += ` LIMIT ` + database.Parameters(len(args), 1)
 	}
 	runs, err := database.List(ctx, s.db, scanRun, query, args...)
@@ -363,7 +396,7 @@ func scanRun(rows *sql.Rows) (Run, error) {
 	var by, asked, rejects, phases string
 	err := rows.Scan(&r.ID, &r.View, &r.Revision, &r.Generation, &r.Trigger, &r.By, &r.State, &r.Full, &r.Reason, &t,
 		&started, &finished, &r.Files, &r.RowsRead, &r.Written, &r.Older, &r.Held, &r.NullKeys, &r.Ties, &r.Error,
-		&queued, &r.Attempt, &r.RetryOf, &asked, &r.BytesRead, &r.BytesWritten, &rejects, &phases, &cancel, &r.CancelBy,
+		&queued, &r.Attempt, &r.RetryOf, &asked, &r.BytesRead, &r.BytesWritten, &rejects, &phases, &cancel, &r.CancelBy, &r.RequestID,
 		&gone, &by)
 	if err != nil {
 		return r, err

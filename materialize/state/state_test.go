@@ -253,7 +253,7 @@ func (w world) generations() []state.Generation {
 
 func (w world) runs(at time.Time) []state.Run {
 	w.t.Helper()
-	return must[[]state.Run](w.t)(w.s.Runs(w.ctx, shop, nil, 0, at))
+	return must[[]state.Run](w.t)(w.s.Runs(w.ctx, shop, state.Selection{}, at))
 }
 
 func file(path, identity string) state.LedgerFile {
@@ -450,7 +450,7 @@ func TestRunsFilter(t *testing.T) {
 			{nil, 0, "[4 3 2 1 0]"}, {nil, 2, "[4 3]"}, {[]string{"v"}, 0, "[4 2 0]"}, {[]string{"w", "v"}, 3, "[4 3 2]"}, {[]string{"x"}, 0, "[]"},
 		} {
 			got := []string{}
-			for _, r := range must[[]state.Run](t)(w.s.Runs(w.ctx, shop, c.views, c.limit, noon)) {
+			for _, r := range must[[]state.Run](t)(w.s.Runs(w.ctx, shop, state.Selection{Views: c.views, Limit: c.limit}, noon)) {
 				got = append(got, r.Error)
 			}
 			if fmt.Sprint(got) != c.want {

@@ -103,6 +103,14 @@ func (s *Store) At(ctx context.Context, number int64) (registry.Revision, *regis
 
 // History implements registry.Store.
 func (s *Store) History(ctx context.Context, limit int) ([]registry.Revision, error) {
+	return s.HistoryBefore(ctx, 0, limit)
+}
+
+// HistoryBefore lists the revisions with a lesser number than before (0: all), newest first, at most limit (0: all).
+func (s *Store) HistoryBefore(ctx context.Context, before int64, limit int) ([]registry.Revision, error) {
+	if before <= 0 {
+		before = math.MaxInt64
+	}
 	if limit <= 0 {
 		limit = math.MaxInt32
 	}
@@ -110,7 +118,7 @@ func (s *Store) History(ctx context.Context, limit int) ([]registry.Revision, er
 		var rev registry.Revision
 		err := rows.Scan(fields(&rev)...)
 		return rev, err
-	}, `SELECT `+columns+` FROM revision ORDER BY number DESC LIMIT $1`, limit)
+	}, `SELECT `+columns+` FROM revision WHERE number < $1 ORDER BY number DESC LIMIT $2`, before, limit)
 	return list, s.failure("read", err)
 }
 

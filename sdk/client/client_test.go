@@ -44,6 +44,7 @@ var (
 		Asked: state.Asked{To: noon.Add(3), Full: true}, Attempt: 15, RetryOf: 6, Queued: noon.Add(4), BytesRead: 16, BytesWritten: 17,
 		Rejects: []state.Reject{{Reason: "value", Rows: 18, Samples: []string{"x", "y"}}, {Reason: "null key", Rows: 13}},
 		Phases:  []state.PhaseTime{{Name: "list", Took: time.Second}}, CancelAsked: noon.Add(5), CancelBy: "you@there:2",
+		RequestID: "once",
 	}
 	wantRun = client.Run{
 		ID: 7, View: "a", Revision: 3, Generation: 4, Trigger: "command", By: "me@here:1", State: "succeeded",
@@ -52,6 +53,7 @@ var (
 		AskedTo: noon.Add(3), AskedFull: true, Attempt: 15, RetryOf: 6, Queued: noon.Add(4), BytesRead: 16, BytesWritten: 17,
 		Rejects: []client.Reject{{Reason: "value", Rows: 18, Samples: []string{"x", "y"}}, {Reason: "null key", Rows: 13}},
 		Phases:  []client.Phase{{Name: "list", Took: time.Second}}, CancelAsked: noon.Add(5), CancelBy: "you@there:2",
+		RequestID: "once",
 	}
 )
 
@@ -70,7 +72,7 @@ func (r *recorded) Run(
 	return []materialize.Run{run, {View: "b", State: materialize.RunFailed}}, r.err
 }
 
-func (r *recorded) Runs(_ context.Context, views []string, limit int) ([]materialize.Run, error) {
+func (r *recorded) RunsBefore(_ context.Context, views []string, _ int64, limit int) ([]materialize.Run, error) {
 	r.views, r.limit = views, limit
 	return []materialize.Run{run}, nil
 }
@@ -93,8 +95,8 @@ func (r *recorded) Cancel(_ context.Context, id int64, from string) (materialize
 	return run, nil
 }
 
-func (r *recorded) Retry(_ context.Context, id int64, progress func(materialize.Progress)) ([]materialize.Run, error) {
-	r.id = id
+func (r *recorded) Retry(_ context.Context, id int64, requestID string, progress func(materialize.Progress)) ([]materialize.Run, error) {
+	r.id, r.run.RequestID = id, requestID
 	progress(materialize.Progress{View: "a", Stage: "read"})
 	return []materialize.Run{run}, r.err
 }
@@ -204,7 +206,13 @@ func TestOperations(t *testing.T) {
 	same(t, []client.Run{wantRun, {View: "b", State: "failed"}}, runs)
 	same(t, []string{"read", "swap"}, stages)
 	same(t, int64(999), last)
-	same(t, materialize.Request{Views: []string{"a", "b"}, To: noon, Full: true, AllowFuture: true, Trigger: "command"}, ops.run)
+	id := ops.run.RequestID
+	same(t, materialize.Request{
+		Views: []string{"a", "b"}, To: noon, Full: true, AllowFuture: true, Trigger: "command", RequestID: id,
+	}, ops.run)
+	if _, err := c.Materialize(t.Context(), client.MaterializeRequest{}, nil); err != nil || id == "" || ops.run.RequestID == id {
+		t.Errorf("the next request has id %q after %q; %v", ops.run.RequestID, id, err)
+	}
 
 	// Joined failures: the records, then every text but that of an unknown error.
 	ops.err = errors.Join(
@@ -283,7 +291,7 @@ func (r *revisions) At(_ context.Context, number int64) (registry.Revision, *reg
 	}, defs, nil
 }
 
-func (r *revisions) History(ctx context.Context, limit int) ([]registry.Revision, error) {
+func (r *revisions) HistoryBefore(ctx context.Context, _ int64, limit int) ([]registry.Revision, error) {
 	two, _, _ := r.At(ctx, 2)
 	one, _, _ := r.At(ctx, 1)
 	revs := []registry.Revision{two, one}

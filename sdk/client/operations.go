@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"time"
 
 	"google.golang.org/protobuf/types/known/timestamppb"
@@ -80,17 +81,21 @@ type Difference struct {
 }
 
 // Materialize runs views one after another and returns the record of each, also of those that ran before an error.
-// progress, unless nil, is called between, in this goroutine.
+// progress, unless nil, is called between, in this goroutine. Where the connection is lost, it asks again a few times for the
+// records of the same runs: what has begun is not run twice.
 func (c *Client) Materialize(ctx context.Context, req MaterializeRequest, progress func(Progress)) ([]Run, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // ends the stream where progress panics
-	stream, err := c.operations.Materialize(ctx, &pb.MaterializeRequest{
-		Views: req.Views, To: timestamp(req.To), Full: req.Full, AllowFuture: req.AllowFuture,
-	}, callOptions()...)
-	if err != nil {
-		return nil, errorOf(err)
+	message := &pb.MaterializeRequest{
+		Views: req.Views, To: timestamp(req.To), Full: req.Full, AllowFuture: req.AllowFuture, RequestId: rand.Text(),
 	}
-	return runsOf(stream, progress)
+	return insist(ctx, func() ([]Run, error) {
+		stream, err := c.operations.Materialize(ctx, message, callOptions()...)
+		if err != nil {
+			return nil, errorOf(err)
+		}
+		return runsOf(stream, progress)
+	})
 }
 
 // Verify compares online with offline, cell by cell, and returns a report per view. progress, unless nil, is called
@@ -118,13 +123,18 @@ const maxInt32 = 1<<31 - 1
 
 // Runs lists the runs of views (none: all), newest first, at most limit (0: all).
 func (c *Client) Runs(ctx context.Context, views []string, limit int) ([]Run, error) {
-	out, err := c.operations.ListRuns(ctx, &pb.ListRunsRequest{Views: views, Limit: int32(min(limit, maxInt32))}, callOptions()...)
+	runs := []Run{}
+	err := pages(func(token string) (string, error) {
+		out, err := c.operations.ListRuns(ctx, &pb.ListRunsRequest{
+			Views: views, Limit: int32(min(limit, maxInt32)), PageSize: pageSize, PageToken: token,
+		}, callOptions()...)
+		for _, r := range out.GetRuns() {
+			runs = append(runs, runOf(r))
+		}
+		return out.GetNextPageToken(), err
+	})
 	if err != nil {
-		return nil, errorOf(err)
-	}
-	runs := make([]Run, 0, len(out.Runs))
-	for _, r := range out.Runs {
-		runs = append(runs, runOf(r))
+		return nil, err
 	}
 	return runs, nil
 }

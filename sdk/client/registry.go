@@ -61,15 +61,22 @@ func (c *Client) Definitions(ctx context.Context, kind DefinitionKind, revision 
 	if err != nil {
 		return Revision{}, nil, err
 	}
-	out, err := c.registry.ListDefinitions(ctx, &pb.ListDefinitionsRequest{Kind: k, Revision: revision}, callOptions()...)
+	var rev Revision
+	defs := []Definition{}
+	err = pages(func(token string) (string, error) {
+		out, err := c.registry.ListDefinitions(ctx, &pb.ListDefinitionsRequest{
+			Kind: k, Revision: revision, PageSize: pageSize, PageToken: token,
+		}, callOptions()...)
+		rev = revisionOf(out.GetRevision())
+		for _, d := range out.GetDefinitions() {
+			defs = append(defs, definitionOf(d))
+		}
+		return out.GetNextPageToken(), err
+	})
 	if err != nil {
-		return Revision{}, nil, errorOf(err)
+		return Revision{}, nil, err
 	}
-	defs := make([]Definition, 0, len(out.Definitions))
-	for _, d := range out.Definitions {
-		defs = append(defs, definitionOf(d))
-	}
-	return revisionOf(out.Revision), defs, nil
+	return rev, defs, nil
 }
 
 // Definition returns one definition of a revision (0: the current one).
@@ -87,13 +94,18 @@ func (c *Client) Definition(ctx context.Context, kind DefinitionKind, name strin
 
 // Revisions lists revisions, newest first, at most limit (0: all).
 func (c *Client) Revisions(ctx context.Context, limit int) ([]Revision, error) {
-	out, err := c.registry.ListRevisions(ctx, &pb.ListRevisionsRequest{Limit: int32(min(limit, maxInt32))}, callOptions()...)
+	revs := []Revision{}
+	err := pages(func(token string) (string, error) {
+		out, err := c.registry.ListRevisions(ctx, &pb.ListRevisionsRequest{
+			Limit: int32(min(limit, maxInt32)), PageSize: pageSize, PageToken: token,
+		}, callOptions()...)
+		for _, r := range out.GetRevisions() {
+			revs = append(revs, revisionOf(r))
+		}
+		return out.GetNextPageToken(), err
+	})
 	if err != nil {
-		return nil, errorOf(err)
-	}
-	revs := make([]Revision, 0, len(out.Revisions))
-	for _, r := range out.Revisions {
-		revs = append(revs, revisionOf(r))
+		return nil, err
 	}
 	return revs, nil
 }

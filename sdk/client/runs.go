@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"io"
 	"time"
@@ -43,6 +44,7 @@ type Run struct {
 	Phases       []Phase
 	CancelAsked  time.Time // when somebody asked for its end; zero: nobody did
 	CancelBy     string
+	RequestID    string // of the request that made it, "" where that had none
 }
 
 // Reject is rows that could not be used, for one reason.
@@ -117,11 +119,14 @@ func (c *Client) CancelRun(ctx context.Context, id int64) (Run, error) {
 func (c *Client) RetryRun(ctx context.Context, id int64, progress func(Progress)) ([]Run, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	stream, err := c.operations.RetryRun(ctx, &pb.RetryRunRequest{Id: id}, callOptions()...)
-	if err != nil {
-		return nil, errorOf(err)
-	}
-	return runsOf(stream, progress)
+	message := &pb.RetryRunRequest{Id: id, RequestId: rand.Text()}
+	return insist(ctx, func() ([]Run, error) {
+		stream, err := c.operations.RetryRun(ctx, message, callOptions()...)
+		if err != nil {
+			return nil, errorOf(err)
+		}
+		return runsOf(stream, progress)
+	})
 }
 
 // Pruned is one generation that was, or would be, removed.
@@ -192,6 +197,7 @@ func runOf(m *pb.Run) Run {
 		NullKeys: m.NullKeys, Ties: m.Ties, Error: m.Error,
 		AskedTo: timeOf(m.AskedTo), AskedFull: m.AskedFull, Attempt: m.Attempt, RetryOf: m.RetryOf, Queued: timeOf(m.Queued),
 		BytesRead: m.BytesRead, BytesWritten: m.BytesWritten, CancelAsked: timeOf(m.CancelAsked), CancelBy: m.CancelBy,
+		RequestID: m.RequestId,
 	}
 	for _, x := range m.Rejects {
 		r.Rejects = append(r.Rejects, Reject{Reason: x.Reason, Rows: x.Rows, Samples: x.Samples})

@@ -264,6 +264,7 @@ type server struct {
 	*project.Process
 	t      *testing.T
 	client *client.Client
+	addr   string // of gRPC
 }
 
 // serve starts the server, with failpoints armed, and waits until it is ready.
@@ -289,6 +290,7 @@ func (w *world) serve(failpoints string) *server {
 		_ = resp.Body.Close()
 		return resp.StatusCode == http.StatusOK
 	})
+	s.addr = at.GRPC
 	var err error
 	if s.client, err = client.Dial(w.t.Context(), at.GRPC); err != nil {
 		w.t.Fatal(err)

@@ -33,7 +33,10 @@ type MaterializeRequest struct {
 	// Fill a new generation from all files and swap it in.
 	Full bool `protobuf:"varint,3,opt,name=full,proto3" json:"full,omitempty"`
 	// Accept an instant in the future.
-	AllowFuture   bool `protobuf:"varint,4,opt,name=allow_future,json=allowFuture,proto3" json:"allow_future,omitempty"`
+	AllowFuture bool `protobuf:"varint,4,opt,name=allow_future,json=allowFuture,proto3" json:"allow_future,omitempty"`
+	// At most 64 printable characters that no other request has; empty: none. A view whose run an earlier request with the
+	// same id has made is not run again: its record is that run's, when that has ended.
+	RequestId     string `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -94,6 +97,13 @@ func (x *MaterializeRequest) GetAllowFuture() bool {
 		return x.AllowFuture
 	}
 	return false
+}
+
+func (x *MaterializeRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // MaterializeResponse is one message of a Materialize stream.
@@ -297,8 +307,10 @@ type Run struct {
 	Rejects []*Reject `protobuf:"bytes,28,rep,name=rejects,proto3" json:"rejects,omitempty"`
 	Phases  []*Phase  `protobuf:"bytes,29,rep,name=phases,proto3" json:"phases,omitempty"`
 	// When somebody asked for its end, and who.
-	CancelAsked   *timestamppb.Timestamp `protobuf:"bytes,30,opt,name=cancel_asked,json=cancelAsked,proto3" json:"cancel_asked,omitempty"`
-	CancelBy      string                 `protobuf:"bytes,31,opt,name=cancel_by,json=cancelBy,proto3" json:"cancel_by,omitempty"`
+	CancelAsked *timestamppb.Timestamp `protobuf:"bytes,30,opt,name=cancel_asked,json=cancelAsked,proto3" json:"cancel_asked,omitempty"`
+	CancelBy    string                 `protobuf:"bytes,31,opt,name=cancel_by,json=cancelBy,proto3" json:"cancel_by,omitempty"`
+	// Of the request that made it, empty where that had none.
+	RequestId     string `protobuf:"bytes,32,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -546,6 +558,13 @@ func (x *Run) GetCancelAsked() *timestamppb.Timestamp {
 func (x *Run) GetCancelBy() string {
 	if x != nil {
 		return x.CancelBy
+	}
+	return ""
+}
+
+func (x *Run) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
 	}
 	return ""
 }
@@ -1114,8 +1133,10 @@ func (x *CancelRunResponse) GetRun() *Run {
 
 // RetryRunRequest names a run.
 type RetryRunRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Id    int64                  `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	// As of MaterializeRequest.
+	RequestId     string `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1155,6 +1176,13 @@ func (x *RetryRunRequest) GetId() int64 {
 		return x.Id
 	}
 	return 0
+}
+
+func (x *RetryRunRequest) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
 }
 
 // RetryRunResponse is one message of a RetryRun stream.
@@ -1619,8 +1647,12 @@ type ListRunsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Empty: all.
 	Views []string `protobuf:"bytes,1,rep,name=views,proto3" json:"views,omitempty"`
-	// At most so many; 0: all.
-	Limit         int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most so many, on all pages together; 0: all.
+	Limit int32 `protobuf:"varint,2,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most so many in this answer, and never more than 1,000; 0: no pages, all in one answer.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The last answer's next_page_token, in a request that is otherwise the same; empty: the first page.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1669,10 +1701,26 @@ func (x *ListRunsRequest) GetLimit() int32 {
 	return 0
 }
 
+func (x *ListRunsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRunsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListRunsResponse has the runs, newest first.
 type ListRunsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Runs          []*Run                 `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Runs  []*Run                 `protobuf:"bytes,1,rep,name=runs,proto3" json:"runs,omitempty"`
+	// Empty where there are no more.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1712,6 +1760,13 @@ func (x *ListRunsResponse) GetRuns() []*Run {
 		return x.Runs
 	}
 	return nil
+}
+
+func (x *ListRunsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // GetStatusRequest selects views.
@@ -2526,12 +2581,14 @@ var File_provender_v1_operations_proto protoreflect.FileDescriptor
 
 const file_provender_v1_operations_proto_rawDesc = "" +
 	"\n" +
-	"\x1dprovender/v1/operations.proto\x12\fprovender.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8d\x01\n" +
+	"\x1dprovender/v1/operations.proto\x12\fprovender.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xac\x01\n" +
 	"\x12MaterializeRequest\x12\x14\n" +
 	"\x05views\x18\x01 \x03(\tR\x05views\x12*\n" +
 	"\x02to\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x12\n" +
 	"\x04full\x18\x03 \x01(\bR\x04full\x12!\n" +
-	"\fallow_future\x18\x04 \x01(\bR\vallowFuture\"}\n" +
+	"\fallow_future\x18\x04 \x01(\bR\vallowFuture\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x05 \x01(\tR\trequestId\"}\n" +
 	"\x13MaterializeResponse\x124\n" +
 	"\bprogress\x18\x01 \x01(\v2\x16.provender.v1.ProgressH\x00R\bprogress\x12%\n" +
 	"\x03run\x18\x02 \x01(\v2\x11.provender.v1.RunH\x00R\x03runB\t\n" +
@@ -2540,7 +2597,7 @@ const file_provender_v1_operations_proto_rawDesc = "" +
 	"\x04view\x18\x01 \x01(\tR\x04view\x12\x14\n" +
 	"\x05stage\x18\x02 \x01(\tR\x05stage\x12\x12\n" +
 	"\x04done\x18\x03 \x01(\x03R\x04done\x12\x12\n" +
-	"\x04size\x18\x04 \x01(\x03R\x04size\"\xe3\a\n" +
+	"\x04size\x18\x04 \x01(\x03R\x04size\"\x82\b\n" +
 	"\x03Run\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x12\n" +
 	"\x04view\x18\x02 \x01(\tR\x04view\x12\x1a\n" +
@@ -2577,7 +2634,9 @@ const file_provender_v1_operations_proto_rawDesc = "" +
 	"\arejects\x18\x1c \x03(\v2\x14.provender.v1.RejectR\arejects\x12+\n" +
 	"\x06phases\x18\x1d \x03(\v2\x13.provender.v1.PhaseR\x06phases\x12=\n" +
 	"\fcancel_asked\x18\x1e \x01(\v2\x1a.google.protobuf.TimestampR\vcancelAsked\x12\x1b\n" +
-	"\tcancel_by\x18\x1f \x01(\tR\bcancelBy\"N\n" +
+	"\tcancel_by\x18\x1f \x01(\tR\bcancelBy\x12\x1d\n" +
+	"\n" +
+	"request_id\x18  \x01(\tR\trequestId\"N\n" +
 	"\x06Reject\x12\x16\n" +
 	"\x06reason\x18\x01 \x01(\tR\x06reason\x12\x12\n" +
 	"\x04rows\x18\x02 \x01(\x03R\x04rows\x12\x18\n" +
@@ -2610,9 +2669,11 @@ const file_provender_v1_operations_proto_rawDesc = "" +
 	"\x10CancelRunRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x03R\x02id\"8\n" +
 	"\x11CancelRunResponse\x12#\n" +
-	"\x03run\x18\x01 \x01(\v2\x11.provender.v1.RunR\x03run\"!\n" +
+	"\x03run\x18\x01 \x01(\v2\x11.provender.v1.RunR\x03run\"@\n" +
 	"\x0fRetryRunRequest\x12\x0e\n" +
-	"\x02id\x18\x01 \x01(\x03R\x02id\"z\n" +
+	"\x02id\x18\x01 \x01(\x03R\x02id\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\tR\trequestId\"z\n" +
 	"\x10RetryRunResponse\x124\n" +
 	"\bprogress\x18\x01 \x01(\v2\x16.provender.v1.ProgressH\x00R\bprogress\x12%\n" +
 	"\x03run\x18\x02 \x01(\v2\x11.provender.v1.RunH\x00R\x03runB\t\n" +
@@ -2636,12 +2697,16 @@ const file_provender_v1_operations_proto_rawDesc = "" +
 	"generation\x18\x01 \x01(\x04R\n" +
 	"generation\x12\x12\n" +
 	"\x04view\x18\x02 \x01(\tR\x04view\x12\x10\n" +
-	"\x03why\x18\x03 \x01(\tR\x03why\"=\n" +
+	"\x03why\x18\x03 \x01(\tR\x03why\"y\n" +
 	"\x0fListRunsRequest\x12\x14\n" +
 	"\x05views\x18\x01 \x03(\tR\x05views\x12\x14\n" +
-	"\x05limit\x18\x02 \x01(\x05R\x05limit\"9\n" +
+	"\x05limit\x18\x02 \x01(\x05R\x05limit\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"a\n" +
 	"\x10ListRunsResponse\x12%\n" +
-	"\x04runs\x18\x01 \x03(\v2\x11.provender.v1.RunR\x04runs\"(\n" +
+	"\x04runs\x18\x01 \x03(\v2\x11.provender.v1.RunR\x04runs\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"(\n" +
 	"\x10GetStatusRequest\x12\x14\n" +
 	"\x05views\x18\x01 \x03(\tR\x05views\"\x80\x01\n" +
 	"\x11GetStatusResponse\x12.\n" +

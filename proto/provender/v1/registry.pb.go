@@ -251,7 +251,12 @@ type ListDefinitionsRequest struct {
 	// Unspecified: all.
 	Kind DefinitionKind `protobuf:"varint,1,opt,name=kind,proto3,enum=provender.v1.DefinitionKind" json:"kind,omitempty"`
 	// 0: the current revision.
-	Revision      int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// At most so many in this answer, and never more than 1,000; 0: no pages, all in one answer.
+	PageSize int32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The last answer's next_page_token, in a request that is otherwise the same; empty: the first page. All pages are of the
+	// first one's revision.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -300,11 +305,27 @@ func (x *ListDefinitionsRequest) GetRevision() int64 {
 	return 0
 }
 
+func (x *ListDefinitionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListDefinitionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListDefinitionsResponse has the definitions and the revision that they are of.
 type ListDefinitionsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Revision      *Revision              `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
-	Definitions   []*Definition          `protobuf:"bytes,2,rep,name=definitions,proto3" json:"definitions,omitempty"`
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Revision    *Revision              `protobuf:"bytes,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Definitions []*Definition          `protobuf:"bytes,2,rep,name=definitions,proto3" json:"definitions,omitempty"`
+	// Empty where there are no more.
+	NextPageToken string `protobuf:"bytes,3,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -351,6 +372,13 @@ func (x *ListDefinitionsResponse) GetDefinitions() []*Definition {
 		return x.Definitions
 	}
 	return nil
+}
+
+func (x *ListDefinitionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // GetDefinitionRequest names a definition.
@@ -471,8 +499,12 @@ func (x *GetDefinitionResponse) GetDefinition() *Definition {
 // ListRevisionsRequest bounds the list.
 type ListRevisionsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// At most so many; 0: all.
-	Limit         int32 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most so many, on all pages together; 0: all.
+	Limit int32 `protobuf:"varint,1,opt,name=limit,proto3" json:"limit,omitempty"`
+	// At most so many in this answer, and never more than 1,000; 0: no pages, all in one answer.
+	PageSize int32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// The last answer's next_page_token, in a request that is otherwise the same; empty: the first page.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -514,10 +546,26 @@ func (x *ListRevisionsRequest) GetLimit() int32 {
 	return 0
 }
 
+func (x *ListRevisionsRequest) GetPageSize() int32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRevisionsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
 // ListRevisionsResponse has the revisions, newest first.
 type ListRevisionsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Revisions     []*Revision            `protobuf:"bytes,1,rep,name=revisions,proto3" json:"revisions,omitempty"`
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Revisions []*Revision            `protobuf:"bytes,1,rep,name=revisions,proto3" json:"revisions,omitempty"`
+	// Empty where there are no more.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -557,6 +605,13 @@ func (x *ListRevisionsResponse) GetRevisions() []*Revision {
 		return x.Revisions
 	}
 	return nil
+}
+
+func (x *ListRevisionsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
 }
 
 // GetRevisionRequest names a revision.
@@ -1145,13 +1200,17 @@ const file_provender_v1_registry_proto_rawDesc = "" +
 	"\x04tool\x18\x06 \x01(\tR\x04tool\x12\x18\n" +
 	"\asummary\x18\a \x01(\tR\asummary\x12\x1f\n" +
 	"\vrollback_of\x18\b \x01(\x03R\n" +
-	"rollbackOf\"f\n" +
+	"rollbackOf\"\xa2\x01\n" +
 	"\x16ListDefinitionsRequest\x120\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1c.provender.v1.DefinitionKindR\x04kind\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x03R\brevision\"\x89\x01\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"\xb1\x01\n" +
 	"\x17ListDefinitionsResponse\x122\n" +
 	"\brevision\x18\x01 \x01(\v2\x16.provender.v1.RevisionR\brevision\x12:\n" +
-	"\vdefinitions\x18\x02 \x03(\v2\x18.provender.v1.DefinitionR\vdefinitions\"x\n" +
+	"\vdefinitions\x18\x02 \x03(\v2\x18.provender.v1.DefinitionR\vdefinitions\x12&\n" +
+	"\x0fnext_page_token\x18\x03 \x01(\tR\rnextPageToken\"x\n" +
 	"\x14GetDefinitionRequest\x120\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x1c.provender.v1.DefinitionKindR\x04kind\x12\x12\n" +
 	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
@@ -1160,11 +1219,15 @@ const file_provender_v1_registry_proto_rawDesc = "" +
 	"\brevision\x18\x01 \x01(\v2\x16.provender.v1.RevisionR\brevision\x128\n" +
 	"\n" +
 	"definition\x18\x02 \x01(\v2\x18.provender.v1.DefinitionR\n" +
-	"definition\",\n" +
+	"definition\"h\n" +
 	"\x14ListRevisionsRequest\x12\x14\n" +
-	"\x05limit\x18\x01 \x01(\x05R\x05limit\"M\n" +
+	"\x05limit\x18\x01 \x01(\x05R\x05limit\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\x05R\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"u\n" +
 	"\x15ListRevisionsResponse\x124\n" +
-	"\trevisions\x18\x01 \x03(\v2\x16.provender.v1.RevisionR\trevisions\",\n" +
+	"\trevisions\x18\x01 \x03(\v2\x16.provender.v1.RevisionR\trevisions\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\",\n" +
 	"\x12GetRevisionRequest\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\"]\n" +
 	"\x13GetRevisionResponse\x122\n" +
