@@ -3,6 +3,7 @@ package materialize_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -38,9 +39,18 @@ func TestAgain(t *testing.T) {
 	<-writing
 	waits := w.inBackground(t.Context(), w.svc, twice)
 	brief, end := context.WithCancel(t.Context())
-	end()
-	if runs, err := w.svc.Run(brief, twice, nil); problem.CodeOf(err) != problem.Canceled || len(runs) > 0 {
-		t.Errorf("runs %+v, %v", runs, err)
+	defer end()
+	looks := 0
+	impatient := w.service(w.store, func(c *materialize.Config) {
+		c.Now = func() time.Time {
+			if looks++; looks == 6 { // at first, twice for each view, then while it waits
+				end()
+			}
+			return w.now
+		}
+	})
+	if runs, err := impatient.Run(brief, twice, nil); problem.CodeOf(err) != problem.Canceled || len(runs) > 0 || looks < 6 {
+		t.Errorf("runs %+v, %v, after %d looks", runs, err, looks)
 	}
 	w.want(w.states(w.now), "w queued, v running, w succeeded, v succeeded")
 	if _, err := w.svc.Cancel(t.Context(), 3, ""); err != nil {

@@ -127,7 +127,7 @@ func TestServeAuth(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		`"msg":"change","who":"batch"`, `"call":"/provender.v1.OperationsService/Materialize","outcome":"OK"`,
+		`"msg":"change","who":"batch"`, `"call":"/provender.v1.OperationsService/Materialize","request":{"request_id":"`,
 		`"request":{"name":"late","roles":["read-offline"]},"outcome":"OK"`,
 		`"request":{"name":"model"},"outcome":"OK"`, `"msg":"refused","who":"model"`, `"who":"stranger"`,
 		`"who":"","from":"127.0.0.1:`, `"call":"GET /metrics","outcome":"Unauthenticated"`,

@@ -17,10 +17,13 @@ func TestRequests(t *testing.T) {
 		w := world{t, t.Context(), open(t, at)}
 		const times = 8
 		made, earlier := make([]int64, times), make([]int64, times)
-		var all sync.WaitGroup
+		var all, together sync.WaitGroup
+		together.Add(times)
 		for i := range times {
 			s := open(t, at)
 			all.Go(func() {
+				together.Done()
+				together.Wait()
 				run := &state.Run{View: "v", Trigger: "command", Queued: noon, RequestID: "once"}
 				var err error
 				if earlier[i], err = s.Enqueue(t.Context(), shop, run, time.Minute); err != nil {
