@@ -20,13 +20,5 @@ func (s *Service) PlanAgainst(ctx context.Context, files, others []definition.Fi
 	if err != nil {
 		return nil, nil, err
 	}
-	made, err := plan.Make(registry.Revision{}, base, project.Definitions)
-	if err != nil {
-		return nil, nil, err
-	}
-	warnings, err := s.checkSources(ctx, project, made)
-	if err != nil {
-		return nil, nil, err
-	}
-	return made, warnings, nil
+	return s.compare(ctx, project, registry.Revision{}, base)
 }

@@ -46,6 +46,18 @@ func (s *Service) Plan(ctx context.Context, files []definition.File, against int
 	if err != nil {
 		return nil, nil, err
 	}
+	made, warnings, err := s.compare(ctx, project, rev, base)
+	if err != nil {
+		return nil, nil, err
+	}
+	made.FilesDigest = filesDigest(files)
+	return made, warnings, nil
+}
+
+// compare plans the way from a base to a project's definitions, and looks at the files of their sources.
+func (s *Service) compare(
+	ctx context.Context, project *definition.Project, rev registry.Revision, base *registry.Definitions,
+) (*plan.Plan, diag.Set, error) {
 	made, err := plan.Make(rev, base, project.Definitions)
 	if err != nil {
 		return nil, nil, err
@@ -54,7 +66,6 @@ func (s *Service) Plan(ctx context.Context, files []definition.File, against int
 	if err != nil {
 		return nil, nil, err
 	}
-	made.FilesDigest = filesDigest(files)
 	return made, warnings, nil
 }
 
