@@ -2,6 +2,7 @@
 package pki
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -47,17 +48,18 @@ func (a *Authority) Pool() *x509.CertPool {
 // Leaf is a certificate to be made. Without an end it holds for an hour.
 type Leaf struct {
 	Name string // common name
+	DNS  string // "": localhost
 	URI  string
 	End  time.Time
 }
 
-// Issue returns a certificate for 127.0.0.1 and localhost, and for clients, with its key, in PEM.
+// Issue returns a certificate for 127.0.0.1 and the leaf's name, and for clients, with its key, in PEM.
 func (a *Authority) Issue(t testing.TB, l Leaf) (cert, key []byte) {
 	t.Helper()
 	template := &x509.Certificate{
 		Subject: pkix.Name{CommonName: l.Name}, KeyUsage: x509.KeyUsageDigitalSignature, NotAfter: l.End,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{"localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, DNSNames: []string{cmp.Or(l.DNS, "localhost")},
 	}
 	if l.URI != "" {
 		u, err := url.Parse(l.URI)
