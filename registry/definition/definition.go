@@ -97,13 +97,13 @@ func Read(dir string) (files []File, _ error) {
 			return unreadable(err)
 		}
 		name := entry.Name()
-		if strings.HasPrefix(name, ".") && path != dir {
+		if Skips(name) && path != dir {
 			if entry.IsDir() {
 				return filepath.SkipDir
 			}
 			return nil
 		}
-		if ext := filepath.Ext(name); entry.IsDir() || ext != ".yaml" && ext != ".yml" {
+		if entry.IsDir() || !isYAML(name) {
 			return nil
 		}
 		if name == ConfigName {

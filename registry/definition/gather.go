@@ -13,7 +13,8 @@ const (
 	maxGatheredBytes = 64 << 20
 )
 
-// Gathering takes the definition files of a tree that Read can't walk, by the same rules.
+// Gathering takes the definition files of a tree that Read can't walk, by the same rules, and at most so many: what it is
+// given comes from elsewhere.
 type Gathering struct {
 	Prefix string // stands before the paths, in names of files
 
@@ -26,11 +27,17 @@ type Gathering struct {
 // Skips reports whether a file or folder of this name counts as absent, with all that is below it.
 func Skips(name string) bool { return strings.HasPrefix(name, ".") }
 
+// isYAML reports whether a file of this name is read as YAML.
+func isYAML(name string) bool {
+	ext := path.Ext(name)
+	return ext == ".yaml" || ext == ".yml"
+}
+
 // Add takes a file, if it is one of those that hold definitions. Its path is relative to the tree, with slashes; read is
 // called at once, if at all.
 func (g *Gathering) Add(name string, size int64, read func() ([]byte, error)) {
 	base := path.Base(name)
-	if ext := path.Ext(name); g.full || Skips(base) || ext != ".yaml" && ext != ".yml" {
+	if g.full || Skips(base) || !isYAML(base) {
 		return
 	}
 	at := diag.Position{File: g.Prefix + name}
