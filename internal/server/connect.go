@@ -177,9 +177,9 @@ func (n *node) connect(ctx context.Context) (connection, error) {
 	}}, nil
 }
 
-// dialVia returns a client whose connections dial makes.
+// dialVia returns a client whose connections dial makes. Do starts over where one is lost.
 func dialVia(ctx context.Context, dial func(context.Context) (net.Conn, error)) (*client.Client, error) {
-	return client.Dial(ctx, "localhost", client.WithGRPC(
+	return client.Dial(ctx, "localhost", client.WithoutRepeats(), client.WithGRPC(
 		grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) { return dial(ctx) }),
 	))
 }

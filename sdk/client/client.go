@@ -29,6 +29,7 @@ type Client struct {
 	admin      pb.AdminServiceClient
 	offline    pb.OfflineServiceClient
 	closer     io.Closer // nil where the connection is the caller's
+	once       bool      // calls are not repeated
 }
 
 // Option changes how Dial connects.
@@ -39,6 +40,12 @@ type options struct {
 	tls       *tls.Config // nil: none
 	token     string
 	plaintext bool
+	once      bool
+}
+
+// WithoutRepeats leaves it to the caller to make a call again whose connection was lost.
+func WithoutRepeats() Option {
+	return func(o *options) { o.once = true }
 }
 
 // WithGRPC adds options of the gRPC connection.
@@ -76,7 +83,7 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	c := New(conn)
-	c.closer = conn
+	c.closer, c.once = conn, o.once
 	return c, nil
 }
 

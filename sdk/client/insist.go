@@ -17,13 +17,13 @@ const (
 
 // insist makes a call that may be repeated, and makes it again where the connection is lost before its end. It returns the
 // runs of the last call that had any, and the error of the last.
-func insist(ctx context.Context, call func() ([]Run, error)) (runs []Run, err error) {
+func (c *Client) insist(ctx context.Context, call func() ([]Run, error)) (runs []Run, err error) {
 	for pause, n := repeatAfter, 0; ; pause, n = 2*pause, n+1 {
 		got, err := call()
 		if len(got) > 0 {
 			runs = got
 		}
-		if n == repeats || !lost(err) {
+		if c.once || n == repeats || !lost(err) {
 			return runs, err
 		}
 		select {

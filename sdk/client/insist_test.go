@@ -40,7 +40,7 @@ func TestInsist(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), cmp.Or(test.until, time.Hour))
 			defer cancel()
 			begun, calls := time.Now(), 0
-			runs, err := insist(ctx, func() ([]Run, error) {
+			runs, err := new(Client).insist(ctx, func() ([]Run, error) {
 				calls++
 				if calls == 1 {
 					return []Run{{ID: 7}}, test.errs[0]

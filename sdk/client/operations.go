@@ -89,7 +89,7 @@ func (c *Client) Materialize(ctx context.Context, req MaterializeRequest, progre
 	message := &pb.MaterializeRequest{
 		Views: req.Views, To: timestamp(req.To), Full: req.Full, AllowFuture: req.AllowFuture, RequestId: rand.Text(),
 	}
-	return insist(ctx, func() ([]Run, error) {
+	return c.insist(ctx, func() ([]Run, error) {
 		stream, err := c.operations.Materialize(ctx, message, callOptions()...)
 		if err != nil {
 			return nil, errorOf(err)

@@ -120,7 +120,7 @@ func (c *Client) RetryRun(ctx context.Context, id int64, progress func(Progress)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	message := &pb.RetryRunRequest{Id: id, RequestId: rand.Text()}
-	return insist(ctx, func() ([]Run, error) {
+	return c.insist(ctx, func() ([]Run, error) {
 		stream, err := c.operations.RetryRun(ctx, message, callOptions()...)
 		if err != nil {
 			return nil, errorOf(err)
