@@ -327,11 +327,11 @@ func written(n *yaml.Node) string {
 	case n.ShortTag() != "!!str" && !quoted:
 		return properties(n) + n.Value
 	case n.ShortTag() != "!!str":
-		return properties(n) + quote(n.Value)
+		return properties(n) + Quote(n.Value)
 	case bare(n.Value), !quoted && !tagged && n.Tag != "!" && !strings.ContainsFunc(n.Value, func(r rune) bool { return !plain(r) }):
 		return anchor(n) + n.Value
 	default:
-		return anchor(n) + quote(n.Value)
+		return anchor(n) + Quote(n.Value)
 	}
 }
 
@@ -351,8 +351,8 @@ func plain(r rune) bool {
 	return r == ' ' || unicode.IsGraphic(r) && !unicode.Is(unicode.Zs, r) && !unicode.Is(unicode.Zl, r) && !unicode.Is(unicode.Zp, r)
 }
 
-// quote returns a text in double quotes, or in single ones where that saves escapes.
-func quote(s string) string {
+// Quote returns a text in double quotes, or in single ones where that saves escapes.
+func Quote(s string) string {
 	if strings.ContainsAny(s, `"\`) && !strings.ContainsFunc(s, func(r rune) bool { return !plain(r) }) {
 		return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 	}
