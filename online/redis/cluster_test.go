@@ -421,6 +421,7 @@ func TestSlotLost(t *testing.T) {
 	}
 	for _, node := range []*onlinetest.Redis{heir, cluster.Primaries[2]} {
 		c := node.Client(t)
+		onlinetest.WaitOwner(t, node, 8000, heir)
 		onlinetest.Until(t, "the cluster is whole", func() bool {
 			return strings.Contains(c.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
 		})
@@ -433,9 +434,26 @@ func TestSlotLost(t *testing.T) {
 		return errors.Is(err, online.ErrGenerationLost)
 	})
 	other := claimedURL(t, cluster.URL)
-	if lost, err := other.CheckGenerations(t.Context(), expected); err != nil || len(lost) != 1 {
-		t.Errorf("lost %v, %v", lost, err)
-	}
+	settled(t, "another client checks the store", func() error {
+		lost, err := other.CheckGenerations(t.Context(), expected)
+		if err == nil && len(lost) != 1 {
+			t.Errorf("lost %v", lost)
+		}
+		return err
+	})
+}
+
+// settled waits until a call answers after a takeover: a client may still hold, or just be reading, what a node said before
+// it knew of the heir.
+func settled(t *testing.T, what string, call func() error) {
+	t.Helper()
+	onlinetest.Until(t, what, func() bool {
+		err := call()
+		if err != nil {
+			wantUnavailable(t, err)
+		}
+		return err == nil
+	})
 }
 
 // TestPrimaryWentBack: a replica takes over without the last writes of its primary.
@@ -471,20 +489,9 @@ func TestPrimaryWentBack(t *testing.T) {
 			onlinetest.WaitOwner(t, node, slots[victim], heir)
 		}
 	}
-	// A client may still hold, or just be reading, what a node said before it knew of the heir.
-	settled := func(what string, fn func() error) {
-		t.Helper()
-		onlinetest.Until(t, what, func() bool {
-			err := fn()
-			if err != nil {
-				wantUnavailable(t, err)
-			}
-			return err == nil
-		})
-	}
 	wantLost := func(run int64, want ...online.GenerationID) {
 		t.Helper()
-		settled("the store is checked", func() error {
+		settled(t, "the store is checked", func() error {
 			lost, err := s.CheckGenerations(t.Context(), []online.Checkpoint{{ID: gen.ID, Run: run}})
 			if err == nil && !slices.Equal(lost, want) {
 				t.Errorf("lost %v, want %v", lost, want)
@@ -493,14 +500,14 @@ func TestPrimaryWentBack(t *testing.T) {
 		})
 	}
 	failOver(0) // with everything
-	settled("the store has another session", func() error {
+	settled(t, "the store has another session", func() error {
 		after, err := s.Identity(t.Context())
 		if err == nil && after.Session == before.Session {
 			t.Errorf("%+v, %+v", before, after)
 		}
 		return err
 	})
-	settled("all rows are there", func() error {
+	settled(t, "all rows are there", func() error {
 		cells, err := read(t.Context(), s, gen, there...)
 		if err == nil && slices.ContainsFunc(cells, func(c []byte) bool { return c == nil }) {
 			t.Errorf("%x", cells)
@@ -509,11 +516,11 @@ func TestPrimaryWentBack(t *testing.T) {
 	})
 	wantLost(7)
 	cutOff(t, cluster.Primaries[1])
-	settled("the store takes rows", func() error {
+	settled(t, "the store takes rows", func() error {
 		_, err := s.Write(t.Context(), gen, entriesOf(there, 2), online.WinNewest)
 		return err
 	})
-	settled("the store takes a run", func() error {
+	settled(t, "the store takes a run", func() error {
 		return s.Checkpoint(t.Context(), online.Checkpoint{ID: gen.ID, Run: 8})
 	})
 	failOver(1) // without run 8

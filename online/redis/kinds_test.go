@@ -48,12 +48,9 @@ func TestSentinelFailover(t *testing.T) {
 			}
 			sentinel.Primary.Kill()
 			var after online.Identity
-			onlinetest.Until(t, "the store follows", func() bool {
+			settled(t, "the store follows", func() error {
 				after, err = s.Identity(t.Context())
-				if err != nil {
-					wantUnavailable(t, err)
-				}
-				return err == nil
+				return err
 			})
 			if after.Session == "" || after.Session == before.Session {
 				t.Errorf("session %s became %s", before.Session, after.Session)
