@@ -23,6 +23,559 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+// ExportCommand says what a call of Arrow Flight's DoExchange is to join onto the spine that it sends. It travels as JSON, the
+// command of the descriptor in the first message.
+type ExportCommand struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As of GetFeaturesRequest.
+	Service  string   `protobuf:"bytes,1,opt,name=service,proto3" json:"service,omitempty"`
+	Features []string `protobuf:"bytes,2,rep,name=features,proto3" json:"features,omitempty"`
+	// The spine's time column.
+	Time string `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	// The unit of an integer time column: s, ms, us or ns.
+	TimeUnit string `protobuf:"bytes,4,opt,name=time_unit,json=timeUnit,proto3" json:"time_unit,omitempty"`
+	// The zone of times without one; empty: UTC.
+	Timezone string `protobuf:"bytes,5,opt,name=timezone,proto3" json:"timezone,omitempty"`
+	// The end of the day that a DATE time column means: start or end.
+	TimeAt string `protobuf:"bytes,6,opt,name=time_at,json=timeAt,proto3" json:"time_at,omitempty"`
+	// Asks for messages that tell how far the export is, before the first batch.
+	Progress      bool `protobuf:"varint,7,opt,name=progress,proto3" json:"progress,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportCommand) Reset() {
+	*x = ExportCommand{}
+	mi := &file_provender_v1_offline_proto_msgTypes[0]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportCommand) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportCommand) ProtoMessage() {}
+
+func (x *ExportCommand) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_offline_proto_msgTypes[0]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportCommand.ProtoReflect.Descriptor instead.
+func (*ExportCommand) Descriptor() ([]byte, []int) {
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{0}
+}
+
+func (x *ExportCommand) GetService() string {
+	if x != nil {
+		return x.Service
+	}
+	return ""
+}
+
+func (x *ExportCommand) GetFeatures() []string {
+	if x != nil {
+		return x.Features
+	}
+	return nil
+}
+
+func (x *ExportCommand) GetTime() string {
+	if x != nil {
+		return x.Time
+	}
+	return ""
+}
+
+func (x *ExportCommand) GetTimeUnit() string {
+	if x != nil {
+		return x.TimeUnit
+	}
+	return ""
+}
+
+func (x *ExportCommand) GetTimezone() string {
+	if x != nil {
+		return x.Timezone
+	}
+	return ""
+}
+
+func (x *ExportCommand) GetTimeAt() string {
+	if x != nil {
+		return x.TimeAt
+	}
+	return ""
+}
+
+func (x *ExportCommand) GetProgress() bool {
+	if x != nil {
+		return x.Progress
+	}
+	return false
+}
+
+// ExportMessage is what messages of the answer carry as JSON in app_metadata: how far the export is, where asked, and with
+// the last message, after all batches, what was done.
+type ExportMessage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Progress      *ExportProgress        `protobuf:"bytes,1,opt,name=progress,proto3" json:"progress,omitempty"`
+	Done          *ExportDone            `protobuf:"bytes,2,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportMessage) Reset() {
+	*x = ExportMessage{}
+	mi := &file_provender_v1_offline_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportMessage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportMessage) ProtoMessage() {}
+
+func (x *ExportMessage) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_offline_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportMessage.ProtoReflect.Descriptor instead.
+func (*ExportMessage) Descriptor() ([]byte, []int) {
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ExportMessage) GetProgress() *ExportProgress {
+	if x != nil {
+		return x.Progress
+	}
+	return nil
+}
+
+func (x *ExportMessage) GetDone() *ExportDone {
+	if x != nil {
+		return x.Done
+	}
+	return nil
+}
+
+// ExportProgress tells how far an export is.
+type ExportProgress struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "airport_hourly as origin", "write".
+	Stage string `protobuf:"bytes,1,opt,name=stage,proto3" json:"stage,omitempty"`
+	// Rows; size is a guess until all files are open, 0: not known.
+	Done int64 `protobuf:"varint,2,opt,name=done,proto3" json:"done,omitempty"`
+	Size int64 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	// How much of the whole export is done, from 0 to 1.
+	Part          float64 `protobuf:"fixed64,4,opt,name=part,proto3" json:"part,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportProgress) Reset() {
+	*x = ExportProgress{}
+	mi := &file_provender_v1_offline_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportProgress) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportProgress) ProtoMessage() {}
+
+func (x *ExportProgress) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_offline_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportProgress.ProtoReflect.Descriptor instead.
+func (*ExportProgress) Descriptor() ([]byte, []int) {
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *ExportProgress) GetStage() string {
+	if x != nil {
+		return x.Stage
+	}
+	return ""
+}
+
+func (x *ExportProgress) GetDone() int64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *ExportProgress) GetSize() int64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *ExportProgress) GetPart() float64 {
+	if x != nil {
+		return x.Part
+	}
+	return 0
+}
+
+// ExportDone tells what an export did.
+type ExportDone struct {
+	state    protoimpl.MessageState `protogen:"open.v1"`
+	Revision int64                  `protobuf:"varint,1,opt,name=revision,proto3" json:"revision,omitempty"`
+	Rows     int64                  `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"`
+	Columns  []*ExportedColumn      `protobuf:"bytes,3,rep,name=columns,proto3" json:"columns,omitempty"`
+	Reads    []*ExportedRead        `protobuf:"bytes,4,rep,name=reads,proto3" json:"reads,omitempty"`
+	Warnings []*ExportWarning       `protobuf:"bytes,5,rep,name=warnings,proto3" json:"warnings,omitempty"`
+	// The manifest, as JSON.
+	Manifest      string `protobuf:"bytes,6,opt,name=manifest,proto3" json:"manifest,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportDone) Reset() {
+	*x = ExportDone{}
+	mi := &file_provender_v1_offline_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportDone) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportDone) ProtoMessage() {}
+
+func (x *ExportDone) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_offline_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportDone.ProtoReflect.Descriptor instead.
+func (*ExportDone) Descriptor() ([]byte, []int) {
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *ExportDone) GetRevision() int64 {
+	if x != nil {
+		return x.Revision
+	}
+	return 0
+}
+
+func (x *ExportDone) GetRows() int64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *ExportDone) GetColumns() []*ExportedColumn {
+	if x != nil {
+		return x.Columns
+	}
+	return nil
+}
+
+func (x *ExportDone) GetReads() []*ExportedRead {
+	if x != nil {
+		return x.Reads
+	}
+	return nil
+}
+
+func (x *ExportDone) GetWarnings() []*ExportWarning {
+	if x != nil {
+		return x.Warnings
+	}
+	return nil
+}
+
+func (x *ExportDone) GetManifest() string {
+	if x != nil {
+		return x.Manifest
+	}
+	return ""
+}
+
+// ExportedColumn counts the cells of one output by status.
+type ExportedColumn struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Present       int64                  `protobuf:"varint,2,opt,name=present,proto3" json:"present,omitempty"`
+	Null          int64                  `protobuf:"varint,3,opt,name=null,proto3" json:"null,omitempty"`
+	Expired       int64                  `protobuf:"varint,4,opt,name=expired,proto3" json:"expired,omitempty"`
+	NotFound      int64                  `protobuf:"varint,5,opt,name=not_found,json=notFound,proto3" json:"not_found,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportedColumn) Reset() {
+	*x = ExportedColumn{}
+	mi := &file_provender_v1_offline_proto_msgTypes[4]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportedColumn) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportedColumn) ProtoMessage() {}
+
+func (x *ExportedColumn) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_offline_proto_msgTypes[4]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportedColumn.ProtoReflect.Descriptor instead.
+func (*ExportedColumn) Descriptor() ([]byte, []int) {
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{4}
+}
+
+func (x *ExportedColumn) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExportedColumn) GetPresent() int64 {
+	if x != nil {
+		return x.Present
+	}
+	return 0
+}
+
+func (x *ExportedColumn) GetNull() int64 {
+	if x != nil {
+		return x.Null
+	}
+	return 0
+}
+
+func (x *ExportedColumn) GetExpired() int64 {
+	if x != nil {
+		return x.Expired
+	}
+	return 0
+}
+
+func (x *ExportedColumn) GetNotFound() int64 {
+	if x != nil {
+		return x.NotFound
+	}
+	return 0
+}
+
+// ExportedRead tells how one read of a view answered the spine.
+type ExportedRead struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// "airport_hourly as origin".
+	Name     string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Present  int64  `protobuf:"varint,2,opt,name=present,proto3" json:"present,omitempty"`
+	Expired  int64  `protobuf:"varint,3,opt,name=expired,proto3" json:"expired,omitempty"`
+	NotFound int64  `protobuf:"varint,4,opt,name=not_found,json=notFound,proto3" json:"not_found,omitempty"`
+	Ties     int64  `protobuf:"varint,5,opt,name=ties,proto3" json:"ties,omitempty"`
+	// The ages of the newest and oldest row found, in microseconds; unset where there is none.
+	NewestAge     *int64 `protobuf:"varint,6,opt,name=newest_age,json=newestAge,proto3,oneof" json:"newest_age,omitempty"`
+	OldestAge     *int64 `protobuf:"varint,7,opt,name=oldest_age,json=oldestAge,proto3,oneof" json:"oldest_age,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportedRead) Reset() {
+	*x = ExportedRead{}
+	mi := &file_provender_v1_offline_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportedRead) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportedRead) ProtoMessage() {}
+
+func (x *ExportedRead) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_offline_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportedRead.ProtoReflect.Descriptor instead.
+func (*ExportedRead) Descriptor() ([]byte, []int) {
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *ExportedRead) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExportedRead) GetPresent() int64 {
+	if x != nil {
+		return x.Present
+	}
+	return 0
+}
+
+func (x *ExportedRead) GetExpired() int64 {
+	if x != nil {
+		return x.Expired
+	}
+	return 0
+}
+
+func (x *ExportedRead) GetNotFound() int64 {
+	if x != nil {
+		return x.NotFound
+	}
+	return 0
+}
+
+func (x *ExportedRead) GetTies() int64 {
+	if x != nil {
+		return x.Ties
+	}
+	return 0
+}
+
+func (x *ExportedRead) GetNewestAge() int64 {
+	if x != nil && x.NewestAge != nil {
+		return *x.NewestAge
+	}
+	return 0
+}
+
+func (x *ExportedRead) GetOldestAge() int64 {
+	if x != nil && x.OldestAge != nil {
+		return *x.OldestAge
+	}
+	return 0
+}
+
+// ExportWarning is what an export found odd.
+type ExportWarning struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Code          string                 `protobuf:"bytes,1,opt,name=code,proto3" json:"code,omitempty"`
+	Read          string                 `protobuf:"bytes,2,opt,name=read,proto3" json:"read,omitempty"`
+	Text          string                 `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	Fix           string                 `protobuf:"bytes,4,opt,name=fix,proto3" json:"fix,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExportWarning) Reset() {
+	*x = ExportWarning{}
+	mi := &file_provender_v1_offline_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExportWarning) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExportWarning) ProtoMessage() {}
+
+func (x *ExportWarning) ProtoReflect() protoreflect.Message {
+	mi := &file_provender_v1_offline_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExportWarning.ProtoReflect.Descriptor instead.
+func (*ExportWarning) Descriptor() ([]byte, []int) {
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *ExportWarning) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *ExportWarning) GetRead() string {
+	if x != nil {
+		return x.Read
+	}
+	return ""
+}
+
+func (x *ExportWarning) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *ExportWarning) GetFix() string {
+	if x != nil {
+		return x.Fix
+	}
+	return ""
+}
+
 // GetHistoricalFeaturesRequest names features, entities and an instant.
 type GetHistoricalFeaturesRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -38,7 +591,7 @@ type GetHistoricalFeaturesRequest struct {
 
 func (x *GetHistoricalFeaturesRequest) Reset() {
 	*x = GetHistoricalFeaturesRequest{}
-	mi := &file_provender_v1_offline_proto_msgTypes[0]
+	mi := &file_provender_v1_offline_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -50,7 +603,7 @@ func (x *GetHistoricalFeaturesRequest) String() string {
 func (*GetHistoricalFeaturesRequest) ProtoMessage() {}
 
 func (x *GetHistoricalFeaturesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_offline_proto_msgTypes[0]
+	mi := &file_provender_v1_offline_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -63,7 +616,7 @@ func (x *GetHistoricalFeaturesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoricalFeaturesRequest.ProtoReflect.Descriptor instead.
 func (*GetHistoricalFeaturesRequest) Descriptor() ([]byte, []int) {
-	return file_provender_v1_offline_proto_rawDescGZIP(), []int{0}
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *GetHistoricalFeaturesRequest) GetService() string {
@@ -104,7 +657,7 @@ type GetHistoricalFeaturesResponse struct {
 
 func (x *GetHistoricalFeaturesResponse) Reset() {
 	*x = GetHistoricalFeaturesResponse{}
-	mi := &file_provender_v1_offline_proto_msgTypes[1]
+	mi := &file_provender_v1_offline_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -116,7 +669,7 @@ func (x *GetHistoricalFeaturesResponse) String() string {
 func (*GetHistoricalFeaturesResponse) ProtoMessage() {}
 
 func (x *GetHistoricalFeaturesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_offline_proto_msgTypes[1]
+	mi := &file_provender_v1_offline_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -129,7 +682,7 @@ func (x *GetHistoricalFeaturesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetHistoricalFeaturesResponse.ProtoReflect.Descriptor instead.
 func (*GetHistoricalFeaturesResponse) Descriptor() ([]byte, []int) {
-	return file_provender_v1_offline_proto_rawDescGZIP(), []int{1}
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *GetHistoricalFeaturesResponse) GetResponse() *GetFeaturesResponse {
@@ -156,7 +709,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_provender_v1_offline_proto_msgTypes[2]
+	mi := &file_provender_v1_offline_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -168,7 +721,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_offline_proto_msgTypes[2]
+	mi := &file_provender_v1_offline_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -181,7 +734,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_provender_v1_offline_proto_rawDescGZIP(), []int{2}
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ExplainRequest) GetView() string {
@@ -263,7 +816,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_provender_v1_offline_proto_msgTypes[3]
+	mi := &file_provender_v1_offline_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -275,7 +828,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_offline_proto_msgTypes[3]
+	mi := &file_provender_v1_offline_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -288,7 +841,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_provender_v1_offline_proto_rawDescGZIP(), []int{3}
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ExplainResponse) GetRevision() int64 {
@@ -467,7 +1020,7 @@ type ExplainedRow struct {
 
 func (x *ExplainedRow) Reset() {
 	*x = ExplainedRow{}
-	mi := &file_provender_v1_offline_proto_msgTypes[4]
+	mi := &file_provender_v1_offline_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -479,7 +1032,7 @@ func (x *ExplainedRow) String() string {
 func (*ExplainedRow) ProtoMessage() {}
 
 func (x *ExplainedRow) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_offline_proto_msgTypes[4]
+	mi := &file_provender_v1_offline_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -492,7 +1045,7 @@ func (x *ExplainedRow) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainedRow.ProtoReflect.Descriptor instead.
 func (*ExplainedRow) Descriptor() ([]byte, []int) {
-	return file_provender_v1_offline_proto_rawDescGZIP(), []int{4}
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ExplainedRow) GetValue() *Vector {
@@ -564,7 +1117,7 @@ type RowPlace struct {
 
 func (x *RowPlace) Reset() {
 	*x = RowPlace{}
-	mi := &file_provender_v1_offline_proto_msgTypes[5]
+	mi := &file_provender_v1_offline_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -576,7 +1129,7 @@ func (x *RowPlace) String() string {
 func (*RowPlace) ProtoMessage() {}
 
 func (x *RowPlace) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_offline_proto_msgTypes[5]
+	mi := &file_provender_v1_offline_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -589,7 +1142,7 @@ func (x *RowPlace) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowPlace.ProtoReflect.Descriptor instead.
 func (*RowPlace) Descriptor() ([]byte, []int) {
-	return file_provender_v1_offline_proto_rawDescGZIP(), []int{5}
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RowPlace) GetFile() string {
@@ -624,7 +1177,7 @@ type NearMiss struct {
 
 func (x *NearMiss) Reset() {
 	*x = NearMiss{}
-	mi := &file_provender_v1_offline_proto_msgTypes[6]
+	mi := &file_provender_v1_offline_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -636,7 +1189,7 @@ func (x *NearMiss) String() string {
 func (*NearMiss) ProtoMessage() {}
 
 func (x *NearMiss) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_offline_proto_msgTypes[6]
+	mi := &file_provender_v1_offline_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -649,7 +1202,7 @@ func (x *NearMiss) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NearMiss.ProtoReflect.Descriptor instead.
 func (*NearMiss) Descriptor() ([]byte, []int) {
-	return file_provender_v1_offline_proto_rawDescGZIP(), []int{6}
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *NearMiss) GetKeys() []*KeyColumn {
@@ -682,7 +1235,7 @@ type Consumed struct {
 
 func (x *Consumed) Reset() {
 	*x = Consumed{}
-	mi := &file_provender_v1_offline_proto_msgTypes[7]
+	mi := &file_provender_v1_offline_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -694,7 +1247,7 @@ func (x *Consumed) String() string {
 func (*Consumed) ProtoMessage() {}
 
 func (x *Consumed) ProtoReflect() protoreflect.Message {
-	mi := &file_provender_v1_offline_proto_msgTypes[7]
+	mi := &file_provender_v1_offline_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -707,7 +1260,7 @@ func (x *Consumed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Consumed.ProtoReflect.Descriptor instead.
 func (*Consumed) Descriptor() ([]byte, []int) {
-	return file_provender_v1_offline_proto_rawDescGZIP(), []int{7}
+	return file_provender_v1_offline_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Consumed) GetState() string {
@@ -742,7 +1295,54 @@ var File_provender_v1_offline_proto protoreflect.FileDescriptor
 
 const file_provender_v1_offline_proto_rawDesc = "" +
 	"\n" +
-	"\x1aprovender/v1/offline.proto\x12\fprovender.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19provender/v1/online.proto\x1a\x19provender/v1/vector.proto\"\xad\x01\n" +
+	"\x1aprovender/v1/offline.proto\x12\fprovender.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19provender/v1/online.proto\x1a\x19provender/v1/vector.proto\"\xc7\x01\n" +
+	"\rExportCommand\x12\x18\n" +
+	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
+	"\bfeatures\x18\x02 \x03(\tR\bfeatures\x12\x12\n" +
+	"\x04time\x18\x03 \x01(\tR\x04time\x12\x1b\n" +
+	"\ttime_unit\x18\x04 \x01(\tR\btimeUnit\x12\x1a\n" +
+	"\btimezone\x18\x05 \x01(\tR\btimezone\x12\x17\n" +
+	"\atime_at\x18\x06 \x01(\tR\x06timeAt\x12\x1a\n" +
+	"\bprogress\x18\a \x01(\bR\bprogress\"w\n" +
+	"\rExportMessage\x128\n" +
+	"\bprogress\x18\x01 \x01(\v2\x1c.provender.v1.ExportProgressR\bprogress\x12,\n" +
+	"\x04done\x18\x02 \x01(\v2\x18.provender.v1.ExportDoneR\x04done\"b\n" +
+	"\x0eExportProgress\x12\x14\n" +
+	"\x05stage\x18\x01 \x01(\tR\x05stage\x12\x12\n" +
+	"\x04done\x18\x02 \x01(\x03R\x04done\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x03R\x04size\x12\x12\n" +
+	"\x04part\x18\x04 \x01(\x01R\x04part\"\xfb\x01\n" +
+	"\n" +
+	"ExportDone\x12\x1a\n" +
+	"\brevision\x18\x01 \x01(\x03R\brevision\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x03R\x04rows\x126\n" +
+	"\acolumns\x18\x03 \x03(\v2\x1c.provender.v1.ExportedColumnR\acolumns\x120\n" +
+	"\x05reads\x18\x04 \x03(\v2\x1a.provender.v1.ExportedReadR\x05reads\x127\n" +
+	"\bwarnings\x18\x05 \x03(\v2\x1b.provender.v1.ExportWarningR\bwarnings\x12\x1a\n" +
+	"\bmanifest\x18\x06 \x01(\tR\bmanifest\"\x89\x01\n" +
+	"\x0eExportedColumn\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\apresent\x18\x02 \x01(\x03R\apresent\x12\x12\n" +
+	"\x04null\x18\x03 \x01(\x03R\x04null\x12\x18\n" +
+	"\aexpired\x18\x04 \x01(\x03R\aexpired\x12\x1b\n" +
+	"\tnot_found\x18\x05 \x01(\x03R\bnotFound\"\xed\x01\n" +
+	"\fExportedRead\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x18\n" +
+	"\apresent\x18\x02 \x01(\x03R\apresent\x12\x18\n" +
+	"\aexpired\x18\x03 \x01(\x03R\aexpired\x12\x1b\n" +
+	"\tnot_found\x18\x04 \x01(\x03R\bnotFound\x12\x12\n" +
+	"\x04ties\x18\x05 \x01(\x03R\x04ties\x12\"\n" +
+	"\n" +
+	"newest_age\x18\x06 \x01(\x03H\x00R\tnewestAge\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"oldest_age\x18\a \x01(\x03H\x01R\toldestAge\x88\x01\x01B\r\n" +
+	"\v_newest_ageB\r\n" +
+	"\v_oldest_age\"]\n" +
+	"\rExportWarning\x12\x12\n" +
+	"\x04code\x18\x01 \x01(\tR\x04code\x12\x12\n" +
+	"\x04read\x18\x02 \x01(\tR\x04read\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x10\n" +
+	"\x03fix\x18\x04 \x01(\tR\x03fix\"\xad\x01\n" +
 	"\x1cGetHistoricalFeaturesRequest\x12\x18\n" +
 	"\aservice\x18\x01 \x01(\tR\aservice\x12\x1a\n" +
 	"\bfeatures\x18\x02 \x03(\tR\bfeatures\x12+\n" +
@@ -832,50 +1432,62 @@ func file_provender_v1_offline_proto_rawDescGZIP() []byte {
 	return file_provender_v1_offline_proto_rawDescData
 }
 
-var file_provender_v1_offline_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_provender_v1_offline_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
 var file_provender_v1_offline_proto_goTypes = []any{
-	(*GetHistoricalFeaturesRequest)(nil),  // 0: provender.v1.GetHistoricalFeaturesRequest
-	(*GetHistoricalFeaturesResponse)(nil), // 1: provender.v1.GetHistoricalFeaturesResponse
-	(*ExplainRequest)(nil),                // 2: provender.v1.ExplainRequest
-	(*ExplainResponse)(nil),               // 3: provender.v1.ExplainResponse
-	(*ExplainedRow)(nil),                  // 4: provender.v1.ExplainedRow
-	(*RowPlace)(nil),                      // 5: provender.v1.RowPlace
-	(*NearMiss)(nil),                      // 6: provender.v1.NearMiss
-	(*Consumed)(nil),                      // 7: provender.v1.Consumed
-	(*KeyColumn)(nil),                     // 8: provender.v1.KeyColumn
-	(*timestamppb.Timestamp)(nil),         // 9: google.protobuf.Timestamp
-	(*GetFeaturesResponse)(nil),           // 10: provender.v1.GetFeaturesResponse
-	(*Vector)(nil),                        // 11: provender.v1.Vector
-	(CellStatus)(0),                       // 12: provender.v1.CellStatus
-	(*durationpb.Duration)(nil),           // 13: google.protobuf.Duration
+	(*ExportCommand)(nil),                 // 0: provender.v1.ExportCommand
+	(*ExportMessage)(nil),                 // 1: provender.v1.ExportMessage
+	(*ExportProgress)(nil),                // 2: provender.v1.ExportProgress
+	(*ExportDone)(nil),                    // 3: provender.v1.ExportDone
+	(*ExportedColumn)(nil),                // 4: provender.v1.ExportedColumn
+	(*ExportedRead)(nil),                  // 5: provender.v1.ExportedRead
+	(*ExportWarning)(nil),                 // 6: provender.v1.ExportWarning
+	(*GetHistoricalFeaturesRequest)(nil),  // 7: provender.v1.GetHistoricalFeaturesRequest
+	(*GetHistoricalFeaturesResponse)(nil), // 8: provender.v1.GetHistoricalFeaturesResponse
+	(*ExplainRequest)(nil),                // 9: provender.v1.ExplainRequest
+	(*ExplainResponse)(nil),               // 10: provender.v1.ExplainResponse
+	(*ExplainedRow)(nil),                  // 11: provender.v1.ExplainedRow
+	(*RowPlace)(nil),                      // 12: provender.v1.RowPlace
+	(*NearMiss)(nil),                      // 13: provender.v1.NearMiss
+	(*Consumed)(nil),                      // 14: provender.v1.Consumed
+	(*KeyColumn)(nil),                     // 15: provender.v1.KeyColumn
+	(*timestamppb.Timestamp)(nil),         // 16: google.protobuf.Timestamp
+	(*GetFeaturesResponse)(nil),           // 17: provender.v1.GetFeaturesResponse
+	(*Vector)(nil),                        // 18: provender.v1.Vector
+	(CellStatus)(0),                       // 19: provender.v1.CellStatus
+	(*durationpb.Duration)(nil),           // 20: google.protobuf.Duration
 }
 var file_provender_v1_offline_proto_depIdxs = []int32{
-	8,  // 0: provender.v1.GetHistoricalFeaturesRequest.keys:type_name -> provender.v1.KeyColumn
-	9,  // 1: provender.v1.GetHistoricalFeaturesRequest.at:type_name -> google.protobuf.Timestamp
-	10, // 2: provender.v1.GetHistoricalFeaturesResponse.response:type_name -> provender.v1.GetFeaturesResponse
-	8,  // 3: provender.v1.ExplainRequest.keys:type_name -> provender.v1.KeyColumn
-	9,  // 4: provender.v1.ExplainRequest.at:type_name -> google.protobuf.Timestamp
-	11, // 5: provender.v1.ExplainResponse.value:type_name -> provender.v1.Vector
-	12, // 6: provender.v1.ExplainResponse.status:type_name -> provender.v1.CellStatus
-	13, // 7: provender.v1.ExplainResponse.ttl:type_name -> google.protobuf.Duration
-	4,  // 8: provender.v1.ExplainResponse.before:type_name -> provender.v1.ExplainedRow
-	4,  // 9: provender.v1.ExplainResponse.after:type_name -> provender.v1.ExplainedRow
-	6,  // 10: provender.v1.ExplainResponse.near_misses:type_name -> provender.v1.NearMiss
-	7,  // 11: provender.v1.ExplainResponse.online:type_name -> provender.v1.Consumed
-	11, // 12: provender.v1.ExplainedRow.value:type_name -> provender.v1.Vector
-	5,  // 13: provender.v1.ExplainedRow.place:type_name -> provender.v1.RowPlace
-	5,  // 14: provender.v1.ExplainedRow.copies_at:type_name -> provender.v1.RowPlace
-	8,  // 15: provender.v1.NearMiss.keys:type_name -> provender.v1.KeyColumn
-	9,  // 16: provender.v1.Consumed.t:type_name -> google.protobuf.Timestamp
-	0,  // 17: provender.v1.OfflineService.GetHistoricalFeatures:input_type -> provender.v1.GetHistoricalFeaturesRequest
-	2,  // 18: provender.v1.OfflineService.Explain:input_type -> provender.v1.ExplainRequest
-	1,  // 19: provender.v1.OfflineService.GetHistoricalFeatures:output_type -> provender.v1.GetHistoricalFeaturesResponse
-	3,  // 20: provender.v1.OfflineService.Explain:output_type -> provender.v1.ExplainResponse
-	19, // [19:21] is the sub-list for method output_type
-	17, // [17:19] is the sub-list for method input_type
-	17, // [17:17] is the sub-list for extension type_name
-	17, // [17:17] is the sub-list for extension extendee
-	0,  // [0:17] is the sub-list for field type_name
+	2,  // 0: provender.v1.ExportMessage.progress:type_name -> provender.v1.ExportProgress
+	3,  // 1: provender.v1.ExportMessage.done:type_name -> provender.v1.ExportDone
+	4,  // 2: provender.v1.ExportDone.columns:type_name -> provender.v1.ExportedColumn
+	5,  // 3: provender.v1.ExportDone.reads:type_name -> provender.v1.ExportedRead
+	6,  // 4: provender.v1.ExportDone.warnings:type_name -> provender.v1.ExportWarning
+	15, // 5: provender.v1.GetHistoricalFeaturesRequest.keys:type_name -> provender.v1.KeyColumn
+	16, // 6: provender.v1.GetHistoricalFeaturesRequest.at:type_name -> google.protobuf.Timestamp
+	17, // 7: provender.v1.GetHistoricalFeaturesResponse.response:type_name -> provender.v1.GetFeaturesResponse
+	15, // 8: provender.v1.ExplainRequest.keys:type_name -> provender.v1.KeyColumn
+	16, // 9: provender.v1.ExplainRequest.at:type_name -> google.protobuf.Timestamp
+	18, // 10: provender.v1.ExplainResponse.value:type_name -> provender.v1.Vector
+	19, // 11: provender.v1.ExplainResponse.status:type_name -> provender.v1.CellStatus
+	20, // 12: provender.v1.ExplainResponse.ttl:type_name -> google.protobuf.Duration
+	11, // 13: provender.v1.ExplainResponse.before:type_name -> provender.v1.ExplainedRow
+	11, // 14: provender.v1.ExplainResponse.after:type_name -> provender.v1.ExplainedRow
+	13, // 15: provender.v1.ExplainResponse.near_misses:type_name -> provender.v1.NearMiss
+	14, // 16: provender.v1.ExplainResponse.online:type_name -> provender.v1.Consumed
+	18, // 17: provender.v1.ExplainedRow.value:type_name -> provender.v1.Vector
+	12, // 18: provender.v1.ExplainedRow.place:type_name -> provender.v1.RowPlace
+	12, // 19: provender.v1.ExplainedRow.copies_at:type_name -> provender.v1.RowPlace
+	15, // 20: provender.v1.NearMiss.keys:type_name -> provender.v1.KeyColumn
+	16, // 21: provender.v1.Consumed.t:type_name -> google.protobuf.Timestamp
+	7,  // 22: provender.v1.OfflineService.GetHistoricalFeatures:input_type -> provender.v1.GetHistoricalFeaturesRequest
+	9,  // 23: provender.v1.OfflineService.Explain:input_type -> provender.v1.ExplainRequest
+	8,  // 24: provender.v1.OfflineService.GetHistoricalFeatures:output_type -> provender.v1.GetHistoricalFeaturesResponse
+	10, // 25: provender.v1.OfflineService.Explain:output_type -> provender.v1.ExplainResponse
+	24, // [24:26] is the sub-list for method output_type
+	22, // [22:24] is the sub-list for method input_type
+	22, // [22:22] is the sub-list for extension type_name
+	22, // [22:22] is the sub-list for extension extendee
+	0,  // [0:22] is the sub-list for field type_name
 }
 
 func init() { file_provender_v1_offline_proto_init() }
@@ -885,15 +1497,16 @@ func file_provender_v1_offline_proto_init() {
 	}
 	file_provender_v1_online_proto_init()
 	file_provender_v1_vector_proto_init()
-	file_provender_v1_offline_proto_msgTypes[3].OneofWrappers = []any{}
-	file_provender_v1_offline_proto_msgTypes[4].OneofWrappers = []any{}
+	file_provender_v1_offline_proto_msgTypes[5].OneofWrappers = []any{}
+	file_provender_v1_offline_proto_msgTypes[10].OneofWrappers = []any{}
+	file_provender_v1_offline_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_provender_v1_offline_proto_rawDesc), len(file_provender_v1_offline_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   15,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
