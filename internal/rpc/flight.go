@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/provender-dev/provender/internal/problem"
@@ -190,6 +191,17 @@ func flightError(err error) error {
 }
 
 var commandWords = strings.NewReplacer("--time-unit", "time_unit", "--time-at", "time_at", "--timezone", "timezone")
+
+// arrowTrailer returns what lets Arrow's library in C++, and pyarrow with it, hand the details of a status on to its user.
+// It does so only where the trailer has a status of Arrow's own.
+func arrowTrailer(err error) metadata.MD {
+	s := status.Convert(err)
+	if len(s.Proto().GetDetails()) == 0 {
+		return nil
+	}
+	const invalid = "4"
+	return metadata.Pairs("x-arrow-status", invalid, "x-arrow-status-message-bin", s.Message())
+}
 
 // spineOptions says how the spine's time column is read.
 func spineOptions(c *pb.ExportCommand) (offline.SpineOptions, error) {
