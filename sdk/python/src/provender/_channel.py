@@ -329,7 +329,7 @@ class Channel(_Failures):
     def exchange(
         self, method: str, requests: Callable[[], Iterator[bytes]], *, timeout: float | None = None
     ) -> Iterator[bytes]:
-        """Makes a call that sends messages, and yields the answers. It takes as long as it takes, and ends with its reader.
+        """Makes a call that sends messages, and yields the answers. It takes as long as it takes; its reader ends it.
 
         It is made again, with the messages anew, where it met UNAVAILABLE before anything was answered.
         """

@@ -29,13 +29,15 @@ def read(path: str, keys: dict[str, str]) -> pa.Table:
         hive = "hive" if Path(path).is_dir() else None
         return dataset.dataset(path, format="parquet", partitioning=hive).to_table()
     except FileNotFoundError as e:
-        raise NotFoundError(f"there is no spine {path}", field="spine", fix="name it by a path from the folder you are in") from e
+        raise NotFoundError(
+            f"there is no spine {path}", field="spine", fix="name it by a path from the folder you are in"
+        ) from e
     except (pa.ArrowException, OSError, ValueError) as e:
         raise InvalidError(f"spine {path}: {e}", field="spine") from e
 
 
 def _csv(path: str, delimiter: str, keys: dict[str, str]) -> pa.Table:
-    """Reads text as ``provender export`` does: an empty field is null, one in quotes is not, and keys are what they must be."""
+    """Reads text as ``provender export`` does: an empty field is null, one in quotes is not, keys have their types."""
     return csv.read_csv(
         path,
         parse_options=csv.ParseOptions(delimiter=delimiter),

@@ -76,13 +76,14 @@ def _string(pandas: Any) -> Any:
 
 
 def share(table: pa.Table, index: Any, *, dtype_backend: Literal["pyarrow"] | None = None) -> pd.DataFrame:
-    """Returns a table for pandas on the table's own memory, where a column is of one piece and its type allows.
+    """Returns a table as a pandas frame on the table's own memory, where a column is of one piece and its type allows.
 
-    The frame itself is not for users, but one made of it: pandas copies what is written to there as long as this one lives.
+    It is not for users, but frames made of it are: pandas copies what is written to there, as long as this one lives.
     """
     pandas = _pandas()
     columns = {name: _series(table[name], index, dtype_backend) for name in table.column_names}
-    return pandas.DataFrame(columns, index=index, columns=pandas.Index(table.column_names, dtype=object), copy=False)
+    frame: pd.DataFrame = pandas.DataFrame(columns, index=index, copy=False)
+    return frame
 
 
 def to_polars(table: pa.Table) -> pl.DataFrame:
@@ -97,22 +98,25 @@ def to_polars(table: pa.Table) -> pl.DataFrame:
 
 
 def _series(column: pa.ChunkedArray, index: Any, dtype_backend: Literal["pyarrow"] | None) -> pd.Series[Any]:
-    pandas = _pandas()
-    kind = column.type
-    one = column.chunk(0) if column.num_chunks == 1 else None
-    if dtype_backend is None and one is not None:
-        if pa.types.is_integer(kind):
-            values = _values(one, kind.to_pandas_dtype())
-            return pandas.Series(pandas.arrays.IntegerArray(values, _nulls(one), copy=False), index=index, copy=False)
-        if kind in (pa.float32(), pa.float64()):
-            values = _filled(one, kind.to_pandas_dtype(), np.nan)
-            return pandas.Series(values, index=index, copy=False)
-        if pa.types.is_timestamp(kind) and kind.tz in (None, "UTC"):
-            times = _filled(one, np.int64, np.iinfo(np.int64).min).view(f"M8[{kind.unit}]")
-            dates = pandas.DatetimeIndex(times, copy=False)
-            return pandas.Series(dates if kind.tz is None else dates.tz_localize("UTC"), index=index, copy=False)
-    frame = to_pandas(pa.table([column], names=["x"]), index=index, dtype_backend=dtype_backend)
-    return frame["x"]
+    values = _shared(column) if dtype_backend is None and column.num_chunks == 1 else None
+    if values is None:
+        return to_pandas(pa.table([column], names=["x"]), index=index, dtype_backend=dtype_backend)["x"]
+    series: pd.Series[Any] = _pandas().Series(values, index=index, copy=False)
+    return series
+
+
+def _shared(column: pa.ChunkedArray) -> Any:
+    """Returns a column of one piece as pandas has it, without a copy; None where its type has none."""
+    pandas, kind, array = _pandas(), column.type, column.chunk(0)
+    if pa.types.is_integer(kind):
+        return pandas.arrays.IntegerArray(_values(array, kind.to_pandas_dtype()), _nulls(array), copy=False)
+    if kind in (pa.float32(), pa.float64()):
+        return _filled(array, kind.to_pandas_dtype(), np.nan)
+    if pa.types.is_timestamp(kind) and kind.tz in (None, "UTC"):
+        times = _filled(array, np.int64, np.iinfo(np.int64).min).view(f"M8[{kind.unit}]")
+        dates = pandas.DatetimeIndex(times, copy=False)
+        return dates if kind.tz is None else dates.tz_localize("UTC")
+    return None
 
 
 def _values(array: pa.Array, dtype: Any) -> Any:

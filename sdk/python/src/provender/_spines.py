@@ -7,7 +7,6 @@ import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
-_KINDS = "a DataFrame of pandas or Polars, a table, reader or dataset of pyarrow, a relation of DuckDB, or the path of a file"
+_KINDS = "a frame of pandas or Polars, a table, reader or dataset of pyarrow, a relation of DuckDB, or a file's path"
 
 
 def of(spine: Any, keys: dict[str, str]) -> Spine:
@@ -76,7 +75,8 @@ class Spine(ABC):
                 raise InvalidError(
                     f"output {output} is named like a column of the spine",
                     field="spine",
-                    fix="rename the spine's column, or give the feature another name with `as` or `prefix` in the service",
+                    fix="rename the spine's column, or give the feature another name with `as` or `prefix` in "
+                    "the service",
                 )
 
     def _plain(self, name: str, what: str) -> pa.ChunkedArray:
@@ -112,7 +112,9 @@ class Spine(ABC):
         if not fix and what == "key":
             fix = "add that column, or `join` the key to another one in the service"
         return InvalidError(
-            f"the spine has no {what} column {name!r}; it has {', '.join(have[:50]) or 'none'}{more}", field="spine", fix=fix
+            f"the spine has no {what} column {name!r}; it has {', '.join(have[:50]) or 'none'}{more}",
+            field="spine",
+            fix=fix,
         )
 
     def _cast(self, name: str, kind: str, floating: bool) -> str:  # noqa: ARG002
@@ -196,7 +198,9 @@ class _Pandas(Spine):
     def __init__(self, frame: pd.DataFrame) -> None:
         if frame.columns.nlevels > 1:
             raise InvalidError(
-                "the spine's columns have names of several levels", field="spine", fix='spine.columns = spine.columns.map("_".join)'
+                "the spine's columns have names of several levels",
+                field="spine",
+                fix='spine.columns = spine.columns.map("_".join)',
             )
         # Of an index, levels with a name are columns too: that of the time or of a key may be one.
         self._levels = [name for name in frame.index.names if isinstance(name, str)]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -185,7 +186,7 @@ class TrainingSet:
         parts = [
             _tables.html_table(*self._features_table(), caption=self._title()),
             _tables.html_table(*self._reads_table()),
-            *(_tables.html_text(f"Warning: {w}") for w in self.warnings),
+            *(f"<p>{escape(f'Warning: {w}')}</p>" for w in self.warnings),
         ]
         return "\n".join(parts)
 
@@ -195,7 +196,8 @@ class TrainingSet:
 
     def _features_table(self) -> tuple[list[str], list[list[str]]]:
         rows = [
-            [c.name, *(_share(n, len(self)) for n in (c.present, c.null, c.expired, c.not_found))] for c in self.coverage
+            [c.name, *(_share(n, len(self)) for n in (c.present, c.null, c.expired, c.not_found))]
+            for c in self.coverage
         ]
         return ["feature", "present", "null", "expired", "not found"], rows
 

@@ -37,11 +37,11 @@ class Store:
     ) -> TrainingSet:
         """Joins features onto a spine, each value as it was known at the row's time, never later.
 
-        Rows in are rows out: same count, same order, duplicates kept, your columns and index unchanged, then the features. Only
-        keys and times leave this process. An interrupt ends the server's work.
+        Rows in are rows out: same count, same order, duplicates kept, your columns and index unchanged, then the
+        features. Only keys and times leave this process. An interrupt ends the server's work.
 
         Args:
-            spine: One row per example: a DataFrame of pandas or Polars, a table, reader or dataset of pyarrow, a relation
+            spine: One row per example: a frame of pandas or Polars, a table, reader or dataset of pyarrow, a relation
                 of DuckDB, or the path of a Parquet, CSV or Arrow file.
             time: The column of the time at which the model would have been asked.
             service: A feature service. Either this or ``features``.
