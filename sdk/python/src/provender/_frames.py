@@ -24,8 +24,8 @@ def to_pandas(
 ) -> pd.DataFrame:
     """Returns a table as a pandas frame.
 
-    Integers and bools are of pandas' nullable types, so that a null does not make them floats. Floats are NumPy's, with NaN
-    for null. Strings are pandas 3's, timestamps ``datetime64[us, UTC]``, lists Arrow's own type.
+    Integers and bools are of pandas' nullable types, so that a null does not make them floats. Floats are NumPy's, with
+    NaN for null. Strings are pandas 3's, timestamps ``datetime64[us, UTC]``, lists Arrow's own type.
 
     Args:
         table: The table.
