@@ -6,7 +6,9 @@ import os
 import weakref
 from types import TracebackType
 
-from ._channel import TLS, Address, Channel, Options
+from . import _local
+from ._channel import TLS, Address, Channel, Endpoint, Options
+from ._errors import InvalidError
 
 
 class Store:
@@ -35,6 +37,7 @@ class Store:
 def connect(
     target: str | os.PathLike[str] | None = None,
     *,
+    env: str | None = None,
     token: str | None = None,
     tls_ca: str | os.PathLike[str] | None = None,
     tls_cert: str | os.PathLike[str] | None = None,
@@ -43,10 +46,15 @@ def connect(
     plaintext_token: bool = False,
     timeout: float | None = 30.0,
 ) -> Store:
-    """Connects to a server. The connection opens with the first call.
+    """Connects to a project. The connection opens with the first call.
+
+    Of a folder, that call uses the server or command that answers for the project on this machine, or starts a server
+    that ends with the store.
 
     Args:
-        target: "host:port", "grpcs://host:port" for TLS, or "unix:path"; None for the address in PROVENDER_SERVER.
+        target: A project folder; or a server, "host:port", "grpcs://host:port" for TLS, or "unix:path"; None for the
+            server in PROVENDER_SERVER, else the current folder.
+        env: The environment of a folder's provender.yaml; None for the one in PROVENDER_ENV.
         token: Sent with every call; None for the one in PROVENDER_TOKEN.
         tls_ca: A file with the authorities that the server's certificate may be from; None for the system's.
         tls_cert: A file with this client's certificate, where the server asks for one.
@@ -55,7 +63,17 @@ def connect(
         plaintext_token: Lets the token leave this machine unencrypted: for networks that are by themselves.
         timeout: Seconds that a call takes at most where it does not say otherwise; None for as long as it takes.
     """
-    place = os.fspath(target) if target is not None else os.environ.get("PROVENDER_SERVER", ".")
+    endpoint = endpoint_of(target, env)
     tls = TLS.of(ca=tls_ca, certificate=tls_cert, key=tls_key, server_name=tls_server_name)
     options = Options(token=token, plaintext_token=plaintext_token, tls=tls, timeout=timeout)
-    return Store(Channel(Address(place), options))
+    return Store(Channel(endpoint, options))
+
+
+def endpoint_of(target: str | os.PathLike[str] | None, env: str | None) -> Endpoint:
+    """Returns the endpoint that arguments of ``connect`` name."""
+    place = _local.place_of(os.environ.get("PROVENDER_SERVER") or "." if target is None else target)
+    if place.folder is not None:
+        return _local.Local(place.folder, env)
+    if env is not None:
+        raise InvalidError("env is for a project folder: a server has an environment already", field="env")
+    return Address(place.address)
