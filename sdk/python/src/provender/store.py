@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Sequence
 from types import TracebackType
 
-from . import _local
+from . import _local, _request
 from ._channel import TLS, Address, Channel, Endpoint, Options
 from ._errors import InvalidError
+from ._features import Features
+from ._instant import Instant
+from ._request import Entities
 
 
 class Store:
@@ -18,6 +22,60 @@ class Store:
         """Makes a store of a connection. Use ``provender.connect``."""
         self._channel = channel
         self._closer = weakref.finalize(self, channel.close)
+
+    def get_features(
+        self,
+        *,
+        service: str | None = None,
+        features: Sequence[str] | None = None,
+        entities: Entities = None,
+        event_times: bool = False,
+        read_time: Instant | None = None,
+        timeout: float | None = None,
+    ) -> Features:
+        """Looks up the newest values of features, one row per entity, in the entities' order.
+
+        Args:
+            service: A feature service's name. Either this or features.
+            features: Features as "view:feature".
+            entities: The keys: ``{"airport": ["JFK", "SFO"]}``, one mapping per entity, or a frame of pandas, Polars or
+                Arrow with one column per key. A key is of integers or strings; None is no entity's. Nothing where all
+                views are global.
+            event_times: Asks for the event time of each row that was read.
+            read_time: An instant to read at in place of the server's clock, for rehearsals on old data.
+            timeout: Seconds that the call takes at most; None for the connection's.
+
+        Example:
+            >>> entities = {"origin": ["JFK"], "destination": ["SFO"]}
+            >>> store.get_features(service="delay_model_v1", entities=entities).to_dict()
+        """
+        shape, keys = _request.shape(service, features), _request.keys(entities)
+        request = _request.online(shape, keys, event_times=event_times, read_time=read_time)
+        answer = self._channel.call_raw(_request.ONLINE, request, shape.decoder.decode, timeout=timeout)
+        return Features(answer, keys)
+
+    def get_historical_features(
+        self,
+        *,
+        service: str | None = None,
+        features: Sequence[str] | None = None,
+        entities: Entities = None,
+        at: Instant | None = None,
+        timeout: float | None = None,
+    ) -> Features:
+        """Looks up features as they were known at an instant, from the files of the server's project.
+
+        Args:
+            service: A feature service's name. Either this or features.
+            features: Features as "view:feature".
+            entities: The keys, as ``get_features`` takes them.
+            at: The instant; None for now.
+            timeout: Seconds that the call takes at most; None for the connection's.
+        """
+        shape, keys = _request.shape(service, features), _request.keys(entities)
+        request = _request.historical(shape, keys, at=at)
+        answer = self._channel.call_raw(_request.HISTORICAL, request, shape.decoder.decode_historical, timeout=timeout)
+        return Features(answer, keys)
 
     def close(self) -> None:
         """Closes the connection. A local server that it started ends."""
@@ -63,17 +121,39 @@ def connect(
         plaintext_token: Lets the token leave this machine unencrypted: for networks that are by themselves.
         timeout: Seconds that a call takes at most where it does not say otherwise; None for as long as it takes.
     """
-    endpoint = endpoint_of(target, env)
-    tls = TLS.of(ca=tls_ca, certificate=tls_cert, key=tls_key, server_name=tls_server_name)
-    options = Options(token=token, plaintext_token=plaintext_token, tls=tls, timeout=timeout)
-    return Store(Channel(endpoint, options))
+    return Store(
+        Channel(
+            *connection(
+                target,
+                env=env,
+                token=token,
+                tls_ca=tls_ca,
+                tls_cert=tls_cert,
+                tls_key=tls_key,
+                tls_server_name=tls_server_name,
+                plaintext_token=plaintext_token,
+                timeout=timeout,
+            )
+        )
+    )
 
 
-def endpoint_of(target: str | os.PathLike[str] | None, env: str | None) -> Endpoint:
-    """Returns the endpoint that arguments of ``connect`` name."""
+def connection(
+    target: str | os.PathLike[str] | None,
+    *,
+    env: str | None,
+    token: str | None,
+    tls_ca: str | os.PathLike[str] | None,
+    tls_cert: str | os.PathLike[str] | None,
+    tls_key: str | os.PathLike[str] | None,
+    tls_server_name: str | None,
+    plaintext_token: bool,
+    timeout: float | None,
+) -> tuple[Endpoint, Options]:
+    """Returns what ``connect`` makes a channel of."""
     place = _local.place_of(os.environ.get("PROVENDER_SERVER") or "." if target is None else target)
-    if place.folder is not None:
-        return _local.Local(place.folder, env)
-    if env is not None:
+    endpoint = Address(place.address) if place.folder is None else _local.Local(place.folder, env)
+    if env is not None and place.folder is None:
         raise InvalidError("env is for a project folder: a server has an environment already", field="env")
-    return Address(place.address)
+    tls = TLS.of(ca=tls_ca, certificate=tls_cert, key=tls_key, server_name=tls_server_name)
+    return endpoint, Options(token=token, plaintext_token=plaintext_token, tls=tls, timeout=timeout)
