@@ -51,7 +51,9 @@ def servers(folder: Path) -> list[int]:
             state = (process / "stat").read_text().rpartition(")")[2].split()
         except OSError:
             continue
-        if (b"--local" in command and str(folder).encode() in command) or (state[0] == "Z" and state[1] == str(os.getpid())):
+        if (b"--local" in command and str(folder).encode() in command) or (
+            state[0] == "Z" and state[1] == str(os.getpid())
+        ):
             found.append(int(process.name))
     return found
 
@@ -284,7 +286,10 @@ def test_no_program(project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert "go build ./cmd/provender" in e.value.fix
     # A program that is no provender, or an old one.
     script.write_text("#!/bin/sh\necho no such flag: --local >&2\nexit 1\n")
-    with provender.connect(project.folder) as store, pytest.raises(provender.UnavailableError, match="no such flag: --local"):
+    with (
+        provender.connect(project.folder) as store,
+        pytest.raises(provender.UnavailableError, match="no such flag: --local"),
+    ):
         store.history()
 
 
