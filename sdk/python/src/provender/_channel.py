@@ -477,11 +477,13 @@ class AsyncChannel(_Failures):
 
     async def close(self) -> None:
         """Closes the connection and what was started for it. Calls under way end."""
+        import asyncio
+
         self._closed = True
         if self._grpc is not None:
             await self._grpc.close(None)
         self._grpc, self._calls = None, {}
-        self._endpoint.close()
+        await asyncio.to_thread(self._endpoint.close)
 
     async def _open(self, kind: str, method: str) -> tuple[Any, tuple[tuple[str, str], ...]]:
         """Returns the callable of a method, and the headers of its calls."""

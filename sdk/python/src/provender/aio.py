@@ -77,6 +77,7 @@ class AsyncStore:
 def connect(
     target: str | os.PathLike[str] | None = None,
     *,
+    env: str | None = None,
     token: str | None = None,
     tls_ca: str | os.PathLike[str] | None = None,
     tls_cert: str | os.PathLike[str] | None = None,
@@ -85,11 +86,12 @@ def connect(
     plaintext_token: bool = False,
     timeout: float | None = 30.0,
 ) -> AsyncStore:
-    """Connects to a server, with the arguments of ``provender.connect``. The connection opens with the first call."""
+    """Connects to a project, with the arguments of ``provender.connect``. The connection opens with the first call."""
     return AsyncStore(
         AsyncChannel(
             *connection(
                 target,
+                env=env,
                 token=token,
                 tls_ca=tls_ca,
                 tls_cert=tls_cert,

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from . import _request, _training
+from . import _local, _request, _training
 from ._channel import TLS, Address, Channel, Endpoint, Options
+from ._errors import InvalidError
 from ._features import Features
 from ._instant import Instant
 from ._progress import Progress
@@ -145,6 +146,7 @@ class Store:
 def connect(
     target: str | os.PathLike[str] | None = None,
     *,
+    env: str | None = None,
     token: str | None = None,
     tls_ca: str | os.PathLike[str] | None = None,
     tls_cert: str | os.PathLike[str] | None = None,
@@ -153,10 +155,15 @@ def connect(
     plaintext_token: bool = False,
     timeout: float | None = 30.0,
 ) -> Store:
-    """Connects to a server. The connection opens with the first call.
+    """Connects to a project. The connection opens with the first call.
+
+    Of a folder, that call uses the server or command that answers for the project on this machine, or starts a server
+    that ends with the store.
 
     Args:
-        target: "host:port", "grpcs://host:port" for TLS, or "unix:path"; None for the address in PROVENDER_SERVER.
+        target: A project folder; or a server, "host:port", "grpcs://host:port" for TLS, or "unix:path"; None for the
+            server in PROVENDER_SERVER, else the current folder.
+        env: The environment of a folder's provender.yaml; None for the one in PROVENDER_ENV.
         token: Sent with every call; None for the one in PROVENDER_TOKEN.
         tls_ca: A file with the authorities that the server's certificate may be from; None for the system's.
         tls_cert: A file with this client's certificate, where the server asks for one.
@@ -169,6 +176,7 @@ def connect(
         Channel(
             *connection(
                 target,
+                env=env,
                 token=token,
                 tls_ca=tls_ca,
                 tls_cert=tls_cert,
@@ -184,6 +192,7 @@ def connect(
 def connection(
     target: str | os.PathLike[str] | None,
     *,
+    env: str | None,
     token: str | None,
     tls_ca: str | os.PathLike[str] | None,
     tls_cert: str | os.PathLike[str] | None,
@@ -193,6 +202,9 @@ def connection(
     timeout: float | None,
 ) -> tuple[Endpoint, Options]:
     """Returns what ``connect`` makes a channel of."""
-    place = os.fspath(target) if target is not None else os.environ.get("PROVENDER_SERVER", ".")
+    place = _local.place_of(os.environ.get("PROVENDER_SERVER") or "." if target is None else target)
+    endpoint = Address(place.address) if place.folder is None else _local.Local(place.folder, env)
+    if env is not None and place.folder is None:
+        raise InvalidError("env is for a project folder: a server has an environment already", field="env")
     tls = TLS.of(ca=tls_ca, certificate=tls_cert, key=tls_key, server_name=tls_server_name)
-    return Address(place), Options(token=token, plaintext_token=plaintext_token, tls=tls, timeout=timeout)
+    return endpoint, Options(token=token, plaintext_token=plaintext_token, tls=tls, timeout=timeout)
