@@ -225,6 +225,8 @@ def _array(name: str, column: Any) -> pa.Array:
     """Returns a key's column as an Arrow array of integers, strings, or nulls alone."""
     array = _arrow(name, column)
     if pa.types.is_dictionary(array.type):
+        if pa.types.is_string_view(array.type.value_type):  # which Arrow can't take from
+            array = pa.DictionaryArray.from_arrays(array.indices, array.dictionary.cast(pa.string()))
         array = array.dictionary_decode()
     kind = array.type
     if pa.types.is_integer(kind):
@@ -266,6 +268,8 @@ def _arrow(name: str, column: Any) -> pa.Array:
         raise InvalidError(
             f"key {name} has {column.ndim} dimensions", field=f"keys.{name}", fix="give one value per entity"
         )
+    if isinstance(column, np.ndarray) and not column.dtype.isnative:
+        column = column.astype(column.dtype.newbyteorder("="))
     try:
         if hasattr(column, "__arrow_c_stream__") and not _from_pandas(column):
             return _arrow(name, pa.chunked_array(column))
