@@ -195,6 +195,8 @@ def from_status(status: status_pb2.Status) -> ProvenderError:
     request = _detail(status, error_details_pb2.BadRequest)
     fix = info.metadata.get("suggestion", "") if info is not None else ""
     message = status.message.removesuffix(f" ({fix})")
+    if status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0] and "larger than max" in message and not fix:
+        fix = "send several requests, or raise the server's limits.request_message"  # refused before the server sees it
     reference = _REFERENCE.search(message)
     return _CLASSES.get(status.code, InternalError)(
         message or f"the call failed with status {status.code}",

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 DtypeBackend = Literal["pyarrow"] | None
-"""How pandas has a column: None for its own types, of which those of floats can't tell a null from NaN; "pyarrow" for Arrow's."""
+"""How pandas has a column: None for its own types, whose floats can't tell a null from NaN; "pyarrow" for Arrow's."""
 
 
 class MissingPackageError(ProvenderError, ImportError):
@@ -37,7 +37,7 @@ def to_pandas(table: pa.Table, *, dtype_backend: DtypeBackend = None) -> pd.Data
 def share(table: pa.Table, index: Any, *, dtype_backend: DtypeBackend = None) -> pd.DataFrame:
     """Returns a table for pandas on the table's own memory, where a column is of one piece and its type allows.
 
-    The frame itself is not for users, but one made of it: pandas copies what is written to there as long as this one lives.
+    The frame itself is not for users, but one made of it: pandas copies what is written to there while this one lives.
     """
     import pandas as pd
 
