@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import random
@@ -434,21 +435,20 @@ class Channel(_Failures):
 
 
 class AsyncChannel(_Failures):
-    """A connection for asyncio: of the event loop in which it is first used."""
+    """A connection for asyncio. It opens anew in each event loop that uses it."""
 
     def __init__(self, endpoint: Endpoint, options: Options) -> None:
         """Makes a connection that opens with its first call."""
         self._endpoint = endpoint
         self.options = options
         self._target: Target | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._grpc: grpc.aio.Channel | None = None
         self._calls: dict[object, Any] = {}
         self._closed = False
 
     async def target(self) -> Target:
         """Returns where the server answers now, for other kinds of connection. Not to be kept."""
-        import asyncio
-
         if isinstance(self._endpoint, Address):
             return self.options.target(self._endpoint.address())
         return self.options.target(await asyncio.to_thread(self._endpoint.address))
@@ -477,8 +477,6 @@ class AsyncChannel(_Failures):
         repeat: bool = True,
     ) -> T:
         """Makes a call whose request is bytes and whose answer ``decode`` reads."""
-        import asyncio
-
         attempts = _Attempts(self.options.timeout if timeout is None else timeout, repeat=repeat)
         while True:
             call, headers = await self._open("unary_unary", method)
@@ -524,9 +522,11 @@ class AsyncChannel(_Failures):
         """Returns the callable of a method, and the headers of its calls."""
         if self._closed:
             raise InvalidError("the store is closed", fix="connect again")
-        if self._target is None:
+        if self._target is None or self._loop is not asyncio.get_running_loop():
+            self._target = None
             target = await self.target()
             if self._target is None:  # nobody was faster
+                self._loop = asyncio.get_running_loop()
                 if target.tls is None:
                     self._grpc = grpc.aio.insecure_channel(target.address, _options(target))
                 else:

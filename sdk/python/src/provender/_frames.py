@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from ._errors import InvalidError, ProvenderError
 
@@ -127,7 +126,7 @@ def _values(array: pa.Array, dtype: Any) -> Any:
 
 
 def _nulls(array: pa.Array) -> Any:
-    return pc.is_null(array).to_numpy(zero_copy_only=False) if array.null_count else np.zeros(len(array), np.bool_)
+    return array.is_null().to_numpy(zero_copy_only=False) if array.null_count else np.zeros(len(array), np.bool_)
 
 
 def _filled(array: pa.Array, dtype: Any, null: float) -> Any:

@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 from google.protobuf.timestamp_pb2 import Timestamp
-from pyarrow import compute
 
 from ._columns import Decoder
 from ._errors import InvalidError
@@ -22,8 +21,6 @@ Entities: TypeAlias = Any
 
 ONLINE = "/provender.v1.OnlineService/GetFeatures"
 HISTORICAL = "/provender.v1.OfflineService/GetHistoricalFeatures"
-
-_INT64_MAX = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -230,9 +227,10 @@ def _array(name: str, column: Any) -> pa.Array:
         array = array.dictionary_decode()
     kind = array.type
     if pa.types.is_integer(kind):
-        if pa.types.is_uint64(kind) and len(array) > array.null_count and compute.max(array).as_py() > _INT64_MAX:
-            raise _out_of_range(name)
-        return array.cast(pa.int64())
+        try:
+            return array.cast(pa.int64())
+        except pa.ArrowInvalid:
+            raise _out_of_range(name) from None
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return array.cast(pa.string()) if not pa.types.is_string(kind) else array
     if pa.types.is_null(kind):

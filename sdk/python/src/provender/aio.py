@@ -19,7 +19,7 @@ from .store import connection
 
 
 class AsyncStore:
-    """A connection to one project, of the event loop that first uses it. A cancelled call ends on the server."""
+    """A connection to one project. A call that is cancelled ends, on the server too."""
 
     def __init__(self, channel: AsyncChannel) -> None:
         """Makes a store of a connection. Use ``provender.aio.connect``."""
