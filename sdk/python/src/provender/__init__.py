@@ -1,5 +1,6 @@
 """Provender, the feature store: features for training and serving."""
 
+from . import aio
 from ._errors import (
     CanceledError,
     ConflictError,
@@ -15,6 +16,7 @@ from ._errors import (
     UnavailableError,
     UnimplementedError,
 )
+from ._features import Features, ViewRead
 from .store import Store, connect
 
 __version__ = "0.1.0"
@@ -25,6 +27,7 @@ __all__ = [
     "DeadlineError",
     "DeniedError",
     "ExhaustedError",
+    "Features",
     "InternalError",
     "InvalidError",
     "NotFoundError",
@@ -34,6 +37,8 @@ __all__ = [
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
+    "ViewRead",
     "__version__",
+    "aio",
     "connect",
 ]
