@@ -326,6 +326,35 @@ class Channel(_Failures):
         finally:
             answers.cancel()
 
+    def exchange(
+        self, method: str, requests: Callable[[], Iterator[bytes]], *, timeout: float | None = None
+    ) -> Iterator[bytes]:
+        """Makes a call that sends messages, and yields the answers. It takes as long as it takes, and ends with its reader.
+
+        It is made again, with the messages anew, where it met UNAVAILABLE before anything was answered.
+        """
+        attempts = _Attempts(timeout, repeat=True)
+        while True:
+            call, headers = self._open("stream_stream", method)
+            answers = call(requests(), timeout=attempts.timeout(), metadata=headers)
+            answered = False
+            try:
+                for answer in answers:
+                    answered = True
+                    yield answer
+            except grpc.RpcError as e:
+                status = _errors.status_of(e)
+                pause = None if answered else attempts.again(status)
+                if lost(status):
+                    self._move()
+                if pause is None:
+                    raise self._error(status) from None
+                time.sleep(pause)
+            else:
+                return
+            finally:
+                answers.cancel()
+
     def close(self) -> None:
         """Closes the connection and what was started for it. Calls under way end."""
         with self._lock:
