@@ -109,6 +109,10 @@ def _socket(address: str) -> str:
 class Endpoint(Protocol):
     """Finds the server of a connection."""
 
+    @property
+    def folder(self) -> str:
+        """The project's folder on this machine; "." for the current one, where nothing else is known."""
+
     def address(self) -> str:
         """Returns "host:port", "grpcs://host:port" or "unix:path".
 
@@ -124,6 +128,7 @@ class Address:
     """An endpoint that never moves."""
 
     fixed: str
+    folder: str = "."
 
     def address(self) -> str:
         """Returns the address."""
@@ -260,6 +265,11 @@ class Channel(_Failures):
         self._calls: dict[object, Any] = {}
         self._process = os.getpid()
         self._closed = False
+
+    @property
+    def folder(self) -> str:
+        """The project's folder on this machine, where the connection is of one; else the current folder."""
+        return self._endpoint.folder
 
     def target(self) -> Target:
         """Returns where the server answers now, for other kinds of connection. Not to be kept."""

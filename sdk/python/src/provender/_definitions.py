@@ -119,13 +119,12 @@ class Definition(Record):
 
     def __repr__(self) -> str:
         """Returns the definition as JSON."""
-        return f"{self.kind} {self.name}, revision {self.revision}\n{json.dumps(self.spec, indent=2, ensure_ascii=False)}"
+        spec = json.dumps(self.spec, indent=2, ensure_ascii=False)
+        return f"{self.kind} {self.name}, revision {self.revision}\n{spec}"
 
     def _repr_html_(self) -> str:
         rows = [(k, v if isinstance(v, str) else json.dumps(v, ensure_ascii=False)) for k, v in self.spec.items()]
-        return _tables.html_table(
-            ["", self.kind], rows, caption=f"{self.kind} {self.name}, revision {self.revision}"
-        )
+        return _tables.html_table(["", self.kind], rows, caption=f"{self.kind} {self.name}, revision {self.revision}")
 
 
 class Definitions(Records[Definition]):
@@ -449,14 +448,20 @@ def _read_folder(root: str) -> list[registry_pb2.DefinitionFile]:
 
 
 def commit_of(source: Source) -> str:
-    """Returns the Git commit of a folder's definitions, "-dirty" where they have changed since; empty where there is none."""
+    """Returns the Git commit of a folder's definitions, "-dirty" where they have changed since; empty for none."""
     if isinstance(source, Mapping):
         return ""
 
     def git(*args: str) -> str:
         command = ["git", "-C", os.fspath(source) or ".", *args]
         done = subprocess.run(
-            command, capture_output=True, text=True, errors="replace", timeout=_GIT_PATIENCE, check=True, stdin=subprocess.DEVNULL
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_GIT_PATIENCE,
+            check=True,
         )
         return done.stdout.strip()
 

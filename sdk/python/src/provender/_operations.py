@@ -1,23 +1,59 @@
-"""Runs and what is online: materialize, status, verify, explain."""
+"""The calls of a store beside lookups and training sets: definitions, runs, what is online."""
 
 from __future__ import annotations
 
 import operator
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, ClassVar, Protocol, TypeVar
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from . import _tables
 from ._channel import Channel, request_id
+from ._definitions import (
+    Definition,
+    Definitions,
+    Plan,
+    Revision,
+    Revisions,
+    Source,
+    commit_of,
+    definition_of,
+    kind_number,
+    plan_of,
+    read_files,
+    refused,
+    user,
+)
 from ._errors import InternalError, InvalidError, ProvenderError, UnavailableError
-from ._instant import Instant, instant, micros
-from ._records import Record, Records, record_of
-from .v1 import offline_pb2, online_pb2, operations_pb2, vector_pb2
+from ._explain import Explanation, explanation_of, key_columns
+from ._instant import Instant, micros
+from ._progress import Progress, Step, watching
+from ._records import record_of
+from ._runs import (
+    Comparison,
+    DefinitionsStatus,
+    Difference,
+    Pruned,
+    Prunes,
+    Run,
+    RunPlan,
+    RunPlans,
+    Runs,
+    Status,
+    Token,
+    Tokens,
+    Verification,
+    ViewStatus,
+)
+from .v1 import admin_pb2, offline_pb2, operations_pb2, registry_pb2
+
+_ADMIN = "/provender.v1.AdminService/"
+_OFFLINE = "/provender.v1.OfflineService/"
+_OPERATIONS = "/provender.v1.OperationsService/"
+_REGISTRY = "/provender.v1.RegistryService/"
 
 # How often a stream that was cut off is asked for again, and the seconds before that: twice as long each time.
 _REPEATS = 4
@@ -25,586 +61,375 @@ _REPEAT_AFTER = 0.5
 
 _PAGE = 1000
 _INT32_MAX = (1 << 31) - 1
-_STATUSES = {number: name.removeprefix("CELL_STATUS_") for name, number in vector_pb2.CellStatus.items()}
 
 
-@dataclass(frozen=True, repr=False)
-class Reject(Record):
-    """Rows that could not be used, for one reason.
-
-    Attributes:
-        reason: "null key", "null event time", "key out of range", "time out of range", "value".
-        rows: How many.
-        samples: The first few: file, row group, row, what.
-    """
-
-    reason: str
-    rows: int
-    samples: tuple[str, ...]
-
-
-@dataclass(frozen=True, repr=False)
-class Phase(Record):
-    """How long one part of a run took.
-
-    Attributes:
-        name: "list", "read", "write" or "commit".
-        took: How long.
-    """
-
-    name: str
-    took: timedelta | None
-
-
-@dataclass(frozen=True, repr=False)
-class Run(Record):
-    """The record of one materialization of one view up to an instant.
-
-    Attributes:
-        id: Its number.
-        view: The feature view.
-        state: "queued", "running", "succeeded", "failed" or "cancelled".
-        t: It covers rows up to this instant.
-        full: Whether it filled a new generation.
-        reason: Why full; else what it found: "2 new, 1 due".
-        trigger: "command", "schedule" or "retry".
-        by: user@host:pid.
-        revision: Of the definitions.
-        generation: That it wrote to.
-        started: None while it is queued.
-        finished: None until it has ended.
-        files: Files read.
-        rows_read: Rows of them.
-        written: Rows stored.
-        older: Rows that were not newer than what was there.
-        held: Rows dated after t, kept for a run that covers them.
-        null_keys: Rows dropped for a null key.
-        ties: Rows that tied in event and created time.
-        error: Why it failed.
-        asked_to: What was asked for.
-        asked_full: Whether a full run was.
-        attempt: 1 for the first.
-        retry_of: The run of attempt 1; 0 where this is it.
-        queued: When it was asked for, where it had to wait.
-        bytes_read: Of the files read, their whole size.
-        bytes_written: Of keys and rows sent to the store.
-        rejects: Rows that could not be used.
-        phases: How long its parts took.
-        cancel_asked: When somebody asked for its end.
-        cancel_by: Who did.
-        request_id: Of the request that made it.
-    """
-
-    id: int
-    view: str
-    state: str
-    t: datetime | None
-    full: bool
-    reason: str
-    trigger: str
-    by: str
-    revision: int
-    generation: int
-    started: datetime | None
-    finished: datetime | None
-    files: int
-    rows_read: int
-    written: int
-    older: int
-    held: int
-    null_keys: int
-    ties: int
-    error: str
-    asked_to: datetime | None
-    asked_full: bool
-    attempt: int
-    retry_of: int
-    queued: datetime | None
-    bytes_read: int
-    bytes_written: int
-    rejects: tuple[Reject, ...]
-    phases: tuple[Phase, ...]
-    cancel_asked: datetime | None
-    cancel_by: str
-    request_id: str
-
-    @property
-    def took(self) -> timedelta | None:
-        """How long it ran; None while it does."""
-        return self.finished - self.started if self.started and self.finished else None
-
-
-class Runs(Records[Run]):
-    """Runs: those of a call in its order, else newest first."""
-
-    kind: ClassVar[type[Record]] = Run
-    shown: ClassVar[tuple[str, ...]] = ("id", "view", "state", "t", "reason", "rows_read", "written", "took", "error")
-
-
-@dataclass(frozen=True, repr=False)
-class PlannedFile(Record):
-    """One file that a run would deal with.
-
-    Attributes:
-        path: The file.
-        size: In bytes.
-        why: "new", "changed", "deleted", "due" (held rows that t covers) or "again" (a rebuild reads it).
-    """
-
-    path: str
-    size: int
-    why: str
-
-
-@dataclass(frozen=True, repr=False)
-class RunPlan(Record):
-    """What a run of one view would do.
-
-    Attributes:
-        view: The feature view.
-        t: It would cover rows up to this instant.
-        full: Whether it would fill a new generation.
-        reason: As of Run.
-        files: Those that it would read, and those that are no more.
-        error: Why it can't be run.
-    """
-
-    view: str
-    t: datetime | None
-    full: bool
-    reason: str
-    files: tuple[PlannedFile, ...]
-    error: str
-
-
-class RunPlans(Records[RunPlan]):
-    """What a materialize would do, per view."""
-
-    kind: ClassVar[type[Record]] = RunPlan
-    shown: ClassVar[tuple[str, ...]] = ("view", "t", "full", "reason", "files", "error")
-
-    def _rows(self) -> list[list[Any]]:
-        return [[p.view, p.t, p.full, p.reason, len(p.files), p.error] for p in self]
-
-
-@dataclass(frozen=True, repr=False)
-class ViewStatus(Record):
-    """The truth about one view.
-
-    Attributes:
-        view: The feature view.
-        state: "ok", "never", "queued", "running", "failed", "stale", "diverged", "lost", "unknown" or "offline".
-        generation: The one that serves.
-        written: Rows stored by its runs, updates of an entity included.
-        t: It covers rows up to this instant.
-        newest_event: The newest event time online.
-        lag: How far that is behind now.
-        newest_in_source: The newest that a run could bring now, as far as the files' statistics tell it.
-        held: Rows dated after t.
-        pending_files: New, changed or deleted since the last run.
-        last_run: None where there is none.
-        next_run: By the schedule.
-        failures: Runs that failed since the last that succeeded.
-        paused: Since when the schedule rests.
-        paused_by: Who paused it.
-        diverged: Since when rows of changed or deleted files may remain.
-        error: What is wrong.
-    """
-
-    view: str
-    state: str
-    generation: int
-    written: int
-    t: datetime | None
-    newest_event: datetime | None
-    lag: timedelta | None
-    newest_in_source: datetime | None
-    held: int
-    pending_files: int
-    last_run: Run | None
-    next_run: datetime | None
-    failures: int
-    paused: datetime | None
-    paused_by: str
-    diverged: datetime | None
-    error: str
-
-
-@dataclass(frozen=True, repr=False)
-class DefinitionsStatus(Record):
-    """How the registry stands to the repository or folder that a server takes definitions from.
-
-    Attributes:
-        source: Without user and password.
-        state: "starting", "applied", "kept", "refused", "invalid" or "failed".
-        message: Why it is not applied, or what differs.
-        details: Problems with their positions, or what would break.
-        seen: The newest commit, or the digest of a folder.
-        seen_at: When the server first saw it.
-        checked: When the source answered last.
-        applied: The commit that was applied last.
-        applied_at: When.
-        revision: That it became.
-        failures: Looks in a row that failed.
-    """
-
-    source: str
-    state: str
-    message: str
-    details: tuple[str, ...]
-    seen: str
-    seen_at: datetime | None
-    checked: datetime | None
-    applied: str
-    applied_at: datetime | None
-    revision: int
-    failures: int
-
-
-class Status(Records[ViewStatus]):
-    """The state of views.
-
-    Attributes:
-        definitions: How the registry stands to where the server takes definitions from; None for nowhere.
-    """
-
-    kind: ClassVar[type[Record]] = ViewStatus
-    shown: ClassVar[tuple[str, ...]] = ("view", "state", "t", "newest_event", "lag", "pending_files", "last_run", "error")
-
-    definitions: DefinitionsStatus | None = None
-
-    def _rows(self) -> list[list[Any]]:
-        return [
-            [v.view, v.state, v.t, v.newest_event, v.lag, v.pending_files, v.last_run and v.last_run.finished, v.error]
-            for v in self
-        ]
-
-    def _caption(self) -> str:
-        d = self.definitions
-        return "" if d is None else f"Definitions from {d.source}: {d.state}" + (f", {d.message}" if d.message else "")
-
-
-@dataclass(frozen=True, repr=False)
-class Difference(Record):
-    """One cell that is not the same.
-
-    Attributes:
-        entity: "airport=JFK".
-        feature: The feature.
-        online: "12.5 PRESENT", "NOT_FOUND".
-        offline: As history has it.
-        kind: "wrong", "missing" (online has none) or "extra" (offline has none).
-    """
-
-    entity: str
-    feature: str
-    online: str
-    offline: str
-    kind: str
-
-
-@dataclass(frozen=True, repr=False)
-class Comparison(Record):
-    """What a comparison of one view found. Equal, behind, wrong, missing and extra add up to the cells.
-
-    Attributes:
-        view: The feature view.
-        t: The instant that it is complete up to.
-        read_time: The instant that ttl was judged at.
-        entities: That were compared.
-        cells: Of them.
-        equal: The same.
-        behind: Equal to history as of t, where history has newer rows by now: a run brings them.
-        wrong: Online has another value.
-        missing: Online has none.
-        extra: Offline has none.
-        repaired: Entities whose rows were rewritten or removed, before the comparison.
-        differences: The first of them.
-        note: What is odd.
-    """
-
-    view: str
-    t: datetime | None
-    read_time: datetime | None
-    entities: int
-    cells: int
-    equal: int
-    behind: int
-    wrong: int
-    missing: int
-    extra: int
-    repaired: int
-    differences: tuple[Difference, ...]
-    note: str
-
-
-class Verification(Records[Comparison]):
-    """What is served, compared with what history says, per view."""
-
-    kind: ClassVar[type[Record]] = Comparison
-    shown: ClassVar[tuple[str, ...]] = (
-        "view",
-        "t",
-        "entities",
-        "cells",
-        "equal",
-        "behind",
-        "wrong",
-        "missing",
-        "extra",
-        "repaired",
-        "note",
-    )
-
-    @property
-    def equal(self) -> bool:
-        """Whether nothing is wrong, missing or extra."""
-        return not any(c.wrong or c.missing or c.extra for c in self)
-
-    def _caption(self) -> str:
-        return "Online equals offline" if self.equal else "Online differs from offline"
-
-    def __repr__(self) -> str:
-        """Returns a table of the views, and one of the first differences."""
-        differences = [(c.view, d.entity, d.feature, d.online, d.offline, d.kind) for c in self for d in c.differences]
-        if not differences:
-            return super().__repr__()
-        headers = ["view", "entity", "feature", "online", "offline", "kind"]
-        return f"{super().__repr__()}\n\n{_tables.text_table(headers, differences)}"
-
-
-@dataclass(frozen=True, repr=False)
-class Pruned(Record):
-    """One generation that was, or would be, removed.
-
-    Attributes:
-        generation: Its number.
-        view: Empty where no record is left of it.
-        why: "retired", "abandoned", "view deleted", "offline" or "unknown".
-    """
-
-    generation: int
-    view: str
-    why: str
-
-
-class Prunes(Records[Pruned]):
-    """What was, or would be, removed from the online store."""
-
-    kind: ClassVar[type[Record]] = Pruned
-    shown: ClassVar[tuple[str, ...]] = ("generation", "view", "why")
-
-
-@dataclass(frozen=True, repr=False)
-class Token(Record):
-    """What is known of a token: everything but itself.
-
-    Attributes:
-        name: Its name.
-        roles: "read-online", "read-offline", "write", "apply", "admin".
-        created: When.
-        created_by: Who made it.
-        expires: None for never.
-        revoked: None while it is valid.
-        revoked_by: Who ended it.
-    """
-
-    name: str
-    roles: tuple[str, ...]
-    created: datetime | None
-    created_by: str
-    expires: datetime | None
-    revoked: datetime | None
-    revoked_by: str
-
-
-class Tokens(Records[Token]):
-    """Tokens, by name."""
-
-    kind: ClassVar[type[Record]] = Token
-    shown: ClassVar[tuple[str, ...]] = ("name", "roles", "created", "created_by", "expires", "revoked")
-
-
-@dataclass(frozen=True, repr=False)
-class Place(Record):
-    """Where a row lies, counted from 0.
-
-    Attributes:
-        file: The file.
-        row_group: In the file.
-        row: In the file.
-    """
-
-    file: str
-    row_group: int
-    row: int
-
-
-@dataclass(frozen=True, repr=False)
-class Candidate(Record):
-    """A row of an entity.
-
-    Attributes:
-        value: The feature's value in it.
-        event_time: When it became true.
-        created_time: When it was written; None where the source does not say.
-        place: Where it lies.
-        copies: Further rows that equal it in everything.
-        copies_at: The first of them.
-        why: Why it does not answer: "older_event_time", "earlier_created_time", "smaller_encoding"; empty for the first.
-        decided_by: With smaller_encoding: the feature whose bytes decide.
-    """
-
-    value: Any
-    event_time: datetime
-    created_time: datetime | None
-    place: Place
-    copies: int
-    copies_at: tuple[Place, ...]
-    why: str
-    decided_by: str
-
-
-@dataclass(frozen=True, repr=False)
-class Consumed(Record):
-    """What runs into the online store have made of a row.
-
-    Attributes:
-        state: "not_online", "never", "pending", "changed", "held" or "read".
-        generation: That serves; 0 for none.
-        t: It is complete up to this instant.
-        run: That read the file; 0 for none.
-    """
-
-    state: str
-    generation: int
-    t: datetime | None
-    run: int
-
-
-@dataclass(frozen=True, repr=False)
-class NearMiss(Record):
-    """A key that may have been meant.
-
-    Attributes:
-        keys: Its values by name.
-        rows: Rows that have it.
-    """
-
-    keys: Mapping[str, Any]
-    rows: int
-
-
-@dataclass(frozen=True, repr=False)
-class Explanation(Record):
-    """Which row of history answers, and why the rows beside it do not.
-
-    Attributes:
-        feature: "view:feature".
-        keys: The entity.
-        at: The instant.
-        revision: Of the definitions.
-        value: What is answered, the default filled in.
-        status: "PRESENT", "NULL", "EXPIRED" or "NOT_FOUND".
-        is_default: Whether the value is the feature's default.
-        ttl: None for rows that never expire.
-        before: The rows up to the instant, the greatest first: that answers, if it is not too old.
-        after: The rows after it, the earliest first.
-        online: What runs have made of the first row; None where there is none.
-        rows_before: How many rows the entity has up to the instant, listed or not.
-        rows_after: And after it.
-        has_created_times: Whether the source has created times.
-        null_key: Whether a key is null, which is no entity's: then no file was read.
-        null_event_times: Rows of the entity without an event time.
-        files: Of the source.
-        rows_read: Of them.
-        rows_skipped: By statistics of keys.
-        null_keys: Rows with a null key.
-        first_event: Of the source; None where it has no row.
-        last_event: Of the source.
-        matching: Where the entity has no row: per key in the view's order, the rows that have its value.
-        near_misses: Where the entity has no row: keys that may have been meant.
-    """
-
-    feature: str
-    keys: Mapping[str, Any]
-    at: datetime
-    revision: int
-    value: Any
-    status: str
-    is_default: bool
-    ttl: timedelta | None
-    before: tuple[Candidate, ...]
-    after: tuple[Candidate, ...]
-    online: Consumed | None
-    rows_before: int
-    rows_after: int
-    has_created_times: bool
-    null_key: bool
-    null_event_times: int
-    files: int
-    rows_read: int
-    rows_skipped: int
-    null_keys: int
-    first_event: datetime | None
-    last_event: datetime | None
-    matching: tuple[int, ...]
-    near_misses: tuple[NearMiss, ...]
-
-    @property
-    def row(self) -> Candidate | None:
-        """The row that answers, or would if it were not too old; None where there is none."""
-        return self.before[0] if self.before else None
-
-    @property
-    def age(self) -> timedelta | None:
-        """How old that row is at the instant."""
-        return self.at - self.before[0].event_time if self.before else None
-
-    def _facts(self) -> list[tuple[str, Any]]:
-        entity = ", ".join(f"{k}={v}" for k, v in self.keys.items())
-        facts: list[tuple[str, Any]] = [
-            ("feature", self.feature),
-            ("entity", entity or "everybody"),
-            ("at", self.at),
-            ("value", f"{_tables.cell(self.value)} ({self.status}{', the default' if self.is_default else ''})"),
-            ("ttl", "never expires" if self.ttl is None else self.ttl),
-        ]
-        if self.row is not None:
-            facts += [
-                ("row", f"{self.row.place.file}, row group {self.row.place.row_group}, row {self.row.place.row:,}"),
-                ("event time", self.row.event_time),
-                ("age", self.age),
-            ]
-        if self.online is not None:
-            by = f" by run {self.online.run}" if self.online.run else ""
-            facts.append(("online", f"{self.online.state}{by}"))
-        if self.near_misses:
-            keys = ("; ".join(f"{k}={v}" for k, v in n.keys.items()) + f" ({n.rows:,} rows)" for n in self.near_misses)
-            facts.append(("near misses", ", ".join(keys)))
-        facts.append(("read", f"{self.files:,} files, {self.rows_read:,} rows"))
-        return facts
-
-    def _others(self) -> list[tuple[Any, ...]]:
-        return [
-            (c.event_time, c.created_time, c.value, c.why or ("answers" if i == 0 else ""), c.place.file, c.place.row)
-            for i, c in enumerate(self.before)
-        ] + [(c.event_time, c.created_time, c.value, "after", c.place.file, c.place.row) for c in self.after]
-
-    _HEADERS: ClassVar[tuple[str, ...]] = ("event time", "created time", "value", "why", "file", "row")
-
-    def __repr__(self) -> str:
-        """Returns the answer, its row, and the rows beside it."""
-        facts = "\n".join(f"{name:<12} {_tables.cell(value)}" for name, value in self._facts())
-        others = self._others()
-        return f"{facts}\n\n{_tables.text_table(self._HEADERS, others)}" if others else facts
-
-    def _repr_html_(self) -> str:
-        return (
-            _tables.html_table(["", self.feature], self._facts()[1:])
-            + "\n"
-            + _tables.html_table(self._HEADERS, self._others())
+class Operations:
+    """The calls of a store beside lookups and training sets."""
+
+    _channel: Channel
+    _folder: str  # where definition files are, unless a call says otherwise
+
+    def list(self, kind: str | None = None, *, revision: int = 0) -> Definitions:
+        """Lists the definitions that are applied, by kind, then name.
+
+        Args:
+            kind: "entity", "source", "view" or "service"; None for all.
+            revision: 0 for the current one.
+        """
+        only = registry_pb2.DEFINITION_KIND_UNSPECIFIED if kind is None else kind_number(kind)
+
+        def page(size: int, token: str) -> registry_pb2.ListDefinitionsResponse:
+            request = registry_pb2.ListDefinitionsRequest(
+                kind=only, revision=revision, page_size=size, page_token=token
+            )
+            return self._channel.call(_REGISTRY + "ListDefinitions", request, registry_pb2.ListDefinitionsResponse)
+
+        return Definitions(definition_of(d, p.revision.number) for p in pages(page) for d in p.definitions)
+
+    def show(self, kind: str, name: str, *, revision: int = 0) -> Definition:
+        """Returns one definition.
+
+        Args:
+            kind: "entity", "source", "view" or "service".
+            name: Its name.
+            revision: 0 for the current one.
+
+        Example:
+            >>> store.show("service", "delay_model_v1").spec["features"]
+        """
+        request = registry_pb2.GetDefinitionRequest(kind=kind_number(kind), name=name, revision=revision)
+        answer = self._channel.call(_REGISTRY + "GetDefinition", request, registry_pb2.GetDefinitionResponse)
+        return definition_of(answer.definition, answer.revision.number)
+
+    def history(self, limit: int = 0) -> Revisions:
+        """Lists revisions, newest first.
+
+        Args:
+            limit: At most so many; 0 for all.
+        """
+        most = number(limit, "limit")
+
+        def page(size: int, token: str) -> registry_pb2.ListRevisionsResponse:
+            request = registry_pb2.ListRevisionsRequest(limit=most, page_size=size, page_token=token)
+            return self._channel.call(_REGISTRY + "ListRevisions", request, registry_pb2.ListRevisionsResponse)
+
+        return Revisions(record_of(Revision, r) for p in pages(page) for r in p.revisions)
+
+    def revision(self, number: int = 0) -> tuple[Revision, Plan | None]:
+        """Returns one revision and the plan that made it; None where another version of Provender did.
+
+        Args:
+            number: 0 for the current one.
+        """
+        request = registry_pb2.GetRevisionRequest(number=number)
+        answer = self._channel.call(_REGISTRY + "GetRevision", request, registry_pb2.GetRevisionResponse)
+        return record_of(Revision, answer.revision), plan_of(answer.plan) if answer.plan else None
+
+    def plan(self, source: Source | None = None, *, against: int = 0, timeout: float | None = None) -> Plan:
+        """Tells what applying definition files would change. Nothing is written.
+
+        Args:
+            source: A project's folder on this machine, or the contents of files by name; None for the store's folder,
+                or, of a server, the current one. The files themselves are sent.
+            against: The revision to compare with; 0 for the current one. Only then can the plan be applied.
+            timeout: Seconds that the call takes at most; None for the connection's.
+
+        Raises:
+            InvalidError: The files have problems: its ``diagnostics``.
+        """
+        files = read_files(self._folder if source is None else source)
+        request = registry_pb2.PlanDefinitionsRequest(files=files, against=against)
+        answer = self._channel.call(
+            _REGISTRY + "PlanDefinitions", request, registry_pb2.PlanDefinitionsResponse, timeout=timeout
         )
+        if answer.problems:
+            raise refused(answer.problems)
+        return plan_of(answer.plan, answer.warnings)
+
+    def apply(self, plan: Plan | Source | None = None, *, allow_breaking: bool = False) -> Revision:
+        """Does exactly what a plan says, in one transaction, and returns the revision that it has become.
+
+        Args:
+            plan: A plan, or what ``plan`` makes one of.
+            allow_breaking: Does it although it breaks what services use.
+
+        Raises:
+            ConflictError: The registry has moved since the plan was made.
+            PreconditionError: It breaks what services use.
+
+        Example:
+            >>> plan = store.plan()
+            >>> plan                    # look at it
+            >>> store.apply(plan)
+        """
+        source = self._folder if plan is None else plan
+        made = source if isinstance(source, Plan) else self.plan(source)
+        commit = "" if made.rollback_of else commit_of(self._folder if isinstance(source, Plan) else source)
+        request = registry_pb2.ApplyPlanRequest(plan=made.json, allow_breaking=allow_breaking, commit=commit, by=user())
+        answer = self._channel.call(_REGISTRY + "ApplyPlan", request, registry_pb2.ApplyPlanResponse)
+        return record_of(Revision, answer.revision)
+
+    def plan_rollback(self, revision: int) -> Plan:
+        """Tells what making the next revision equal to an earlier one would change. Nothing is written."""
+        request = registry_pb2.PlanRollbackRequest(revision=revision)
+        return plan_of(self._channel.call(_REGISTRY + "PlanRollback", request, registry_pb2.PlanRollbackResponse).plan)
+
+    def rollback(self, revision: int, *, allow_breaking: bool = False) -> Revision:
+        """Makes the next revision equal to an earlier one.
+
+        The definition files are as they were: the next apply of them undoes it. Revert the change there as well.
+
+        Args:
+            revision: The earlier one.
+            allow_breaking: Does it although it breaks what services use.
+        """
+        return self.apply(self.plan_rollback(revision), allow_breaking=allow_breaking)
+
+    def materialize(
+        self,
+        views: str | Sequence[str] | None = None,
+        *,
+        to: Instant | None = None,
+        full: bool = False,
+        allow_future: bool = False,
+        progress: Progress = None,
+        timeout: float | None = None,
+    ) -> Runs:
+        """Brings history into the online store: runs views one after another, and returns the record of each.
+
+        Where the connection is lost, the records of the same runs are asked for again: what has begun is not run twice.
+
+        Args:
+            views: One or several; None for every view that is online.
+            to: The instant to cover rows up to; None for now, less the allowed clock skew.
+            full: Fills a new generation from all files.
+            allow_future: Accepts an instant in the future.
+            progress: True for a bar, False for none, None for one where somebody watches; or who is told.
+            timeout: Seconds that the call takes at most; None for as long as it takes.
+
+        Raises:
+            ProvenderError: A view has failed. The others have run; ``runs`` has all.
+        """
+        request = operations_pb2.MaterializeRequest(
+            views=names(views), to=timestamp(to, "to"), full=full, allow_future=allow_future
+        )
+        with _shown(progress) as show:
+            method = _OPERATIONS + "Materialize"
+            return runs_of(self._channel, method, request, operations_pb2.MaterializeResponse, show, timeout)
+
+    def plan_materialize(
+        self,
+        views: str | Sequence[str] | None = None,
+        *,
+        to: Instant | None = None,
+        full: bool = False,
+        allow_future: bool = False,
+    ) -> RunPlans:
+        """Tells what ``materialize`` would read with the same arguments, and why. Nothing is written."""
+        request = operations_pb2.PlanMaterializeRequest(
+            views=names(views), to=timestamp(to, "to"), full=full, allow_future=allow_future
+        )
+        answer = self._channel.call(_OPERATIONS + "PlanMaterialize", request, operations_pb2.PlanMaterializeResponse)
+        return RunPlans(record_of(RunPlan, p) for p in answer.plans)
+
+    def runs(self, views: str | Sequence[str] | None = None, *, limit: int = 0) -> Runs:
+        """Lists runs, newest first.
+
+        Args:
+            views: One or several; None for all.
+            limit: At most so many; 0 for all.
+        """
+        asked, most = names(views), number(limit, "limit")
+
+        def page(size: int, token: str) -> operations_pb2.ListRunsResponse:
+            request = operations_pb2.ListRunsRequest(views=asked, limit=most, page_size=size, page_token=token)
+            return self._channel.call(_OPERATIONS + "ListRuns", request, operations_pb2.ListRunsResponse)
+
+        return Runs(record_of(Run, r) for p in pages(page) for r in p.runs)
+
+    def run(self, id: int) -> Run:  # noqa: A002
+        """Returns one run."""
+        request = operations_pb2.GetRunRequest(id=id)
+        return record_of(Run, self._channel.call(_OPERATIONS + "GetRun", request, operations_pb2.GetRunResponse).run)
+
+    def cancel_run(self, id: int) -> Run:  # noqa: A002
+        """Asks for the end of a run, and returns it as it is then: one that is running ends within seconds."""
+        request = operations_pb2.CancelRunRequest(id=id)
+        answer = self._channel.call(_OPERATIONS + "CancelRun", request, operations_pb2.CancelRunResponse)
+        return record_of(Run, answer.run)
+
+    def retry_run(self, id: int, *, progress: Progress = None, timeout: float | None = None) -> Runs:  # noqa: A002
+        """Runs again what a run that failed or was cancelled was asked for. The rest is as of ``materialize``."""
+        with _shown(progress) as show:
+            method, request = _OPERATIONS + "RetryRun", operations_pb2.RetryRunRequest(id=id)
+            return runs_of(self._channel, method, request, operations_pb2.RetryRunResponse, show, timeout)
+
+    def pause(self, views: str | Sequence[str] | None = None) -> tuple[str, ...]:
+        """Lets the schedules of views (None: all that have one) rest, and returns those that rest now."""
+        request = operations_pb2.PauseSchedulesRequest(views=names(views))
+        method = _OPERATIONS + "PauseSchedules"
+        return tuple(self._channel.call(method, request, operations_pb2.PauseSchedulesResponse).views)
+
+    def resume(self, views: str | Sequence[str] | None = None) -> tuple[str, ...]:
+        """Ends the rest of the schedules of views (None: all that rest), and returns those that go on."""
+        request = operations_pb2.ResumeSchedulesRequest(views=names(views))
+        method = _OPERATIONS + "ResumeSchedules"
+        return tuple(self._channel.call(method, request, operations_pb2.ResumeSchedulesResponse).views)
+
+    def status(self, views: str | Sequence[str] | None = None) -> Status:
+        """Tells the state of views: up to when they are online, how far behind, and what is wrong.
+
+        Args:
+            views: One or several; None for all.
+        """
+        request = operations_pb2.GetStatusRequest(views=names(views))
+        answer = self._channel.call(_OPERATIONS + "GetStatus", request, operations_pb2.GetStatusResponse)
+        status = Status(record_of(ViewStatus, v) for v in answer.views)
+        if answer.HasField("definitions"):
+            status.definitions = record_of(DefinitionsStatus, answer.definitions)
+        return status
+
+    def verify(
+        self,
+        views: str | Sequence[str] | None = None,
+        *,
+        sample: int = 0,
+        full: bool = False,
+        now: Instant | None = None,
+        repair: bool = False,
+        progress: Progress = None,
+        timeout: float | None = None,
+    ) -> Verification:
+        """Compares what is served with what history says, cell by cell.
+
+        Args:
+            views: One or several; None for every view that is online.
+            sample: Entities per view; 0 for 1,000.
+            full: Compares every entity and every stored row.
+            now: The read time; None for the server's clock.
+            repair: Rewrites what is wrong or missing, removes what is extra, and compares again.
+            progress: True for a bar, False for none, None for one where somebody watches; or who is told.
+            timeout: Seconds that the call takes at most; None for as long as it takes.
+
+        Example:
+            >>> assert store.verify(full=True).equal
+        """
+        request = operations_pb2.VerifyRequest(
+            views=names(views), sample=number(sample, "sample"), full=full, now=timestamp(now, "now"), repair=repair
+        )
+        found: list[Comparison] = []
+
+        def take(m: operations_pb2.VerifyResponse) -> None:
+            found.append(
+                record_of(
+                    Comparison,
+                    m.report,
+                    differences=tuple(record_of(Difference, d, kind=getattr(d, "class")) for d in m.report.differences),
+                )
+            )
+
+        with _shown(progress) as show:
+            method = _OPERATIONS + "Verify"
+            watched(self._channel.stream(method, request, operations_pb2.VerifyResponse, timeout=timeout), show, take)
+        return Verification(found)
+
+    def prune(self, *, dry_run: bool = False, progress: Progress = None, timeout: float | None = None) -> Prunes:
+        """Removes from the online store what no definition needs, and returns it.
+
+        Args:
+            dry_run: Only tells what.
+            progress: True for a bar, False for none, None for one where somebody watches; or who is told.
+            timeout: Seconds that the call takes at most; None for as long as it takes.
+        """
+        gone: list[Pruned] = []
+        request = operations_pb2.PruneRequest(dry_run=dry_run)
+        with _shown(progress) as show:
+            answers = self._channel.stream(
+                _OPERATIONS + "Prune", request, operations_pb2.PruneResponse, timeout=timeout
+            )
+            watched(answers, show, lambda m: gone.append(record_of(Pruned, m.pruned)))
+        return Prunes(gone)
+
+    def explain(
+        self,
+        feature: str,
+        *,
+        entities: Mapping[str, Any] | None = None,
+        at: Instant | None = None,
+        candidates: int = 3,
+        timeout: float | None = None,
+    ) -> Explanation:
+        """Tells why a feature has the value that it has for one entity at an instant, by the files of history.
+
+        Args:
+            feature: "view:feature".
+            entities: The entity: ``{"airport": "JFK"}``; nothing where the view is global.
+            at: The instant; None for now.
+            candidates: Other rows to list, up to the instant and after it.
+            timeout: Seconds that the call takes at most; None for the connection's.
+
+        Example:
+            >>> store.explain("airport_hourly:mean_delay_1h", entities={"airport": "JFK"}, at="2001-06-30T18:00:00Z")
+        """
+        view, colon, name = feature.partition(":")
+        if not (view and colon and name):
+            raise InvalidError(f"{feature!r} is no feature", field="feature", fix='write "view:feature"')
+        keys = entities or {}
+        request = offline_pb2.ExplainRequest(
+            view=view,
+            feature=name,
+            keys=key_columns(keys),
+            at=timestamp(at, "at"),
+            candidates=number(candidates, "candidates"),
+        )
+        answer = self._channel.call(_OFFLINE + "Explain", request, offline_pb2.ExplainResponse, timeout=timeout)
+        return explanation_of(answer, feature, keys)
+
+    def create_token(self, name: str, roles: Sequence[str], *, expires: Instant | None = None) -> tuple[str, Token]:
+        """Makes a token, and returns its secret, which is told once, and what is known of it.
+
+        Args:
+            name: Its name.
+            roles: "read-online", "read-offline", "write", "apply", "admin".
+            expires: When it ends; None for never.
+        """
+        request = admin_pb2.CreateTokenRequest(name=name, roles=names(roles), expires=timestamp(expires, "expires"))
+        answer = self._channel.call(_ADMIN + "CreateToken", request, admin_pb2.CreateTokenResponse, repeat=False)
+        return answer.secret, record_of(Token, answer.token)
+
+    def tokens(self, *, revoked: bool = False) -> Tokens:
+        """Lists tokens by name.
+
+        Args:
+            revoked: Those that were revoked, too.
+        """
+        request = admin_pb2.ListTokensRequest(revoked=revoked)
+        answer = self._channel.call(_ADMIN + "ListTokens", request, admin_pb2.ListTokensResponse)
+        return Tokens(record_of(Token, t) for t in answer.tokens)
+
+    def revoke_token(self, name: str) -> Token:
+        """Ends the token of a name, within seconds."""
+        request = admin_pb2.RevokeTokenRequest(name=name)
+        return record_of(
+            Token, self._channel.call(_ADMIN + "RevokeToken", request, admin_pb2.RevokeTokenResponse).token
+        )
+
+
+@contextmanager
+def _shown(progress: Progress) -> Iterator[Callable[[operations_pb2.Progress], None] | None]:
+    """Gives what is to be told of a server's progress; None where nobody watches."""
+    with watching(progress) as show:
+        if show is None:
+            yield None
+        else:
+            yield lambda p: show(
+                Step(
+                    f"{p.view}: {p.stage}" if p.view and p.stage else p.view + p.stage,
+                    p.done,
+                    p.size,
+                    min(p.done / p.size, 1.0) if p.size else 0.0,
+                )
+            )
 
 
 def timestamp(value: Instant | None, name: str) -> Timestamp | None:
@@ -642,7 +467,7 @@ P = TypeVar("P", bound=_Page)
 
 
 def pages(page: Callable[[int, str], P]) -> Iterator[P]:
-    """Yields the pages of a list: ``page`` is called with the size of one and the token that the one before has for it."""
+    """Yields the pages of a list: ``page`` is called with a page's size, and the token for it of the one before."""
     token = ""
     while True:
         answer = page(_PAGE, token)
@@ -694,7 +519,7 @@ def runs_of(
             watched(
                 channel.stream(method, request, response, timeout=rest),
                 show,
-                lambda m: got.append(record_of(Run, m.run)),  # noqa: B023 # type: ignore[attr-defined]
+                lambda m: got.append(record_of(Run, m.run)),  # type: ignore[attr-defined]  # noqa: B023
             )
             return Runs(got)
         except ProvenderError as e:
@@ -711,107 +536,3 @@ def runs_of(
 def _cut_off(error: ProvenderError) -> bool:
     """Reports that a call ended without the server's own answer, which says when to try again."""
     return isinstance(error, UnavailableError) and error.retry_after is None
-
-
-def key_columns(entities: Mapping[str, Any]) -> list[online_pb2.KeyColumn]:
-    """Returns the keys of one entity: ``{"airport": "JFK"}``, or with lists of one value each."""
-    if not isinstance(entities, Mapping):
-        raise InvalidError("entities is no mapping", field="entities", fix='entities={"airport": "JFK"}')
-    return [_key_column(name, value) for name, value in entities.items()]
-
-
-def _key_column(name: str, value: Any) -> online_pb2.KeyColumn:
-    field = f"keys.{name}"
-    if isinstance(value, list | tuple):
-        if len(value) != 1:
-            raise InvalidError(f"key {name} has {len(value)} values: one entity is explained", field=field)
-        (value,) = value
-    if value is None:
-        return online_pb2.KeyColumn(name=name, strings=[""], nulls=[True])
-    if isinstance(value, str):
-        return online_pb2.KeyColumn(name=name, strings=[value])
-    if isinstance(value, bool):
-        raise InvalidError(f"key {name} is a bool: keys are integers or strings", field=field)
-    try:
-        return online_pb2.KeyColumn(name=name, int64s=[operator.index(value)])
-    except TypeError:
-        raise InvalidError(
-            f"key {name} is {type(value).__name__}: keys are integers or strings", field=field
-        ) from None
-    except ValueError:
-        raise InvalidError(f"key {name} is out of the range of int64", field=field) from None
-
-
-def explanation_of(message: offline_pb2.ExplainResponse, feature: str, keys: Mapping[str, Any]) -> Explanation:
-    """Returns the explanation of a message."""
-    return record_of(
-        Explanation,
-        message,
-        feature=feature,
-        keys={name: value[0] if isinstance(value, list | tuple) else value for name, value in keys.items()},
-        at=instant(message.at),
-        value=_one(message.value),
-        status=_STATUSES[message.status],
-        before=tuple(map(_candidate, message.before)),
-        after=tuple(map(_candidate, message.after)),
-        first_event=instant(message.first_event) if message.HasField("first_event") else None,
-        last_event=instant(message.last_event) if message.HasField("last_event") else None,
-        near_misses=tuple(
-            NearMiss({k.name: _key(k) for k in near.keys}, near.rows) for near in message.near_misses
-        ),
-    )
-
-
-def _candidate(m: offline_pb2.ExplainedRow) -> Candidate:
-    return record_of(
-        Candidate,
-        m,
-        value=_one(m.value),
-        event_time=instant(m.event_time),
-        created_time=instant(m.created_time) if m.HasField("created_time") else None,
-    )
-
-
-def _key(k: online_pb2.KeyColumn) -> int | str | None:
-    if k.nulls and k.nulls[0]:
-        return None
-    return k.int64s[0] if k.int64s else k.strings[0]
-
-
-def _one(v: vector_pb2.Vector) -> Any:
-    """Returns the one value of a vector, as Python has it."""
-    values = _values(v)
-    if len(values) != 1:
-        raise InternalError("the server's answer is malformed: not one value")
-    return values[0]
-
-
-_FIELDS = {
-    vector_pb2.VALUE_TYPE_BOOL: "bools",
-    vector_pb2.VALUE_TYPE_INT32: "int32s",
-    vector_pb2.VALUE_TYPE_INT64: "int64s",
-    vector_pb2.VALUE_TYPE_FLOAT32: "float32s",
-    vector_pb2.VALUE_TYPE_FLOAT64: "float64s",
-    vector_pb2.VALUE_TYPE_TIMESTAMP: "int64s",
-}
-
-
-def _values(v: vector_pb2.Vector) -> list[Any]:
-    values: list[Any]
-    parts = [slice(a, b) for a, b in zip(v.offsets, v.offsets[1:], strict=False)]
-    if v.list:
-        elements = _values(v.elements)
-        values = [elements[p] for p in parts]
-    elif v.type in _FIELDS:
-        values = list(getattr(v, _FIELDS[v.type]))
-        if v.type == vector_pb2.VALUE_TYPE_TIMESTAMP:
-            values = [instant(us) for us in values]
-    else:
-        values = [v.data[p] for p in parts]
-        if v.type == vector_pb2.VALUE_TYPE_STRING:
-            values = [b.decode(errors="replace") for b in values]
-    if len(values) != v.length or (v.validity and len(v.validity) * 8 < v.length):
-        raise InternalError("the server's answer is malformed: a vector of another length")
-    if v.validity:
-        values = [x if v.validity[i >> 3] >> (i & 7) & 1 else None for i, x in enumerate(values)]
-    return values

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import types
 import typing
 from collections.abc import Iterable, Iterator, Sequence
@@ -134,9 +133,13 @@ class Records(Sequence[R], Generic[R]):
         return _frames.to_polars(self.to_arrow())
 
 
-@functools.cache
+_known: dict[type[Record], dict[str, Any]] = {}
+
+
 def _hints(kind: type[Record]) -> dict[str, Any]:
-    return typing.get_type_hints(kind)
+    if kind not in _known:
+        _known[kind] = typing.get_type_hints(kind)
+    return _known[kind]
 
 
 def _bare(hint: Any) -> Any:
@@ -169,7 +172,7 @@ def _arrow_type(hint: Any) -> pa.DataType:
     return _ARROW[hint]
 
 
-def record_of(kind: type[R], message: Message, **other: Any) -> R:
+def record_of(kind: type[R], message: Message, /, **other: Any) -> R:
     """Returns the record of a message: its fields of the same names.
 
     Args:

@@ -12,15 +12,17 @@ from ._channel import TLS, Address, Channel, Endpoint, Options
 from ._errors import InvalidError
 from ._features import Features
 from ._instant import Instant
+from ._operations import Operations
 from ._request import Entities
 
 
-class Store:
+class Store(Operations):
     """A connection to one project. Safe between threads; closed at exit, and at the end of a ``with`` block."""
 
     def __init__(self, channel: Channel) -> None:
         """Makes a store of a connection. Use ``provender.connect``."""
         self._channel = channel
+        self._folder = channel.folder
         self._closer = weakref.finalize(self, channel.close)
 
     def get_features(
