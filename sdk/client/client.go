@@ -23,7 +23,7 @@ const maxAnswer = 1 << 30
 
 // Client calls one server.
 type Client struct {
-	online     pb.OnlineServiceClient
+	conn       grpc.ClientConnInterface
 	operations pb.OperationsServiceClient
 	registry   pb.RegistryServiceClient
 	admin      pb.AdminServiceClient
@@ -90,7 +90,7 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 // New returns a client on a connection that the caller keeps and closes.
 func New(conn grpc.ClientConnInterface) *Client {
 	return &Client{
-		online:     pb.NewOnlineServiceClient(conn),
+		conn:       conn,
 		operations: pb.NewOperationsServiceClient(conn),
 		registry:   pb.NewRegistryServiceClient(conn),
 		admin:      pb.NewAdminServiceClient(conn),
