@@ -18,6 +18,7 @@ lint: ## formatting, linters, breaking changes, known vulnerabilities
 
 generate: ## generated code and documents
 	$(TOOL) buf generate
+	./scripts/python-protos
 	go test ./registry/definition -update
 
 demo: ## the main job, on real data

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	pqfile "github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/metadata"
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"github.com/provender-dev/provender/offline/arrowipc"
@@ -60,32 +61,28 @@ func writeArrow(ctx context.Context, in io.ReaderAt, size int64, w io.Writer, o 
 
 // arrowConversion reads Parquet as Arrow batches.
 type arrowConversion struct {
-	file     *pqfile.Reader
-	reader   *pqarrow.FileReader
-	fields   []arrow.Field
-	metadata arrow.Metadata
-	dresses  []arrowDress // per field
+	batchRows int
+	file      *pqfile.Reader
+	reader    *pqarrow.FileReader
+	fields    []arrow.Field
+	metadata  arrow.Metadata
+	dresses   []arrowDress // per field
 }
 
 func newArrowConversion(in io.ReaderAt, size int64, o arrowOptions) (*arrowConversion, error) {
-	c := &arrowConversion{}
-	var err error
-	if c.file, err = pqfile.NewParquetReader(io.NewSectionReader(in, 0, size)); err != nil {
+	c := &arrowConversion{batchRows: o.BatchRows}
+	kept, err := c.open(in, size)
+	if err != nil {
 		return nil, err
 	}
 	original, keys, values := (*arrow.Schema)(nil), []string(nil), []string(nil)
-	for _, kv := range c.file.MetaData().KeyValueMetadata() {
+	for _, kv := range kept {
 		if kv.Key == arrowipc.SchemaKey {
 			// Where it can't be read, the file is complete without it.
 			original, _ = arrowipc.ReadSchema(kv.GetValue())
 			continue
 		}
 		keys, values = append(keys, kv.Key), append(values, kv.GetValue())
-	}
-	// The library restores fewer types than there are, and fails on others.
-	c.file.MetaData().FileMetaData.KeyValueMetadata = nil
-	if c.reader, err = pqarrow.NewFileReader(c.file, pqarrow.ArrowReadProperties{BatchSize: int64(o.BatchRows)}, memory.DefaultAllocator); err != nil {
-		return nil, errors.Join(err, c.file.Close())
 	}
 	plain, err := c.reader.Schema()
 	if err != nil {
@@ -108,6 +105,32 @@ func newArrowConversion(in io.ReaderAt, size int64, o arrowOptions) (*arrowConve
 		c.dresses = append(c.dresses, newArrowDress(f.Type, to))
 	}
 	return c, nil
+}
+
+// open opens a file and returns its metadata.
+func (c *arrowConversion) open(in io.ReaderAt, size int64) (metadata.KeyValueMetadata, error) {
+	file, err := pqfile.NewParquetReader(io.NewSectionReader(in, 0, size))
+	if err != nil {
+		return nil, err
+	}
+	// The library restores fewer types than there are, and fails on others.
+	kept := file.MetaData().KeyValueMetadata()
+	file.MetaData().FileMetaData.KeyValueMetadata = nil
+	reader, err := pqarrow.NewFileReader(file, pqarrow.ArrowReadProperties{BatchSize: int64(c.batchRows)}, memory.DefaultAllocator)
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	c.file, c.reader = file, reader
+	return kept, nil
+}
+
+// reopen opens another file, with the same columns.
+func (c *arrowConversion) reopen(in io.ReaderAt, size int64) error {
+	if err := c.file.Close(); err != nil {
+		return err
+	}
+	_, err := c.open(in, size)
+	return err
 }
 
 func (c *arrowConversion) close() {

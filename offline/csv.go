@@ -27,7 +27,7 @@ func (c csvCell) null() bool { return len(c.text) == 0 && !c.quoted }
 // not empty and differ. Errors tell line and column, both from 1, columns in characters. Compression by gzip is seen
 // by the bytes.
 type csvReader struct {
-	path   string
+	spine  string // its name in messages
 	comma  byte
 	in     *bufio.Reader
 	packed bool
@@ -55,8 +55,8 @@ type csvError struct {
 	limit        bool // it meets a limit
 }
 
-func newCSVReader(path string, comma byte, r io.Reader, limits SpineLimits) (*csvReader, error) {
-	c := &csvReader{path: path, comma: comma, in: bufio.NewReaderSize(r, 1<<18), limits: limits}
+func newCSVReader(spine string, comma byte, r io.Reader, limits SpineLimits) (*csvReader, error) {
+	c := &csvReader{spine: spine, comma: comma, in: bufio.NewReaderSize(r, 1<<18), limits: limits}
 	if head, _ := c.in.Peek(2); bytes.Equal(head, []byte{0x1f, 0x8b}) {
 		c.packed = true
 		unpacked, err := gzip.NewReader(c.in)
@@ -89,7 +89,7 @@ func (c *csvReader) sniff() error {
 	} {
 		if bytes.HasPrefix(head, []byte(other.magic)) {
 			return &problem.Error{
-				Code: problem.Invalid, Message: fmt.Sprintf("spine %s %s, not CSV", c.path, other.what), Field: "spine", Suggestion: other.fix,
+				Code: problem.Invalid, Message: fmt.Sprintf("%s %s, not CSV", c.spine, other.what), Field: "spine", Suggestion: other.fix,
 			}
 		}
 	}
@@ -351,17 +351,17 @@ func (c *csvReader) failure(e csvError) error {
 		code = problem.Exhausted
 	}
 	return &problem.Error{
-		Code: code, Message: fmt.Sprintf("spine %s: %s: %s", c.path, where, e.what), Field: "spine", Suggestion: e.fix,
+		Code: code, Message: fmt.Sprintf("%s: %s: %s", c.spine, where, e.what), Field: "spine", Suggestion: e.fix,
 	}
 }
 
 func (c *csvReader) unreadable(err error) error {
 	if file := (*fs.PathError)(nil); c.packed && !errors.As(err, &file) {
-		e := problem.New(problem.Invalid, "spine %s: unpack gzip behind line %d: %w", c.path, c.lines, err)
+		e := problem.New(problem.Invalid, "%s: unpack gzip behind line %d: %w", c.spine, c.lines, err)
 		e.Field, e.Suggestion = "spine", "the file is damaged or cut short; write or copy it again"
 		return e
 	}
-	return fmt.Errorf("read spine %s: %w", c.path, err)
+	return fmt.Errorf("read %s: %w", c.spine, err)
 }
 
 func trimEOL(line []byte) []byte {

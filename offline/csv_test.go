@@ -24,7 +24,7 @@ import (
 // records reads all of a CSV text as "line: a|b|…", quoted cells in brackets.
 func records(text string) (string, error) {
 	// A reader of single bytes finds every place where a line may be cut.
-	r, err := newCSVReader("s.csv", ',', iotest.OneByteReader(strings.NewReader(text)), SpineLimits{}.withDefaults())
+	r, err := newCSVReader("spine s.csv", ',', iotest.OneByteReader(strings.NewReader(text)), SpineLimits{}.withDefaults())
 	if err != nil {
 		return "", err
 	}
@@ -100,7 +100,7 @@ func TestCSVErrors(t *testing.T) {
 		{"PK\x03\x04....", "an Excel workbook, not CSV"},
 		{"\x1f\x8bxx", "unpack gzip"},
 	} {
-		r, err := newCSVReader("s.csv", ',', strings.NewReader(tt.text), SpineLimits{}.withDefaults())
+		r, err := newCSVReader("spine s.csv", ',', strings.NewReader(tt.text), SpineLimits{}.withDefaults())
 		for err == nil {
 			_, err = r.next()
 		}
@@ -121,7 +121,7 @@ func TestCSVGzipDamage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for n := 2; n < packed.Len(); n += packed.Len() / 50 {
-		r, err := newCSVReader("s.csv.gz", ',', bytes.NewReader(packed.Bytes()[:n]), SpineLimits{}.withDefaults())
+		r, err := newCSVReader("spine s.csv.gz", ',', bytes.NewReader(packed.Bytes()[:n]), SpineLimits{}.withDefaults())
 		for err == nil {
 			_, err = r.next()
 		}

@@ -2,7 +2,9 @@ package offline
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -36,16 +38,18 @@ func Export(ctx context.Context, req ExportRequest) (_ *ExportReport, err error)
 	if err := e.spareSpine(); err != nil {
 		return nil, err
 	}
-	if e.target, err = openTarget(ctx, &req, e.opts); err != nil {
-		return nil, err
-	}
-	defer e.target.discard()
 	var sidecar *output // nil for none
-	if req.Out != "-" {
-		if sidecar, err = createOutput(ctx, manifestPath(req.Out)); err != nil {
+	if req.Batches == nil {
+		if e.target, err = openTarget(ctx, &req, e.opts); err != nil {
 			return nil, err
 		}
-		defer sidecar.discard()
+		defer e.target.discard()
+		if req.Out != "-" {
+			if sidecar, err = createOutput(ctx, manifestPath(req.Out)); err != nil {
+				return nil, err
+			}
+			defer sidecar.discard()
+		}
 	}
 	e.spill = spill{folder: req.temporaryFolder(), room: e.opts.memory / 4}
 	defer func() { err = errors.Join(err, e.spill.close()) }()
@@ -58,7 +62,13 @@ func Export(ctx context.Context, req ExportRequest) (_ *ExportReport, err error)
 		}
 	}
 	report := &ExportReport{Rows: e.rows, Bytes: e.bytes, Features: e.counts, Reads: e.reads, Warnings: e.found}
-	if err := e.commit(ctx, sidecar); err != nil {
+	if req.Batches != nil {
+		text, err := json.Marshal(e.manifest(e.digest, []written{{Rows: e.rows}}, e.start))
+		if err != nil {
+			return nil, fmt.Errorf("write manifest: %w", err)
+		}
+		report.Manifest = string(text)
+	} else if err := e.commit(ctx, sidecar); err != nil {
 		return nil, err
 	}
 	if sidecar != nil {
@@ -75,7 +85,7 @@ type export struct {
 	start  time.Time
 	spine  *spine
 	digest string // of the spine
-	target target
+	target target // nil where the rows go to Batches
 	spill  spill
 
 	progress *stages // may be nil
@@ -100,6 +110,9 @@ func manifestPath(out string) string { return strings.TrimRight(out, "/") + mani
 
 // spareSpine refuses an output that would replace the spine.
 func (e *export) spareSpine() error {
+	if e.req.Batches != nil {
+		return nil
+	}
 	for _, path := range []string{e.req.Out, manifestPath(e.req.Out)} {
 		if existing, err := os.Stat(path); err == nil && e.spine.is(existing) || path == e.req.Spine {
 			e := problem.New(problem.Invalid, "the output %s is the spine itself", path)
@@ -112,7 +125,7 @@ func (e *export) spareSpine() error {
 
 // temporaryFolder is where encoded columns go that find no room in memory: beside the output, which takes as much.
 func (req *ExportRequest) temporaryFolder() string {
-	if req.Out == "-" || source.IsURL(req.Out) {
+	if req.Out == "-" || req.Batches != nil || source.IsURL(req.Out) {
 		return os.TempDir()
 	}
 	return filepath.Dir(filepath.Clean(req.Out))
@@ -140,7 +153,7 @@ func (e *export) join(ctx context.Context) error {
 	names := e.spine.columns.Names()
 	for _, output := range e.req.Service.Outputs {
 		if slices.Contains(names, output.Name) {
-			err := problem.New(problem.Invalid, "output %s is named like a column of the spine %s", output.Name, e.req.Spine)
+			err := problem.New(problem.Invalid, "output %s is named like a column of %s", output.Name, e.spine.name())
 			err.Field = "spine"
 			err.Suggestion = "rename the spine's column, or give the feature another name with `as` or `prefix` in the service"
 			return err

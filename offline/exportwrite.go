@@ -37,7 +37,12 @@ func (e *export) write(ctx context.Context) error {
 		}
 		return err
 	})
-	both.Go(func() error { return e.writeGroups(ctx, ready) })
+	both.Go(func() error {
+		if e.req.Batches != nil {
+			return e.sendGroups(ctx, ready)
+		}
+		return e.writeGroups(ctx, ready)
+	})
 	if err := both.Wait(); err != nil {
 		return err
 	}

@@ -103,7 +103,10 @@ func (e *export) manifest(spineSum string, files []written, start time.Time) *ma
 		written: written{Path: e.req.Out}, Format: outputFormat(e.req.Out, e.req.OutFormat),
 		Compression: e.req.Compression, GroupRows: cmp.Or(e.req.GroupRows, groupRows), PartRows: e.req.PartRows,
 	}
-	if out.Compression == "" {
+	switch {
+	case e.req.Batches != nil:
+		out.Format, out.GroupRows = ArrowFlight, 0
+	case out.Compression == "":
 		out.Compression = defaultCompression(out.Format)
 	}
 	if e.req.PartRows > 0 {
@@ -134,6 +137,9 @@ func (e *export) manifest(spineSum string, files []written, start time.Time) *ma
 		},
 		Features: make([]manifestFeature, len(service.Outputs)),
 		Views:    make([]manifestView, len(service.Reads)),
+	}
+	if e.req.Sent != nil {
+		m.Spine.Format = ArrowFlight
 	}
 	if e.req.Location != nil {
 		m.Spine.Timezone = e.req.Location.String()

@@ -6,6 +6,8 @@ import (
 	"io"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/provender-dev/provender/offline/asof"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
@@ -45,6 +47,7 @@ const (
 	CSV         Format = "csv" // spines only
 	Arrow       Format = "arrow"
 	ArrowStream Format = "arrow-stream" // outputs only
+	ArrowFlight Format = "arrow-flight" // of what is sent over Arrow Flight, in manifests
 )
 
 // ExportRequest is one training set.
@@ -55,11 +58,15 @@ type ExportRequest struct {
 	// Inputs, where not nil, are the files of each read of the service, in place of those that its source has now.
 	Inputs [][]source.File
 	Spine  string // path of a local file, or URL of an object (s3://bucket/key)
+	// Sent, where not nil, is the spine, in place of Spine. The export takes its file.
+	Sent *SentSpine
 	// SpineFormat is the spine's; "" goes by the name: .csv, .csv.gz and .tsv, .arrow, .feather and .ipc, all else Parquet.
 	SpineFormat Format
 	SpineOptions
 	Out    string    // path or URL; the manifest goes beside it as OUT.manifest.json. "-": Stdout, and no manifest
 	Stdout io.Writer // for Out "-"
+	// Batches, where not nil, takes the rows of an export of Sent, in place of Out. The manifest is in the report.
+	Batches Batches
 	// OutFormat is the output's; "" goes by the name: .arrow, .feather and .ipc an Arrow file, "-" an Arrow stream, all else
 	// Parquet.
 	OutFormat   Format
@@ -80,6 +87,14 @@ type ExportRequest struct {
 	accept func([]written) error
 }
 
+// Batches takes the rows of an export as Arrow, in their order. An error ends the export.
+type Batches interface {
+	// Begin is called once, before the first rows.
+	Begin(schema *arrow.Schema) error
+	// Write takes some rows, which are valid during the call.
+	Write(rows arrow.RecordBatch) error
+}
+
 // Progress is how far an export is.
 type Progress struct {
 	Stage      string // "airport_hourly as origin", "write"
@@ -95,7 +110,7 @@ type ExportReport struct {
 	Features []FeatureCounts
 	Reads    []ReadReport // per read of the service
 	Took     time.Duration
-	Manifest string // path or URL, "" for none
+	Manifest string // path or URL, "" for none; its JSON where the rows went to Batches
 	Warnings []Warning
 }
 

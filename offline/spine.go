@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -25,9 +26,9 @@ import (
 
 // spine is an open spine: its times and keys in memory, its columns still in a file.
 type spine struct {
-	path          string
+	path          string // "" for a spine that was sent
 	format        Format
-	remote        bool
+	copied        bool     // nobody else has the file
 	file          *os.File // the user's bytes, or a copy where they are remote
 	opened        os.FileInfo
 	limits        SpineLimits
@@ -44,23 +45,34 @@ type spineParquet struct {
 	size int64
 }
 
+// name is what messages call the spine.
+func (s *spine) name() string {
+	if s.path == "" {
+		return sentName
+	}
+	return "spine " + s.path
+}
+
+// sentName is what messages call a spine that was sent.
+const sentName = "the spine"
+
 // openSpine opens a file or an object, which is copied: all of it is read, parts of it twice.
 func openSpine(ctx context.Context, req *ExportRequest) (*spine, error) {
 	path := req.Spine
 	s := &spine{path: path, limits: req.SpineLimits.withDefaults(), parquetLimits: req.Limits}
 	var err error
-	if source.IsURL(path) {
-		s.remote = true
-		if s.file, s.path, err = fetchSpine(ctx, path); err != nil {
-			return nil, err
-		}
-	} else if s.file, err = os.Open(path); err != nil {
-		e := &problem.Error{Code: problem.Invalid, Message: fmt.Sprintf("open spine: %v", err), Field: "spine", Err: err}
-		if errors.Is(err, fs.ErrNotExist) {
-			e.Code, e.Message = problem.NotFound, fmt.Sprintf("there is no spine %s", path)
-			e.Suggestion = "name it by a path from the folder you are in, or by a URL"
-		}
-		return nil, e
+	switch {
+	case req.Sent != nil:
+		s.path, s.copied = "", true
+		s.file, err = req.Sent.finish()
+	case source.IsURL(path):
+		s.copied = true
+		s.file, s.path, err = fetchSpine(ctx, path)
+	default:
+		s.file, err = openLocal(path)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if s.opened, err = s.file.Stat(); err == nil && !s.opened.Mode().IsRegular() {
 		err = errors.New("not a file; a spine is one Parquet, CSV or Arrow file")
@@ -71,8 +83,24 @@ func openSpine(ctx context.Context, req *ExportRequest) (*spine, error) {
 		}, s.file.Close())
 	}
 	s.format = spineFormat(s.path, req.SpineFormat)
+	if req.Sent != nil {
+		s.format = Arrow
+	}
 	s.parquet = spineParquet{File: s.file, size: s.opened.Size()}
 	return s, nil
+}
+
+func openLocal(path string) (*os.File, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		e := &problem.Error{Code: problem.Invalid, Message: fmt.Sprintf("open spine: %v", err), Field: "spine", Err: err}
+		if errors.Is(err, fs.ErrNotExist) {
+			e.Code, e.Message = problem.NotFound, fmt.Sprintf("there is no spine %s", path)
+			e.Suggestion = "name it by a path from the folder you are in, or by a URL"
+		}
+		return nil, e
+	}
+	return file, nil
 }
 
 // fetchBytes are fetched of an object at once, while as much is on its way.
@@ -164,9 +192,9 @@ func (s *spine) sha256(ctx context.Context) (string, error) {
 	}
 }
 
-// check fails when the file has changed since it was opened. An object was copied in one version.
+// check fails when the file has changed since it was opened. A copy does not.
 func (s *spine) check() error {
-	if s.remote {
+	if s.copied {
 		return nil
 	}
 	open, err := s.file.Stat()
@@ -179,7 +207,7 @@ func (s *spine) check() error {
 	}
 	return &problem.Error{
 		Code:       problem.Conflict,
-		Message:    fmt.Sprintf("spine %s has changed while it was read", s.path),
+		Message:    s.name() + " has changed while it was read",
 		Suggestion: "run the command again",
 		Err:        err,
 	}
@@ -190,7 +218,7 @@ func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.Req
 	if err := s.convert(ctx, opts, keys); err != nil {
 		return err
 	}
-	file, err := parquet.Open(ctx, s.parquet, source.File{Path: s.path, Size: s.parquet.size}, s.parquetLimits)
+	file, err := parquet.Open(ctx, s.parquet, source.File{Path: cmp.Or(s.path, sentName), Size: s.parquet.size}, s.parquetLimits)
 	if err != nil {
 		return fmt.Errorf("read spine: %w", err)
 	}
@@ -201,13 +229,13 @@ func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.Req
 	if err := s.checkColumns(len(infos)); err != nil {
 		return err
 	}
-	clock, err := timeColumn(s.path, opts, infos, s.where)
+	clock, err := timeColumn(s.name(), opts, infos, s.where)
 	if err != nil {
 		return err
 	}
 	wanted := []parquet.Column{clock.column}
 	for _, key := range keys {
-		column, err := keyColumn(s.path, key, infos)
+		column, err := keyColumn(s.name(), key, infos)
 		if err != nil {
 			return err
 		}
@@ -230,7 +258,7 @@ func (s *spine) read(ctx context.Context, opts SpineOptions, keys []registry.Req
 				}
 			}
 			if int64(vectors[i].Len()) != file.NumRows() {
-				return fmt.Errorf("spine %s: column %s has %d rows of %d", s.path, column.Name, vectors[i].Len(), file.NumRows())
+				return fmt.Errorf("%s: column %s has %d rows of %d", s.name(), column.Name, vectors[i].Len(), file.NumRows())
 			}
 			return nil
 		})
@@ -253,7 +281,7 @@ func (s *spine) checkRows(n int64) error {
 	if n <= s.limits.SpineRows {
 		return nil
 	}
-	e := problem.New(problem.Exhausted, "spine %s: more rows than the limit of %d (limits.spine_rows)", s.path, s.limits.SpineRows)
+	e := problem.New(problem.Exhausted, "%s: more rows than the limit of %d (limits.spine_rows)", s.name(), s.limits.SpineRows)
 	e.Field, e.Suggestion = "spine", "export it in several parts, or raise the limit"
 	return e
 }
@@ -263,7 +291,7 @@ func (s *spine) checkColumns(n int) error {
 	if int64(n) <= s.limits.SpineColumns {
 		return nil
 	}
-	e := problem.New(problem.Exhausted, "spine %s: %d columns are over the limit of %d (limits.spine_columns)", s.path, n, s.limits.SpineColumns)
+	e := problem.New(problem.Exhausted, "%s: %d columns are over the limit of %d (limits.spine_columns)", s.name(), n, s.limits.SpineColumns)
 	e.Field, e.Suggestion = "spine", "leave out columns that the training set does not need, or raise the limit"
 	return e
 }
@@ -280,7 +308,7 @@ func (s *spine) convert(ctx context.Context, opts SpineOptions, keys []registry.
 	case Arrow:
 		made, err = s.convertArrow(ctx, opts, keys)
 	default:
-		err = problem.New(problem.Invalid, "spine %s: unknown format %q", s.path, s.format)
+		err = problem.New(problem.Invalid, "%s: unknown format %q", s.name(), s.format)
 	}
 	if err != nil {
 		return err
@@ -300,8 +328,8 @@ func (s *spine) where(row int) string {
 }
 
 // keyColumn says how to read a request key, or why the spine's column can't be one.
-func keyColumn(path string, key registry.RequestKey, infos []parquet.ColumnInfo) (parquet.Column, error) {
-	info, err := findColumn(path, key.Name, "key", infos)
+func keyColumn(spine string, key registry.RequestKey, infos []parquet.ColumnInfo) (parquet.Column, error) {
+	info, err := findColumn(spine, key.Name, "key", infos)
 	if err != nil {
 		return parquet.Column{}, err
 	}
@@ -310,8 +338,8 @@ func keyColumn(path string, key registry.RequestKey, infos []parquet.ColumnInfo)
 		kind = columnar.Int64
 	}
 	if info.Type.List || kind != key.Kind {
-		e := problem.New(problem.Invalid, "spine %s: key column %s is %s, and the service needs %s",
-			path, key.Name, info.Physical, key.Kind)
+		e := problem.New(problem.Invalid, "%s: key column %s is %s, and the service needs %s",
+			spine, key.Name, info.Physical, key.Kind)
 		e.Field = "spine"
 		e.Suggestion = fmt.Sprintf("write the column as %s", key.Kind)
 		return parquet.Column{}, e
@@ -320,7 +348,7 @@ func keyColumn(path string, key registry.RequestKey, infos []parquet.ColumnInfo)
 }
 
 // findColumn returns the description of a column that the spine must have.
-func findColumn(path, name, what string, infos []parquet.ColumnInfo) (parquet.ColumnInfo, error) {
+func findColumn(spine, name, what string, infos []parquet.ColumnInfo) (parquet.ColumnInfo, error) {
 	names := make([]string, len(infos))
 	for i, info := range infos {
 		if info.Name == name {
@@ -328,18 +356,21 @@ func findColumn(path, name, what string, infos []parquet.ColumnInfo) (parquet.Co
 		}
 		names[i] = info.Name
 	}
-	return parquet.ColumnInfo{}, missingColumn(path, name, what, names)
+	return parquet.ColumnInfo{}, missingColumn(spine, name, what, names)
 }
 
 // missingColumn lists the columns that a spine has, not all of very many.
-func missingColumn(path, name, what string, has []string) error {
+func missingColumn(spine, name, what string, has []string) error {
 	slices.Sort(has)
 	list := strings.Join(has[:min(len(has), 50)], ", ")
 	if more := len(has) - 50; more > 0 {
 		list += fmt.Sprintf(" and %d more", more)
 	}
-	e := problem.New(problem.Invalid, "spine %s has no %s column %q; it has %s", path, what, name, list)
+	e := problem.New(problem.Invalid, "%s has no %s column %q; it has %s", spine, what, name, list)
 	e.Field, e.Suggestion = "spine", diag.Suggest(name, has)
+	if what == "time" {
+		e.Field = "time"
+	}
 	switch {
 	case e.Suggestion != "":
 	case len(has) == 1 && strings.ContainsAny(has[0], ";\t|"):

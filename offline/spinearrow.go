@@ -82,7 +82,7 @@ func (s *spine) convertArrow(ctx context.Context, opts SpineOptions, keys []regi
 }
 
 func (s *spine) arrowProblem(err error) error {
-	e := problem.New(problem.Invalid, "spine %s: %w", s.path, err)
+	e := problem.New(problem.Invalid, "%s: %w", s.name(), err)
 	e.Field, e.Suggestion = "spine", "is it a whole Arrow IPC file or stream? write it again"
 	var limit *arrowipc.LimitError
 	if errors.As(err, &limit) && !limit.Lie {
@@ -111,14 +111,14 @@ func (s *spine) checkArrow(schema *arrow.Schema, opts SpineOptions, keys []regis
 	}
 	times, ok := at[opts.Time]
 	if !ok {
-		return missingColumn(s.path, opts.Time, "time", names)
+		return missingColumn(s.name(), opts.Time, "time", names)
 	}
 	if schema.Field(times).Type.ID() == arrow.NULL {
 		return &arrowColumnError{opts.Time, "is null in every row", "every row of a spine needs a time"}
 	}
 	for _, key := range keys {
 		if _, ok := at[key.Name]; !ok {
-			return missingColumn(s.path, key.Name, "key", names)
+			return missingColumn(s.name(), key.Name, "key", names)
 		}
 	}
 	return nil

@@ -63,7 +63,7 @@ func (s *spine) openCSV() (*csvReader, error) {
 	if strings.HasSuffix(strings.TrimSuffix(strings.ToLower(s.path), ".gz"), ".tsv") {
 		comma = '\t'
 	}
-	return newCSVReader(s.path, comma, io.NewSectionReader(s.file, 0, s.size()), s.limits)
+	return newCSVReader(s.name(), comma, io.NewSectionReader(s.file, 0, s.size()), s.limits)
 }
 
 // infer finds the columns and their types.
@@ -239,7 +239,7 @@ func (c *csvSpine) refused(r *csvReader, column *csvColumn, text []byte) error {
 // changed says that the second pass did not see what the first one saw.
 func (c *csvSpine) changed() error {
 	return &problem.Error{
-		Code: problem.Conflict, Message: fmt.Sprintf("spine %s has changed while it was read", c.spine.path), Suggestion: "run the command again",
+		Code: problem.Conflict, Message: c.spine.name() + " has changed while it was read", Suggestion: "run the command again",
 	}
 }
 

@@ -18,7 +18,7 @@ func FuzzCSV(f *testing.F) {
 		f.Add(text)
 	}
 	read := func(text string) (records [][]string, err error) {
-		r, err := newCSVReader("s.csv", ',', strings.NewReader(text), SpineLimits{CSVRecord: 1 << 16, SpineColumns: 100}.withDefaults())
+		r, err := newCSVReader("spine s.csv", ',', strings.NewReader(text), SpineLimits{CSVRecord: 1 << 16, SpineColumns: 100}.withDefaults())
 		if err != nil {
 			return nil, err
 		}

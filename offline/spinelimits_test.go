@@ -131,7 +131,7 @@ func TestCSVFieldsTakeNoMemory(t *testing.T) {
 	text := bytes.Repeat([]byte(","), 32<<20)
 	for _, header := range []string{"", "a,b\n", "\"a\",b\n"} {
 		allocated := allocatedBy(func() {
-			r, err := newCSVReader("s.csv", ',', bytes.NewReader(append([]byte(header), text...)), SpineLimits{}.withDefaults())
+			r, err := newCSVReader("spine s.csv", ',', bytes.NewReader(append([]byte(header), text...)), SpineLimits{}.withDefaults())
 			for err == nil {
 				_, err = r.next()
 			}
@@ -159,7 +159,7 @@ func TestManyColumnsInMessages(t *testing.T) {
 	for i := range names {
 		names[i] = fmt.Sprintf("column_%04d", i)
 	}
-	err := missingColumn("s.csv", "colunm_0007", "key", names)
+	err := missingColumn("spine s.csv", "colunm_0007", "key", names)
 	wantInvalid(t, "missing", err, `no key column "colunm_0007"`, "column_0049 and 950 more", `did you mean "column_0007"`)
 	if len(err.Error()) > 1000 {
 		t.Errorf("a message of %d characters", len(err.Error()))

@@ -14,7 +14,7 @@ import (
 
 // spineClock reads a spine's time column by R1: what is finer than a microsecond rounds down.
 type spineClock struct {
-	path   string
+	spine  string // its name in messages
 	name   string
 	unit   string // for integers
 	column parquet.Column
@@ -27,12 +27,12 @@ type spineClock struct {
 }
 
 // timeColumn says how to read the time column, or which option it still needs.
-func timeColumn(path string, opts SpineOptions, infos []parquet.ColumnInfo, where func(int) string) (spineClock, error) {
+func timeColumn(spine string, opts SpineOptions, infos []parquet.ColumnInfo, where func(int) string) (spineClock, error) {
 	c := spineClock{
-		path: path, name: opts.Time, unit: opts.Unit, where: where,
+		spine: spine, name: opts.Time, unit: opts.Unit, where: where,
 		zone: opts.Location, local: parquet.NewClock(opts.Location), at: opts.At,
 	}
-	info, err := findColumn(path, opts.Time, "time", infos)
+	info, err := findColumn(spine, opts.Time, "time", infos)
 	if err != nil {
 		return c, err
 	}
@@ -63,7 +63,7 @@ func timeColumn(path string, opts SpineOptions, infos []parquet.ColumnInfo, wher
 
 func (c *spineClock) wrong(what, fix string) error {
 	return &problem.Error{
-		Code: problem.Invalid, Message: fmt.Sprintf("spine %s: time column %s %s", c.path, c.name, what), Field: "time", Suggestion: fix,
+		Code: problem.Invalid, Message: fmt.Sprintf("%s: time column %s %s", c.spine, c.name, what), Field: "time", Suggestion: fix,
 	}
 }
 

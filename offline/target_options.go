@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -38,8 +39,14 @@ func (req *ExportRequest) options() (exportOptions, error) {
 	if o.memory == 0 {
 		o.memory = defaultMemory
 	}
+	if req.Batches != nil {
+		if req.Sent == nil || req.Out != "" {
+			return o, errors.New("batches are for a spine that was sent, and no output")
+		}
+		o.arrow, o.codec = true, parquet.Uncompressed
+	}
 	switch {
-	case req.Out == "":
+	case req.Out == "" && req.Batches == nil:
 		return o, optionProblem("out", "no output: name a file, or - for standard output")
 	case req.Out == "-" && req.Stdout == nil:
 		return o, optionProblem("out", "no standard output to write to: name a file")
@@ -59,6 +66,9 @@ func (req *ExportRequest) options() (exportOptions, error) {
 			e.Suggestion = "name it .parquet or .arrow; pandas, Polars and DuckDB read both"
 			return o, e
 		}
+	}
+	if req.Batches != nil {
+		return o, nil
 	}
 	switch format := outputFormat(req.Out, req.OutFormat); format {
 	case Parquet:

@@ -12,18 +12,24 @@ import (
 
 func (a *app) serveCommand() *cobra.Command {
 	opts := server.ServeOptions{}
-	now, from := instantFlag{clock: a.Now}, ""
+	now, from, local := instantFlag{clock: a.Now}, "", false
 	c := &cobra.Command{
 		Use:   "serve",
 		Short: "Answer lookups over gRPC and run the schedules, until SIGTERM",
 		Long: `Answer lookups over gRPC and run the views' schedules until SIGTERM or an interrupt; then calls under way finish, and
 no new one is taken. Definitions that are applied meanwhile are taken up within a second; with --definitions the server
 applies them itself, from a Git repository or a folder. Over HTTP, /livez tells that the process lives, /readyz that it
-can be sent requests.`,
+can be sent requests.
+
+With --local the server answers on the project's own socket alone, without schedules, until SIGTERM or the end of stdin: for
+the process that started it, as the Python package does.`,
 		Example: "  provender serve\n  provender serve --grpc 127.0.0.1:0 --http 127.0.0.1:0\n  provender serve --now 2001-06-30T18:00:00Z\n" +
 			"  provender serve --definitions git:https://git.example.com/features.git#main:definitions",
 		Args: noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
+			if local {
+				return a.serveLocal(c.Context())
+			}
 			return a.withProject(func(p *server.Project) error {
 				opts.Now, opts.Logger = now.time, a.logger(slog.LevelInfo)
 				var err error
@@ -45,6 +51,10 @@ can be sent requests.`,
 	c.Flags().BoolVar(&opts.Insecure, "insecure", false, "listen beyond loopback without authentication or without TLS (server.insecure of provender.yaml)")
 	c.Flags().StringVar(&from, "definitions", "", "take definitions from a folder or git:URL#branch:folder (default: definitions.from of provender.yaml)")
 	c.Flags().Var(&now, "now", "fixed read time, for rehearsals on old data; schedules rest")
+	c.Flags().BoolVar(&local, "local", false, "answer on the project's own socket alone, until stdin ends; where, is told on stdout")
+	for _, other := range []string{"grpc", "http", "insecure", "definitions", "now"} {
+		c.MarkFlagsMutuallyExclusive("local", other)
+	}
 	return c
 }
 

@@ -31,7 +31,7 @@ type Error struct {
 	Message    string
 	Field      string        // the request field at fault, "" if none
 	Suggestion string        // "did you mean …" or the command that mends it; "" if none
-	RetryAfter time.Duration // for Unavailable; 0: no advice
+	RetryAfter time.Duration // for Unavailable, and Exhausted that passes; 0: no advice
 	Err        error         // the cause, already told in Message; may be nil
 }
 

@@ -74,6 +74,17 @@ var rules = map[string]rule{
 	"/provender.v1.OfflineService/GetHistoricalFeatures": read,
 	"/provender.v1.OfflineService/Explain":               read,
 
+	"/arrow.flight.protocol.FlightService/Handshake":      read, // as those that follow, but for DoExchange, it answers that it is not there
+	"/arrow.flight.protocol.FlightService/ListFlights":    read,
+	"/arrow.flight.protocol.FlightService/GetFlightInfo":  read,
+	"/arrow.flight.protocol.FlightService/PollFlightInfo": read,
+	"/arrow.flight.protocol.FlightService/GetSchema":      read,
+	"/arrow.flight.protocol.FlightService/DoGet":          read,
+	"/arrow.flight.protocol.FlightService/DoPut":          read,
+	"/arrow.flight.protocol.FlightService/DoAction":       read,
+	"/arrow.flight.protocol.FlightService/ListActions":    read,
+	"/arrow.flight.protocol.FlightService/DoExchange":     read,
+
 	"/provender.v1.AdminService/CreateToken": administer,
 	"/provender.v1.AdminService/ListTokens":  {},
 	"/provender.v1.AdminService/RevokeToken": administer,

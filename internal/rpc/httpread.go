@@ -186,6 +186,8 @@ func appendField(dst []byte, f protoreflect.FieldDescriptor, v protoreflect.Valu
 		return columnar.AppendQuoted(dst, []byte(v.String()))
 	case protoreflect.Int32Kind, protoreflect.Int64Kind:
 		return strconv.AppendInt(dst, v.Int(), 10)
+	case protoreflect.DoubleKind:
+		return strconv.AppendFloat(dst, v.Float(), 'f', -1, 64)
 	default: // unsigned ones: the messages that are read this way have no others
 		return strconv.AppendUint(dst, v.Uint(), 10)
 	}

@@ -34,6 +34,8 @@ type History interface {
 	Explain(
 		ctx context.Context, view *registry.View, feature int, keys []*columnar.Vector, at time.Time, candidates int,
 	) (found *offline.Explanation, consumed *Consumed, err error)
+	// Export makes a training set: the request says what of which spine, and where the rows go.
+	Export(ctx context.Context, req offline.ExportRequest) (*offline.ExportReport, error)
 }
 
 // Consumed is what the runs into a project's online store have made of a row.
@@ -63,7 +65,7 @@ func (s *offlineService) GetHistoricalFeatures(
 	if err != nil {
 		return nil, err
 	}
-	service, err := selected(snapshot, in)
+	service, err := selected(snapshot, in.Service, in.Features)
 	if err != nil {
 		return nil, err
 	}
@@ -93,14 +95,14 @@ func (s *offlineService) GetHistoricalFeatures(
 }
 
 // selected is what a request asks for.
-func selected(snapshot *registry.Snapshot, in *pb.GetHistoricalFeaturesRequest) (*registry.Service, error) {
+func selected(snapshot *registry.Snapshot, service string, features []string) (*registry.Service, error) {
 	switch {
-	case in.Service != "" && len(in.Features) > 0:
+	case service != "" && len(features) > 0:
 		return nil, &problem.Error{Code: problem.Invalid, Message: "a service and features; give one", Field: "features"}
-	case in.Service != "":
-		return snapshot.FeatureService(in.Service)
-	case len(in.Features) > 0:
-		return snapshot.AdHoc(in.Features)
+	case service != "":
+		return snapshot.FeatureService(service)
+	case len(features) > 0:
+		return snapshot.AdHoc(features)
 	}
 	return nil, &problem.Error{Code: problem.Invalid, Message: "no service and no features", Field: "service"}
 }

@@ -54,6 +54,7 @@ type Services struct {
 	Revisions  Revisions
 	Control    Control // nil where definitions are only read
 	History    History
+	Exports    ExportLimits // of History
 	// Snapshot returns the definitions that the server answers by, nil before the first. They are listed where the
 	// registry does not answer.
 	Snapshot func() *registry.Snapshot
@@ -73,6 +74,7 @@ func Register(server grpc.ServiceRegistrar, s Services) {
 	}
 	if s.History != nil {
 		pb.RegisterOfflineServiceServer(server, &offlineService{history: s.History})
+		server.RegisterService(&flightServiceDesc, newFlightServer(s.History, s.Exports))
 	}
 	if s.Revisions != nil {
 		pb.RegisterRegistryServiceServer(server, &registryService{

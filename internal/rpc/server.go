@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"google.golang.org/grpc"
 
@@ -51,7 +52,11 @@ func (g guard) unary(
 
 func (g guard) stream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) (err error) {
 	err = caught(func() error { return handler(srv, stream) })
-	return g.convert(stream.Context(), info.FullMethod, err)
+	err = g.convert(stream.Context(), info.FullMethod, err)
+	if strings.HasPrefix(info.FullMethod, "/"+flightService+"/") {
+		stream.SetTrailer(arrowTrailer(err))
+	}
+	return err
 }
 
 func (g guard) convert(ctx context.Context, method string, err error) error {

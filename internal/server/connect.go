@@ -87,12 +87,20 @@ func goneAway(err error) bool {
 
 // held reports whether another process listens for the project.
 func (p *Project) held(ctx context.Context) bool {
-	conn, err := p.socket().dial(ctx)
+	_, held := p.heldAt(ctx)
+	return held
+}
+
+// heldAt returns the path of the socket at which another process listens for the project, false where none does.
+func (p *Project) heldAt(ctx context.Context) (path string, held bool) {
+	s := p.socket()
+	conn, err := s.dial(ctx)
 	if err != nil {
-		return false
+		return "", false
 	}
+	path = conn.RemoteAddr().String()
 	_ = conn.Close()
-	return true
+	return path, true
 }
 
 // connection is a client and what goes when it is closed.

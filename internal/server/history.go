@@ -46,6 +46,13 @@ func (h *history) Lookup(
 	})
 }
 
+// Export implements rpc.History.
+func (h *history) Export(ctx context.Context, req offline.ExportRequest) (*offline.ExportReport, error) {
+	req.Source, req.Memory, req.Tool = h.project.Files, h.project.Config.Limits.ExportMemory, h.project.Tool
+	req.Limits, req.SpineLimits = h.project.ParquetLimits(), h.project.SpineLimits()
+	return offline.Export(ctx, req)
+}
+
 // Explain implements rpc.History.
 func (h *history) Explain(
 	ctx context.Context, view *registry.View, feature int, keys []*columnar.Vector, at time.Time, candidates int,

@@ -113,6 +113,7 @@ func openNode(ctx context.Context, p *Project, now time.Time, d *door, logger *s
 		History: &history{
 			project: p, snapshot: n.applied, maxEntities: opts.MaxEntities, maxFeatures: opts.MaxFeatures,
 		},
+		Exports:     rpc.ExportLimits{AtOnce: int(limits.Exports), SpineBytes: limits.SpineBytes, MessageBytes: limits.RequestMessage},
 		Snapshot:    n.follow.snapshot.Load,
 		Definitions: n.definitionsStatus,
 	}

@@ -5,6 +5,7 @@ package server
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"sync"
@@ -131,6 +132,15 @@ func (p *Project) Close() error {
 // socket returns where the holder of the project's embedded store listens.
 func (p *Project) socket() socket {
 	return newSocket(filepath.Join(p.Dir, stateFolder), p.Config.Environment)
+}
+
+// listen makes the project's socket, for the holder of its embedded store. Several servers of one folder may share a Redis:
+// the first is found by commands, and errClaimed is what the others get.
+func (p *Project) listen() (net.Listener, error) {
+	if p.isEmbedded() {
+		return p.socket().listen()
+	}
+	return p.socket().claim()
 }
 
 // identity is user@host:pid, for records and leases.

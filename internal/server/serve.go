@@ -78,14 +78,17 @@ func Serve(ctx context.Context, p *Project, opts ServeOptions) (err error) {
 	}
 	defer s.forget()
 	s.follow.presence = newPresence(n.state, p.storeName())
-	defer func() {
-		brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
-		defer cancel()
-		if err := s.follow.presence.leave(brief); err != nil {
-			opts.Logger.Warn("runs elsewhere don't know that this server has stopped", "error", err)
-		}
-	}()
+	defer s.leave(ctx)
 	return s.run(ctx)
+}
+
+// leave tells runs elsewhere that this server answers no more.
+func (s *server) leave(ctx context.Context) {
+	brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
+	defer cancel()
+	if err := s.follow.presence.leave(brief); err != nil {
+		s.logger.Warn("runs elsewhere don't know that this server has stopped", "error", err)
+	}
 }
 
 // heldByOther tells who has the embedded store: a server, which stays, or a command, which may be done soon.
@@ -154,13 +157,11 @@ func (s *server) listen(ctx context.Context) (err error) {
 		return err
 	}
 	s.listeners = append(s.listeners, l)
-	// Several servers of one folder may share a Redis; the first is found by commands.
-	if s.project.isEmbedded() || !s.project.held(ctx) {
-		l, err := s.project.socket().listen()
-		if err != nil {
-			return err
-		}
+	switch l, err := s.project.listen(); {
+	case err == nil:
 		s.listeners = append(s.listeners, l)
+	case !errors.Is(err, errClaimed):
+		return err
 	}
 	if s.http, err = tcp("http", s.opts.HTTP, s.project.Config.Server.HTTP); err != nil {
 		return err

@@ -9,7 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
+
+	"github.com/provender-dev/provender/internal/problem"
 )
 
 // maxSocketPath is the longest path that a Unix socket takes everywhere: 104 bytes on macOS with the final zero, 108 on
@@ -17,10 +20,12 @@ import (
 const maxSocketPath = 103
 
 // socket is the place where the process that holds a project's embedded store listens, so that others find it. Only
-// the holder of the store's lock may listen, so a socket that it finds is nobody's.
+// the holder of the store's lock may listen, so a socket that it finds is nobody's; of a store that any number of processes
+// share, the one that has claimed the socket.
 type socket struct {
 	path   string // in the project's .provender folder
 	record string // says where the socket is, if its path is too long for one
+	claims string // the file that is locked by a claim
 }
 
 func newSocket(dir, env string) socket {
@@ -28,21 +33,30 @@ func newSocket(dir, env string) socket {
 	if env != "" {
 		name += "-" + env
 	}
-	return socket{path: filepath.Join(dir, name+".sock"), record: filepath.Join(dir, name+".socket")}
+	return socket{path: filepath.Join(dir, name+".sock"), record: filepath.Join(dir, name+".socket"), claims: filepath.Join(dir, name+".lock")}
+}
+
+// address returns the path that a holder listens at, live or not. fs.ErrNotExist means that there is none.
+func (s socket) address() (string, error) {
+	if len(s.path) <= maxSocketPath {
+		return s.path, nil
+	}
+	recorded, err := os.ReadFile(s.record)
+	if err != nil {
+		return "", err
+	}
+	path := strings.TrimSpace(string(recorded))
+	if !filepath.IsAbs(path) || len(path) > maxSocketPath {
+		return "", fmt.Errorf("%s names no socket: %w", s.record, fs.ErrNotExist)
+	}
+	return path, nil
 }
 
 // dial connects to a live holder. fs.ErrNotExist means that there is none.
 func (s socket) dial(ctx context.Context) (net.Conn, error) {
-	path := s.path
-	if len(path) > maxSocketPath {
-		recorded, err := os.ReadFile(s.record)
-		if err != nil {
-			return nil, err
-		}
-		path = strings.TrimSpace(string(recorded))
-		if !filepath.IsAbs(path) || len(path) > maxSocketPath {
-			return nil, fmt.Errorf("%s names no socket: %w", s.record, fs.ErrNotExist)
-		}
+	path, err := s.address()
+	if err != nil {
+		return nil, err
 	}
 	dialer := net.Dialer{Timeout: 2 * time.Second}
 	conn, err := dialer.DialContext(ctx, "unix", path)
@@ -81,6 +95,45 @@ func (s socket) listen() (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", s.path, err)
 	}
 	return l, nil
+}
+
+// errClaimed is that of a process which finds the socket claimed by another.
+var errClaimed = problem.New(problem.Unavailable, "another process answers for the project, or is about to")
+
+// claim listens where several processes may want to: errClaimed in all but one. Closing the listener ends the claim, and so
+// does the end of the process.
+func (s socket) claim() (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(s.claims), 0o755); err != nil {
+		return nil, fmt.Errorf("claim the socket: %w", err)
+	}
+	lock, err := os.OpenFile(s.claims, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("claim the socket: %w", err)
+	}
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		_ = lock.Close()
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil, errClaimed
+		}
+		return nil, fmt.Errorf("claim the socket: lock %s: %w", s.claims, err)
+	}
+	l, err := s.listen()
+	if err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return &claimedListener{l, lock}, nil
+}
+
+// claimedListener ends a claim when it is closed.
+type claimedListener struct {
+	net.Listener
+	lock *os.File
+}
+
+func (l *claimedListener) Close() error {
+	err := l.Listener.Close()
+	_ = l.lock.Close() // a second time where the listener was closed before
+	return err
 }
 
 // removeRecorded removes the socket that a dead holder left in the temporary folder.

@@ -105,11 +105,25 @@ const (
 	messageRecordBatch = 3
 )
 
+// IsRecordBatch reports whether metadata of our own making is a record batch's.
+func IsRecordBatch(metadata []byte) bool {
+	at, ok := flatRoot(metadata).slot(6)
+	return ok && metadata[at] == messageRecordBatch
+}
+
 // viewCounts is how many columns of views a schema has, nested ones included: in record batches, and in the values of
 // dictionaries by their ids.
 type viewCounts struct {
 	columns      int
 	dictionaries map[int64]int
+}
+
+// Checker checks the messages of one stream, one after the other.
+type Checker struct{ views viewCounts }
+
+// Message checks a message's metadata, which it may change, and returns the length of the body that belongs to it.
+func (c *Checker) Message(metadata []byte) (body int64, err error) {
+	return checkMessage(metadata, &c.views)
 }
 
 // checkMessage checks the metadata of a message and returns the length of its body. A schema gives views, which what

@@ -22,6 +22,8 @@ type Limits struct {
 	CSVRecord          int64 // bytes
 	ArrowBatch         int64 // bytes
 	ExportMemory       int64 // bytes
+	Exports            int64
+	SpineBytes         int64 // bytes
 	RequestEntities    int64
 	RequestFeatures    int64
 	RequestStored      int64 // bytes
@@ -78,6 +80,14 @@ var limitTable = []limit{
 	{
 		"export_memory", "bytes of features that an export holds before it uses a temporary file", false, "512MiB", math.MaxInt64,
 		func(l *Limits) *int64 { return &l.ExportMemory },
+	},
+	{
+		"exports", "exports that a server does at once for callers; others wait for their turn", true, "4", math.MaxInt32,
+		func(l *Limits) *int64 { return &l.Exports },
+	},
+	{
+		"spine_bytes", "bytes of a spine that is sent to a server, which keeps it in a temporary file", false, "4GiB", math.MaxInt64,
+		func(l *Limits) *int64 { return &l.SpineBytes },
 	},
 	{
 		"request_entities", "entities of one lookup", true, "10000", math.MaxInt32,

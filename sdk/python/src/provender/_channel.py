@@ -1,0 +1,507 @@
+"""One connection to a server: addresses, TLS, tokens, deadlines, repeats."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import random
+import threading
+import time
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+from google.rpc import status_pb2
+
+from . import _errors
+from ._errors import InvalidError, ProvenderError, UnauthenticatedError
+
+M = TypeVar("M", bound=Message)
+T = TypeVar("T")
+
+SECURE_SCHEME = "grpcs://"
+
+# How often a call is made again that met UNAVAILABLE, and how many seconds it waits before where the server does not
+# say: twice as long each time.
+_REPEATS = 5
+_REPEAT_AFTER = 0.1
+
+_OPTIONS: tuple[tuple[str, int], ...] = (
+    ("grpc.max_receive_message_length", 1 << 30),
+    ("grpc.max_send_message_length", -1),
+    # A server that comes back is found at once, not after gRPC's up to two minutes.
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 1000),
+    ("grpc.enable_http_proxy", 0),
+)
+
+
+def request_id() -> str:
+    """Returns an id for a request that changes something, by which a server knows it again."""
+    return uuid.uuid4().hex
+
+
+@dataclass(frozen=True)
+class TLS:
+    """How a connection is encrypted, as PEM. Without roots, the system's authorities count."""
+
+    roots: bytes | None = None
+    certificate: bytes | None = None
+    key: bytes | None = field(default=None, repr=False)
+    server_name: str | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        ca: str | os.PathLike[str] | None = None,
+        certificate: str | os.PathLike[str] | None = None,
+        key: str | os.PathLike[str] | None = None,
+        server_name: str | None = None,
+    ) -> TLS | None:
+        """Reads TLS material from files; None where none is named."""
+        if ca is None and certificate is None and key is None and server_name is None:
+            return None
+        if (certificate is None) != (key is None):
+            raise InvalidError("tls_cert and tls_key go together", field="tls_key" if key is None else "tls_cert")
+        return cls(_read(ca, "tls_ca"), _read(certificate, "tls_cert"), _read(key, "tls_key"), server_name)
+
+
+def _read(path: str | os.PathLike[str] | None, name: str) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as e:
+        raise InvalidError(f"{name}: {e}", field=name) from e
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a server answers, and what calls to it carry.
+
+    Attributes:
+        address: "host:port" or "unix:path".
+        tls: None for a connection that is not encrypted.
+        headers: Sent with every call: the token.
+    """
+
+    address: str
+    tls: TLS | None = None
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+
+    @property
+    def location(self) -> str:
+        """The address as ``pyarrow.flight.connect`` takes it."""
+        if self.address.startswith("unix:"):
+            return "grpc+unix://" + os.path.abspath(_socket(self.address))
+        return ("grpc+tls://" if self.tls else "grpc+tcp://") + self.address
+
+
+def _socket(address: str) -> str:
+    return address.removeprefix("unix:").removeprefix("//")
+
+
+class Endpoint(Protocol):
+    """Finds the server of a connection."""
+
+    def address(self) -> str:
+        """Returns "host:port", "grpcs://host:port" or "unix:path".
+
+        Asked before the first call, and again where a connection was lost: the server may be elsewhere by then.
+        """
+
+    def close(self) -> None:
+        """Ends what was started."""
+
+
+@dataclass(frozen=True)
+class Address:
+    """An endpoint that never moves."""
+
+    fixed: str
+
+    def address(self) -> str:
+        """Returns the address."""
+        return self.fixed
+
+    def close(self) -> None:
+        """Does nothing."""
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all calls of a connection have in common.
+
+    Attributes:
+        token: Sent with every call; None for PROVENDER_TOKEN, "" for none.
+        plaintext_token: Whether it may leave this machine unencrypted.
+        tls: None for a connection that is not encrypted, unless the address begins with "grpcs://".
+        timeout: Seconds that a call takes at most where it does not say; None for as long as it takes.
+    """
+
+    token: str | None = field(default=None, repr=False)
+    plaintext_token: bool = False
+    tls: TLS | None = None
+    timeout: float | None = 30.0
+
+    def target(self, address: str) -> Target:
+        """Returns what an address stands for. Raises where the token would leave this machine in plain sight."""
+        tls, name = self.tls, address.removeprefix(SECURE_SCHEME)
+        if name != address and tls is None:
+            tls = TLS()
+        if not name.startswith("unix:"):
+            _check_host(name)
+        token = os.environ.get("PROVENDER_TOKEN", "") if self.token is None else self.token
+        if not token:
+            return Target(name, tls)
+        if tls is None and not self.plaintext_token and not _on_this_machine(name):
+            raise UnauthenticatedError(
+                f"the token is not sent to {name}, as the connection is not encrypted",
+                fix=f"use {SECURE_SCHEME}{name}",
+            )
+        return Target(name, tls, (("authorization", "Bearer " + token),))
+
+
+def _check_host(address: str) -> None:
+    host, colon, port = address.rpartition(":")
+    if not colon or not host or not port.isdecimal() or "/" in host:
+        raise InvalidError(
+            f"{address!r} is no address of a server",
+            field="target",
+            fix='write "host:port", "grpcs://host:port" for TLS, or "unix:path"',
+        )
+
+
+def _on_this_machine(address: str) -> bool:
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _credentials(tls: TLS) -> grpc.ChannelCredentials:
+    return grpc.ssl_channel_credentials(tls.roots, tls.key, tls.certificate)
+
+
+def _options(target: Target) -> list[tuple[str, Any]]:
+    options: list[tuple[str, Any]] = list(_OPTIONS)
+    if target.tls is not None and target.tls.server_name is not None:
+        options.append(("grpc.ssl_target_name_override", target.tls.server_name))
+    return options
+
+
+class _Attempts:
+    """One call's time and how often it was made: the rule of repeats."""
+
+    def __init__(self, timeout: float | None, *, repeat: bool) -> None:
+        self._end = None if timeout is None else time.monotonic() + timeout
+        self._left = _REPEATS if repeat else 0
+        self._pause = _REPEAT_AFTER
+
+    def timeout(self) -> float | None:
+        """Returns the seconds that are left."""
+        return None if self._end is None else max(self._end - time.monotonic(), 0.0)
+
+    def again(self, status: status_pb2.Status) -> float | None:
+        """Returns the seconds to wait before the call is made again; None where it has failed for good."""
+        if status.code != grpc.StatusCode.UNAVAILABLE.value[0] or self._left == 0:
+            return None
+        self._left -= 1
+        asked = _errors.retry_after(status)
+        pause = self._pause * random.uniform(0.8, 1.2) if asked is None else asked
+        self._pause *= 2
+        left = self.timeout()
+        return pause if left is None or pause < left else None
+
+
+def lost(status: status_pb2.Status) -> bool:
+    """Reports that a call ended without the server's own answer: that has details."""
+    return status.code == grpc.StatusCode.UNAVAILABLE.value[0] and not status.details
+
+
+class _Failures:
+    """What failures of both kinds of channel become."""
+
+    _target: Target | None
+
+    def _error(self, status: status_pb2.Status) -> ProvenderError:
+        error = _errors.from_status(status)
+        if lost(status) and self._target is not None:
+            where = self._target.address
+            error.message = f"no Provender server answers at {where}: {_cause(error.message)}"
+            if self._target.tls is None and not where.startswith("unix:"):
+                error.fix = f"is it running? with TLS, its address is {SECURE_SCHEME}{where}"
+        return error
+
+
+def _cause(message: str) -> str:
+    """Returns the end of gRPC's account of a connection that could not be made: what the system said."""
+    return message.rpartition("last error: ")[2].removeprefix("UNKNOWN: ")
+
+
+class Channel(_Failures):
+    """A connection for calls that block. Safe between threads, and in processes that are forked from this one."""
+
+    def __init__(self, endpoint: Endpoint, options: Options) -> None:
+        """Makes a connection that opens with its first call."""
+        self._endpoint = endpoint
+        self.options = options
+        self._lock = threading.Lock()
+        self._target: Target | None = None
+        self._grpc: grpc.Channel | None = None
+        self._calls: dict[object, Any] = {}
+        self._process = os.getpid()
+        self._closed = False
+
+    def target(self) -> Target:
+        """Returns where the server answers now, for other kinds of connection. Not to be kept."""
+        return self.options.target(self._endpoint.address())
+
+    def call(
+        self,
+        method: str,
+        request: Message,
+        response: type[M],
+        *,
+        timeout: float | None = None,
+        repeat: bool = True,
+    ) -> M:
+        """Makes a call and returns its answer.
+
+        Args:
+            method: "/provender.v1.RegistryService/ListDefinitions".
+            request: The request.
+            response: The answer's class.
+            timeout: Seconds for all attempts together; None for the connection's.
+            repeat: Whether the call may be made again where it may have been answered already.
+        """
+        return self.call_raw(method, request.SerializeToString(), response.FromString, timeout=timeout, repeat=repeat)
+
+    def call_raw(
+        self,
+        method: str,
+        request: bytes,
+        decode: Callable[[bytes], T],
+        *,
+        timeout: float | None = None,
+        repeat: bool = True,
+    ) -> T:
+        """Makes a call whose request is bytes and whose answer ``decode`` reads."""
+        attempts = _Attempts(self.options.timeout if timeout is None else timeout, repeat=repeat)
+        while True:
+            call, headers = self._open("unary_unary", method)
+            try:
+                answer: bytes = call(request, timeout=attempts.timeout(), metadata=headers)
+            except grpc.RpcError as e:
+                status = _errors.status_of(e)
+                pause = attempts.again(status)
+                if lost(status):
+                    self._move()
+                if pause is None:
+                    raise self._error(status) from None
+                time.sleep(pause)
+            else:
+                return decode(answer)
+
+    def stream(self, method: str, request: Message, response: type[M], *, timeout: float | None = None) -> Iterator[M]:
+        """Makes a call and yields its answers. It is made once, takes as long as it takes, and ends with its reader."""
+        call, headers = self._open("unary_stream", method)
+        answers = call(request.SerializeToString(), timeout=timeout, metadata=headers)
+        try:
+            for answer in answers:
+                yield response.FromString(answer)
+        except grpc.RpcError as e:
+            status = _errors.status_of(e)
+            if lost(status):
+                self._move()
+            raise self._error(status) from None
+        finally:
+            answers.cancel()
+
+    def exchange(
+        self, method: str, requests: Callable[[], Iterator[bytes]], *, timeout: float | None = None
+    ) -> Iterator[bytes]:
+        """Makes a call that sends messages, and yields the answers. It takes as long as it takes, and ends with its reader.
+
+        It is made again, with the messages anew, where it met UNAVAILABLE before anything was answered.
+        """
+        attempts = _Attempts(timeout, repeat=True)
+        while True:
+            call, headers = self._open("stream_stream", method)
+            answers = call(requests(), timeout=attempts.timeout(), metadata=headers)
+            answered = False
+            try:
+                for answer in answers:
+                    answered = True
+                    yield answer
+            except grpc.RpcError as e:
+                status = _errors.status_of(e)
+                pause = None if answered else attempts.again(status)
+                if lost(status):
+                    self._move()
+                if pause is None:
+                    raise self._error(status) from None
+                time.sleep(pause)
+            else:
+                return
+            finally:
+                answers.cancel()
+
+    def close(self) -> None:
+        """Closes the connection and what was started for it. Calls under way end."""
+        with self._lock:
+            self._closed = True
+            if self._grpc is not None and self._process == os.getpid():
+                self._grpc.close()
+            self._grpc, self._calls = None, {}
+        self._endpoint.close()
+
+    def _open(self, kind: str, method: str) -> tuple[Any, tuple[tuple[str, str], ...]]:
+        """Returns the callable of a method, and the headers of its calls."""
+        target, calls = self._target, self._calls
+        if target is None or self._process != os.getpid() or (kind, method) not in calls:
+            with self._lock:
+                target, calls = self._connect(), self._calls
+                if (kind, method) not in calls:
+                    calls[kind, method] = getattr(self._grpc, kind)(method)
+        return calls[kind, method], target.headers
+
+    def _connect(self) -> Target:
+        if self._closed:
+            raise InvalidError("the store is closed", fix="connect again")
+        if self._target is not None and self._process == os.getpid():
+            return self._target
+        target = self.target()
+        if target.tls is None:
+            self._grpc = grpc.insecure_channel(target.address, _options(target))
+        else:
+            self._grpc = grpc.secure_channel(target.address, _credentials(target.tls), _options(target))
+        self._target, self._calls, self._process = target, {}, os.getpid()
+        return target
+
+    def _move(self) -> None:
+        """Follows a server that may be elsewhere."""
+        target = self.target()
+        with self._lock:
+            if target != self._target and self._grpc is not None:
+                self._grpc.close()
+                self._target, self._grpc, self._calls = None, None, {}
+
+
+class AsyncChannel(_Failures):
+    """A connection for asyncio: of the event loop in which it is first used."""
+
+    def __init__(self, endpoint: Endpoint, options: Options) -> None:
+        """Makes a connection that opens with its first call."""
+        self._endpoint = endpoint
+        self.options = options
+        self._target: Target | None = None
+        self._grpc: grpc.aio.Channel | None = None
+        self._calls: dict[object, Any] = {}
+        self._closed = False
+
+    async def target(self) -> Target:
+        """Returns where the server answers now, for other kinds of connection. Not to be kept."""
+        import asyncio
+
+        if isinstance(self._endpoint, Address):
+            return self.options.target(self._endpoint.address())
+        return self.options.target(await asyncio.to_thread(self._endpoint.address))
+
+    async def call(
+        self,
+        method: str,
+        request: Message,
+        response: type[M],
+        *,
+        timeout: float | None = None,
+        repeat: bool = True,
+    ) -> M:
+        """Makes a call and returns its answer, as ``Channel.call`` does."""
+        return await self.call_raw(
+            method, request.SerializeToString(), response.FromString, timeout=timeout, repeat=repeat
+        )
+
+    async def call_raw(
+        self,
+        method: str,
+        request: bytes,
+        decode: Callable[[bytes], T],
+        *,
+        timeout: float | None = None,
+        repeat: bool = True,
+    ) -> T:
+        """Makes a call whose request is bytes and whose answer ``decode`` reads."""
+        import asyncio
+
+        attempts = _Attempts(self.options.timeout if timeout is None else timeout, repeat=repeat)
+        while True:
+            call, headers = await self._open("unary_unary", method)
+            try:
+                answer: bytes = await call(request, timeout=attempts.timeout(), metadata=headers)
+            except grpc.RpcError as e:
+                status = _errors.status_of(e)
+                pause = attempts.again(status)
+                if lost(status):
+                    await self._move()
+                if pause is None:
+                    raise self._error(status) from None
+                await asyncio.sleep(pause)
+            else:
+                return decode(answer)
+
+    async def stream(
+        self, method: str, request: Message, response: type[M], *, timeout: float | None = None
+    ) -> AsyncIterator[M]:
+        """Makes a call and yields its answers. It is made once, takes as long as it takes, and ends with its reader."""
+        call, headers = await self._open("unary_stream", method)
+        answers = call(request.SerializeToString(), timeout=timeout, metadata=headers)
+        try:
+            async for answer in answers:
+                yield response.FromString(answer)
+        except grpc.RpcError as e:
+            status = _errors.status_of(e)
+            if lost(status):
+                await self._move()
+            raise self._error(status) from None
+        finally:
+            answers.cancel()
+
+    async def close(self) -> None:
+        """Closes the connection and what was started for it. Calls under way end."""
+        self._closed = True
+        if self._grpc is not None:
+            await self._grpc.close(None)
+        self._grpc, self._calls = None, {}
+        self._endpoint.close()
+
+    async def _open(self, kind: str, method: str) -> tuple[Any, tuple[tuple[str, str], ...]]:
+        """Returns the callable of a method, and the headers of its calls."""
+        if self._closed:
+            raise InvalidError("the store is closed", fix="connect again")
+        if self._target is None:
+            target = await self.target()
+            if self._target is None:  # nobody was faster
+                if target.tls is None:
+                    self._grpc = grpc.aio.insecure_channel(target.address, _options(target))
+                else:
+                    self._grpc = grpc.aio.secure_channel(target.address, _credentials(target.tls), _options(target))
+                self._target, self._calls = target, {}
+        if (kind, method) not in self._calls:
+            self._calls[kind, method] = getattr(self._grpc, kind)(method)
+        return self._calls[kind, method], self._target.headers
+
+    async def _move(self) -> None:
+        """Follows a server that may be elsewhere."""
+        target = await self.target()
+        if target != self._target and self._grpc is not None:
+            gone, self._target, self._grpc, self._calls = self._grpc, None, None, {}
+            await gone.close(None)
