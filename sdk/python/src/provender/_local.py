@@ -49,8 +49,8 @@ class Local:
             folder: The folder with provender.yaml.
             env: An environment of it; None for the one that PROVENDER_ENV names, if any.
         """
-        self.folder = Path(os.path.abspath(os.fspath(folder) or "."))
-        self._key = (str(self.folder), env)
+        self.folder = os.path.abspath(os.fspath(folder) or ".")
+        self._key = (self.folder, env)
         self._server: _Server | None = None
         self._closed = False
 

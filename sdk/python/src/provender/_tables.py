@@ -14,7 +14,7 @@ _ROWS = 60
 _WIDTH = 80
 
 # What stands to the right: numbers, shares and durations.
-_NUMBER = re.compile(r"[-+]?(?:\d[\d,.]*(?:e[-+]\d+)?[%dhms]?)+")
+_NUMBER = re.compile(r"[-+]?\d[\d,.]*(?:e[-+]\d+)?[%s]?|-?(?:\d+[dhms]){1,2}")
 
 _STYLE = "text-align: {}; white-space: nowrap"
 
