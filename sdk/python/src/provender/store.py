@@ -6,14 +6,17 @@ import os
 import weakref
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
-from . import _local, _request
-from ._channel import TLS, Address, Channel, Endpoint, Options
+from . import _local, _request, _training
+from ._channel import TIMEOUT, Address, Channel, Endpoint, Options, PathLike
 from ._errors import InvalidError
 from ._features import Features
 from ._instant import Instant
 from ._operations import Operations
+from ._progress import Progress
 from ._request import Entities
+from ._training import TrainingSet
 
 
 class Store(Operations):
@@ -79,6 +82,54 @@ class Store(Operations):
         answer = self._channel.call_raw(_request.HISTORICAL, request, shape.decoder.decode_historical, timeout=timeout)
         return Features(answer, keys)
 
+    def training_set(
+        self,
+        spine: Any,
+        *,
+        time: str,
+        service: str | None = None,
+        features: Sequence[str] | None = None,
+        time_unit: str | None = None,
+        timezone: str | None = None,
+        time_at: str | None = None,
+        progress: Progress = None,
+        timeout: float | None = None,
+    ) -> TrainingSet:
+        """Joins features onto a spine, each value as it was known at the row's time, never later.
+
+        Rows in are rows out: same count, same order, duplicates kept, your columns and index unchanged, then the
+        features. Only keys and times leave this process. An interrupt ends the server's work.
+
+        Args:
+            spine: One row per example: a frame of pandas or Polars, a table, reader or dataset of pyarrow, a relation
+                of DuckDB, or the path of a Parquet, CSV or Arrow file.
+            time: The column of the time at which the model would have been asked.
+            service: A feature service. Either this or ``features``.
+            features: Features as "view:feature". The spine then has the views' join keys under their own names.
+            time_unit: The unit of integers in the time column: "s", "ms", "us" or "ns".
+            timezone: The zone of times without one; None for UTC.
+            time_at: The end of the day that a DATE means: "start" or "end".
+            progress: True for a bar, False for none, None for one in a terminal or notebook, or a function that is told
+                of each ``Step``.
+            timeout: Seconds that it may take; None for as long as it takes.
+
+        Example:
+            >>> ts = store.training_set(flights, service="delay_model_v1", time="departs")
+            >>> ts.data
+        """
+        return _training.training_set(
+            self._channel,
+            spine,
+            service=service,
+            features=features,
+            time=time,
+            time_unit=time_unit,
+            timezone=timezone,
+            time_at=time_at,
+            progress=progress,
+            timeout=timeout,
+        )
+
     def close(self) -> None:
         """Closes the connection. A local server that it started ends."""
         self._closer()
@@ -95,16 +146,16 @@ class Store(Operations):
 
 
 def connect(
-    target: str | os.PathLike[str] | None = None,
+    target: PathLike | None = None,
     *,
     env: str | None = None,
     token: str | None = None,
-    tls_ca: str | os.PathLike[str] | None = None,
-    tls_cert: str | os.PathLike[str] | None = None,
-    tls_key: str | os.PathLike[str] | None = None,
+    tls_ca: PathLike | None = None,
+    tls_cert: PathLike | None = None,
+    tls_key: PathLike | None = None,
     tls_server_name: str | None = None,
-    plaintext_token: bool = False,
-    timeout: float | None = 30.0,
+    plaintext_token: bool | None = None,
+    timeout: float | None = TIMEOUT,
 ) -> Store:
     """Connects to a project. The connection opens with the first call.
 
@@ -115,12 +166,14 @@ def connect(
         target: A project folder; or a server, "host:port", "grpcs://host:port" for TLS, or "unix:path"; None for the
             server in PROVENDER_SERVER, else the current folder.
         env: The environment of a folder's provender.yaml; None for the one in PROVENDER_ENV.
-        token: Sent with every call; None for the one in PROVENDER_TOKEN.
-        tls_ca: A file with the authorities that the server's certificate may be from; None for the system's.
-        tls_cert: A file with this client's certificate, where the server asks for one.
-        tls_key: Its key.
+        token: Sent with every call; None for PROVENDER_TOKEN, or what the file in PROVENDER_TOKEN_FILE holds.
+        tls_ca: A file with the authorities that the server's certificate may be from; None for PROVENDER_TLS_CA, or the
+            system's.
+        tls_cert: A file with this client's certificate, where the server asks for one; None for PROVENDER_TLS_CERT.
+        tls_key: A file with its key; None for PROVENDER_TLS_KEY.
         tls_server_name: The name in the server's certificate, where it is not the address's.
-        plaintext_token: Lets the token leave this machine unencrypted: for networks that are by themselves.
+        plaintext_token: Lets the token leave this machine unencrypted: for networks that are by themselves. None for
+            PROVENDER_PLAINTEXT_TOKEN.
         timeout: Seconds that a call takes at most where it does not say otherwise; None for as long as it takes.
     """
     return Store(
@@ -141,15 +194,15 @@ def connect(
 
 
 def connection(
-    target: str | os.PathLike[str] | None,
+    target: PathLike | None,
     *,
     env: str | None,
     token: str | None,
-    tls_ca: str | os.PathLike[str] | None,
-    tls_cert: str | os.PathLike[str] | None,
-    tls_key: str | os.PathLike[str] | None,
+    tls_ca: PathLike | None,
+    tls_cert: PathLike | None,
+    tls_key: PathLike | None,
     tls_server_name: str | None,
-    plaintext_token: bool,
+    plaintext_token: bool | None,
     timeout: float | None,
 ) -> tuple[Endpoint, Options]:
     """Returns what ``connect`` makes a channel of."""
@@ -157,5 +210,13 @@ def connection(
     endpoint = Address(place.address) if place.folder is None else _local.Local(place.folder, env)
     if env is not None and place.folder is None:
         raise InvalidError("env is for a project folder: a server has an environment already", field="env")
-    tls = TLS.of(ca=tls_ca, certificate=tls_cert, key=tls_key, server_name=tls_server_name)
-    return endpoint, Options(token=token, plaintext_token=plaintext_token, tls=tls, timeout=timeout)
+    options = Options.of(
+        token=token,
+        tls_ca=tls_ca,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_server_name=tls_server_name,
+        plaintext_token=plaintext_token,
+        timeout=timeout,
+    )
+    return endpoint, options
