@@ -17,6 +17,7 @@ from ._errors import (
     UnimplementedError,
 )
 from ._features import Features, ViewRead
+from ._training import TrainingSet, TrainingSetWarning
 from .store import Store, connect
 
 __version__ = "0.1.0"
@@ -34,6 +35,8 @@ __all__ = [
     "PreconditionError",
     "ProvenderError",
     "Store",
+    "TrainingSet",
+    "TrainingSetWarning",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",

@@ -6,12 +6,15 @@ import os
 import weakref
 from collections.abc import Sequence
 from types import TracebackType
+from typing import Any
 
-from . import _request
+from . import _request, _training
 from ._channel import TIMEOUT, Address, Channel, Endpoint, Options, PathLike
 from ._features import Features
 from ._instant import Instant
+from ._progress import Progress
 from ._request import Entities
+from ._training import TrainingSet
 
 
 class Store:
@@ -75,6 +78,54 @@ class Store:
         request = _request.historical(shape, keys, at=at)
         answer = self._channel.call_raw(_request.HISTORICAL, request, shape.decoder.decode_historical, timeout=timeout)
         return Features(answer, keys)
+
+    def training_set(
+        self,
+        spine: Any,
+        *,
+        time: str,
+        service: str | None = None,
+        features: Sequence[str] | None = None,
+        time_unit: str | None = None,
+        timezone: str | None = None,
+        time_at: str | None = None,
+        progress: Progress = None,
+        timeout: float | None = None,
+    ) -> TrainingSet:
+        """Joins features onto a spine, each value as it was known at the row's time, never later.
+
+        Rows in are rows out: same count, same order, duplicates kept, your columns and index unchanged, then the
+        features. Only keys and times leave this process. An interrupt ends the server's work.
+
+        Args:
+            spine: One row per example: a frame of pandas or Polars, a table, reader or dataset of pyarrow, a relation
+                of DuckDB, or the path of a Parquet, CSV or Arrow file.
+            time: The column of the time at which the model would have been asked.
+            service: A feature service. Either this or ``features``.
+            features: Features as "view:feature". The spine then has the views' join keys under their own names.
+            time_unit: The unit of integers in the time column: "s", "ms", "us" or "ns".
+            timezone: The zone of times without one; None for UTC.
+            time_at: The end of the day that a DATE means: "start" or "end".
+            progress: True for a bar, False for none, None for one in a terminal or notebook, or a function that is told
+                of each ``Step``.
+            timeout: Seconds that it may take; None for as long as it takes.
+
+        Example:
+            >>> ts = store.training_set(flights, service="delay_model_v1", time="departs")
+            >>> ts.data
+        """
+        return _training.training_set(
+            self._channel,
+            spine,
+            service=service,
+            features=features,
+            time=time,
+            time_unit=time_unit,
+            timezone=timezone,
+            time_at=time_at,
+            progress=progress,
+            timeout=timeout,
+        )
 
     def close(self) -> None:
         """Closes the connection. A local server that it started ends."""
