@@ -89,6 +89,10 @@ def _socket(address: str) -> str:
 class Endpoint(Protocol):
     """Finds the server of a connection."""
 
+    @property
+    def folder(self) -> str:
+        """The project's folder on this machine; "." for the current one, where nothing else is known."""
+
     def address(self) -> str:
         """Returns "host:port", "grpcs://host:port" or "unix:path".
 
@@ -104,6 +108,7 @@ class Address:
     """An endpoint that never moves."""
 
     fixed: str
+    folder: str = "."
 
     def address(self) -> str:
         """Returns the address."""
@@ -299,6 +304,11 @@ class Channel(_Failures):
         self._calls: dict[object, Any] = {}
         self._process = os.getpid()
         self._closed = False
+
+    @property
+    def folder(self) -> str:
+        """The project's folder on this machine, where the connection is of one; else the current folder."""
+        return self._endpoint.folder
 
     def target(self) -> Target:
         """Returns where the server answers now, for other kinds of connection. Not to be kept."""
@@ -512,11 +522,13 @@ class AsyncChannel(_Failures):
 
     async def close(self) -> None:
         """Closes the connection and what was started for it. Calls under way end."""
+        import asyncio
+
         self._closed = True
         if self._grpc is not None:
             await self._grpc.close(None)
         self._grpc, self._calls = None, {}
-        self._endpoint.close()
+        await asyncio.to_thread(self._endpoint.close)
 
     async def _open(self, kind: str, method: str) -> tuple[Any, tuple[tuple[str, str], ...]]:
         """Returns the callable of a method, and the headers of its calls."""

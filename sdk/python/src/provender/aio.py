@@ -76,6 +76,7 @@ class AsyncStore:
 def connect(
     target: PathLike | None = None,
     *,
+    env: str | None = None,
     token: str | None = None,
     tls_ca: PathLike | None = None,
     tls_cert: PathLike | None = None,
@@ -84,11 +85,12 @@ def connect(
     plaintext_token: bool | None = None,
     timeout: float | None = TIMEOUT,
 ) -> AsyncStore:
-    """Connects to a server, with the arguments of ``provender.connect``. The connection opens with the first call."""
+    """Connects to a project, with the arguments of ``provender.connect``. The connection opens with the first call."""
     return AsyncStore(
         AsyncChannel(
             *connection(
                 target,
+                env=env,
                 token=token,
                 tls_ca=tls_ca,
                 tls_cert=tls_cert,
