@@ -15,7 +15,7 @@ NOTEBOOK = Path("examples", "flights", "delay_model.ipynb")
 def test_notebook(project: Project) -> None:
     """Runs it. PROVENDER_TEST_UPDATE=1 writes what it shows into the repository."""
     notebook = nbformat.read(REPOSITORY / NOTEBOOK, as_version=4)
-    committed = [dict(cell) for cell in notebook.cells]
+    committed = nbformat.read(REPOSITORY / NOTEBOOK, as_version=4)
     client = NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": str(project.folder)}}
     )
@@ -33,8 +33,8 @@ def test_notebook(project: Project) -> None:
     if os.environ.get("PROVENDER_TEST_UPDATE"):
         (REPOSITORY / NOTEBOOK).write_text(nbformat.writes(notebook) + "\n", encoding="utf-8")
         return
-    for was, cell in zip(committed, notebook.cells, strict=True):
-        assert dict(cell) == was, f"{cell.source}\nshows something else: is it right? Then PROVENDER_TEST_UPDATE=1"
+    for was, cell in zip(committed.cells, notebook.cells, strict=True):
+        assert cell == was, f"{cell.source}\nshows something else: is it right? Then PROVENDER_TEST_UPDATE=1"
 
 
 def clean(notebook: nbformat.NotebookNode) -> None:
