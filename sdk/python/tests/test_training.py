@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from conftest import Project
 
 import provender
-from conftest import Project
 
 SERVICE = "delay_model_v1"
 
@@ -74,7 +74,9 @@ def test_result(store: provender.Store, spine: pd.DataFrame) -> None:
 
 
 def test_features_without_a_service(store: provender.Store, spine: pd.DataFrame) -> None:
-    ts = store.training_set(spine.head(100), features=["route_daily:distance", "route_daily:flights_1d"], time="departs")
+    ts = store.training_set(
+        spine.tail(100), features=["route_daily:distance", "route_daily:flights_1d"], time="departs"
+    )
     assert ts.features == ["distance", "flights_1d"]
     assert ts.service is None
     assert ts.keys == ["origin", "destination"]
@@ -94,10 +96,10 @@ def test_save(store: provender.Store, spine: pd.DataFrame, exported: pa.Table, t
 
 @pytest.mark.parametrize("rows", [0, 1, 2])
 def test_few_rows(store: provender.Store, spine: pd.DataFrame, exported: pa.Table, rows: int) -> None:
-    ts = ask(store, spine.head(rows))
+    ts = ask(store, spine.iloc[20_000 : 20_000 + rows])
     assert len(ts.data) == rows
     assert list(ts.data.columns) == exported.column_names
-    assert ts.to_arrow()["distance"].to_pylist() == exported["distance"].to_pylist()[:rows]
+    assert ts.to_arrow()["distance"].to_pylist() == exported["distance"].to_pylist()[20_000 : 20_000 + rows]
     assert ts.data.dtypes["distance"] == pd.Int32Dtype()
     assert f"{rows} rows" in repr(ts)
 
@@ -109,10 +111,10 @@ def test_an_empty_frame_without_types(store: provender.Store) -> None:
 
 
 def test_null_keys(store: provender.Store, spine: pd.DataFrame) -> None:
-    rows = pd.concat([spine.head(50)] * 2, ignore_index=True)
+    rows = pd.concat([spine.tail(50)] * 2, ignore_index=True)
     rows.loc[50:, "origin"] = None
     ts = ask(store, rows)
-    assert ts.reads[0].not_found >= 50
+    assert ts.reads[0].not_found == 50
     both = ts.data["origin_mean_delay_1h"]
     assert both[50:].isna().all()
     assert ts.data["destination_delay"][50:].tolist() == pytest.approx(
@@ -229,7 +231,7 @@ def test_columns(store: provender.Store, spine: pd.DataFrame) -> None:
         ask(store, spine.rename(columns={"delay": "origin"}))
     with pytest.raises(provender.InvalidError, match="can't be a list"):
         ask(store, [{"origin": "JFK"}])
-    with pytest.raises(provender.NotFoundError, match="there is no spine nowhere.parquet"):
+    with pytest.raises(provender.NotFoundError, match=r"there is no spine nowhere\.parquet"):
         ask(store, "nowhere.parquet")
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from html import escape
@@ -273,35 +274,58 @@ def _exchange(
     """Sends a spine, and returns the features and what the server tells of them."""
     raw = json_format.MessageToJson(command, preserving_proto_field_name=True, indent=None).encode()
     answers = channel.exchange(_flight.EXCHANGE, lambda: _flight.requests(raw, spine), timeout=timeout)
-    schema: pa.Schema | None = None
-    gather = Gather(pa.schema([]), 0)
-    done: offline_pb2.ExportDone | None = None
-    part = 0.0
-    if show is not None:
-        show(Step("spine", 0, spine.num_rows))
-    for answer in answers:
-        data = _flight.Data.parse(answer)
+    answer = _Answer(spine, show)
+    # Whatever happens here ends the server's work at once, not when a collector comes by.
+    with closing(answers):
+        for message in answers:
+            answer.add(_flight.Data.parse(message))
+    return answer.finish()
+
+
+class _Answer:
+    """What has come of an answer."""
+
+    def __init__(self, spine: pa.Table, show: Callable[[Step], None] | None) -> None:
+        self._spine = spine
+        self._show = show
+        self._part = 0.0
+        self._schema: pa.Schema | None = None
+        self._gather: Gather | None = None
+        self._done: offline_pb2.ExportDone | None = None
+        self._tell("spine", 0, spine.num_rows, 0)
+
+    def add(self, data: _flight.Data) -> None:
+        """Takes the next message."""
         if data.metadata:
-            told = json_format.Parse(bytes(data.metadata), offline_pb2.ExportMessage(), ignore_unknown_fields=True)
-            if told.HasField("done"):
-                done = told.done
-            elif show is not None and told.HasField("progress"):
-                part = max(part, min(told.progress.part, 1.0))
-                show(Step(told.progress.stage, told.progress.done, told.progress.size, part))
+            self._metadata(bytes(data.metadata))
         if not data.header:
-            continue
+            return
         message = data.message()
-        if schema is None:
-            schema = _flight.read_schema(message)
-            gather = Gather(_features(schema, spine.schema), spine.num_rows)
-            continue
-        gather.add(_flight.read_batch(message, schema))
-        if show is not None:
-            left = (1 - part) * gather.rows / max(1, spine.num_rows)
-            show(Step("rows", gather.rows, spine.num_rows, part + left))
-    if schema is None or done is None:
-        raise InternalError("the server's answer has no end")
-    return gather.finish(), done
+        if self._schema is None or self._gather is None:
+            self._schema = _flight.read_schema(message)
+            self._gather = Gather(_features(self._schema, self._spine.schema), self._spine.num_rows)
+            return
+        self._gather.add(_flight.read_batch(message, self._schema))
+        rows, size = self._gather.rows, self._spine.num_rows
+        self._tell("rows", rows, size, self._part + (1 - self._part) * rows / size if rows < size else 1)
+
+    def finish(self) -> tuple[pa.Table, offline_pb2.ExportDone]:
+        """Returns the features and what the server tells of them."""
+        if self._gather is None or self._done is None:
+            raise InternalError("the server's answer has no end")
+        return self._gather.finish(), self._done
+
+    def _metadata(self, raw: bytes) -> None:
+        told = json_format.Parse(raw, offline_pb2.ExportMessage(), ignore_unknown_fields=True)
+        if told.HasField("done"):
+            self._done = told.done
+        elif told.HasField("progress"):
+            self._part = max(self._part, min(told.progress.part, 1.0))
+            self._tell(told.progress.stage, told.progress.done, told.progress.size, self._part)
+
+    def _tell(self, stage: str, done: int, size: int, part: float) -> None:
+        if self._show is not None:
+            self._show(Step(stage, done, size, part))
 
 
 def _features(answer: pa.Schema, spine: pa.Schema) -> pa.Schema:
