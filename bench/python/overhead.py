@@ -1,7 +1,7 @@
 """What a lookup costs in Python beside the raw gRPC stub: the same server, connection settings and entities, by turns.
 
-The stub builds a generated request, makes the call, and parses the answer into a generated message; nothing is converted.
-The package does all that it does: it packs keys, checks every column, and gives back a result.
+The stub builds a generated request, makes the call, and parses the answer into a generated message; nothing is
+converted. The package does all that it does: it packs keys, checks every column, and gives back a result.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ var layers = []layer{
 	{
 		"client",
 		[]string{"sdk/client"},
-		[]string{"generated"},
+		[]string{"generated", "leaf"},
 		"users import the client: it must not drag the server in",
 	},
 	{

@@ -42,7 +42,9 @@ func appendValue(dst *columnar.Vector, v *client.Values, i int) {
 		dst.AppendFloat32(v.Float32(i))
 	case columnar.Float64:
 		dst.AppendFloat64(v.Float64(i))
-	case columnar.String, columnar.Bytes:
+	case columnar.String:
+		dst.AppendString(v.Text(i))
+	case columnar.Bytes:
 		dst.AppendBytes(v.Bytes(i))
 	}
 }

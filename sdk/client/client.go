@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 
 	pb "github.com/provender-dev/provender/proto/provender/v1"
@@ -23,14 +24,21 @@ const maxAnswer = 1 << 30
 
 // Client calls one server.
 type Client struct {
-	online     pb.OnlineServiceClient
+	conn       grpc.ClientConnInterface
 	operations pb.OperationsServiceClient
 	registry   pb.RegistryServiceClient
 	admin      pb.AdminServiceClient
 	offline    pb.OfflineServiceClient
 	closer     io.Closer // nil where the connection is the caller's
-	once       bool      // calls are not repeated
+	once       bool      // calls are not made again
 }
+
+// How a connection that was lost is made again: sooner than by gRPC's own settings, under which a server that is back can
+// stay unnoticed for two minutes.
+var reconnect = backoff.Config{BaseDelay: 100 * time.Millisecond, Multiplier: 1.6, Jitter: 0.2, MaxDelay: 5 * time.Second}
+
+// connectTime is the least that an attempt to connect may take.
+const connectTime = 20 * time.Second
 
 // Option changes how Dial connects.
 type Option func(*options)
@@ -43,12 +51,12 @@ type options struct {
 	once      bool
 }
 
-// WithoutRepeats leaves it to the caller to make a call again whose connection was lost.
+// WithoutRepeats leaves it to the caller to make calls again.
 func WithoutRepeats() Option {
 	return func(o *options) { o.once = true }
 }
 
-// WithGRPC adds options of the gRPC connection.
+// WithGRPC adds options of the gRPC connection. Interceptors see answers to lookups as types of this package.
 func WithGRPC(opts ...grpc.DialOption) Option {
 	return func(o *options) { o.grpc = append(o.grpc, opts...) }
 }
@@ -74,6 +82,7 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 	conn, err := grpc.NewClient("passthrough:///"+authority(addr), append([]grpc.DialOption{
 		grpc.WithTransportCredentials(d.credentials(o.tls)),
 		grpc.WithContextDialer(d.dial),
+		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: connectTime}),
 	}, o.calls(addr)...)...)
 	if err != nil {
 		return nil, &Error{Code: CodeInvalid, Message: "connect to " + addr + ": " + err.Error(), err: err}
@@ -82,15 +91,27 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 		_ = conn.Close() // nothing was sent
 		return nil, err
 	}
-	c := New(conn)
-	c.closer, c.once = conn, o.once
+	c := on(conn, o.once)
+	c.closer = conn
 	return c, nil
 }
 
-// New returns a client on a connection that the caller keeps and closes.
-func New(conn grpc.ClientConnInterface) *Client {
+// New returns a client on a connection that the caller keeps and closes. Of opts WithoutRepeats plays a part.
+func New(conn grpc.ClientConnInterface, opts ...Option) *Client {
+	var o options
+	for _, opt := range opts {
+		opt(&o)
+	}
+	return on(conn, o.once)
+}
+
+func on(conn grpc.ClientConnInterface, once bool) *Client {
+	if !once {
+		conn = repeating{conn}
+	}
 	return &Client{
-		online:     pb.NewOnlineServiceClient(conn),
+		once:       once,
+		conn:       conn,
 		operations: pb.NewOperationsServiceClient(conn),
 		registry:   pb.NewRegistryServiceClient(conn),
 		admin:      pb.NewAdminServiceClient(conn),

@@ -2,54 +2,28 @@ package client_test
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
-	"io"
-	"log/slog"
-	"net"
-	"os"
 	"time"
 
-	"google.golang.org/grpc"
-
-	"github.com/provender-dev/provender/internal/rpc"
 	"github.com/provender-dev/provender/sdk/client"
 )
 
-// exampleServer serves departures of two airports until stop is called.
-func exampleServer() (addr string, stop func()) {
-	dir, err := os.MkdirTemp("", "provender")
-	must(nil, err)
-	p := newProject(nil, dir)
-	p.put("airport_hourly", `"JFK"`, noon.Add(-time.Hour), "31", "12.5", "null")
-	p.put("airport_hourly", `"SFO"`, noon.Add(-8*time.Hour), "24", "3", "null")
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	must(nil, err)
-	server := grpc.NewServer(rpc.ServerOptions(slog.New(slog.NewTextHandler(io.Discard, nil)))...)
-	rpc.Register(server, rpc.Services{Lookups: p.server})
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
-	return listener.Addr().String(), func() {
-		server.GracefulStop()
-		must(nil, <-done)
-		must(nil, p.store.Close())
-		must(nil, os.RemoveAll(dir))
-	}
-}
+// The examples talk to `provender serve` for the flights example, whose clock stands at 2001-06-30T18:00:00Z.
 
 func Example() {
-	addr, stop := exampleServer()
-	defer stop()
-
-	ctx := context.Background()
-	c, err := client.Dial(ctx, addr)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	c, err := client.Dial(ctx, addr()) // "127.0.0.1:6565"
 	if err != nil {
 		panic(err)
 	}
 	defer c.Close()
 
 	r, err := c.GetFeatures(ctx, client.Request{
-		Features: []string{"airport_hourly:departures", "airport_hourly:mean_delay"},
-		Keys:     []client.Key{client.Strings("airport", "JFK", "SFO", "XYZ")},
+		Features: []string{"airport_hourly:departures_1h", "airport_hourly:mean_delay_1h"},
+		Keys:     []client.Key{client.Strings("airport", "JFK", "SFO", "XXX")},
 	})
 	if err != nil {
 		panic(err)
@@ -61,10 +35,380 @@ func Example() {
 		}
 	}
 	// Output:
-	// 0 departures 31 PRESENT
-	// 0 mean_delay 12.5 PRESENT
-	// 1 departures 7 EXPIRED
-	// 1 mean_delay <nil> EXPIRED
-	// 2 departures 7 NOT_FOUND
-	// 2 mean_delay <nil> NOT_FOUND
+}
+
+// connect is Dial of the examples.
+func connect() *client.Client {
+	c, err := client.Dial(context.Background(), addr())
+	must(nil, err)
+	return c
+}
+
+func ExampleDial() {
+	ctx := context.Background()
+	c, err := client.Dial(ctx, addr(), client.WithToken("a token"), client.WithoutRepeats())
+	if err != nil {
+		panic(err)
+	}
+	defer c.Close()
+	status, err := c.Status(ctx, []string{"route_daily"})
+	fmt.Println(len(status), err)
+	// Output:
+}
+
+func ExampleClient_GetFeatures() {
+	c := connect()
+	defer c.Close()
+	r, err := c.GetFeatures(context.Background(), client.Request{
+		Service:    "delay_model_v1",
+		Keys:       []client.Key{client.Strings("origin", "JFK", "BOS"), client.Strings("destination", "SFO", "JFK")},
+		EventTimes: true,
+	})
+	if err != nil {
+		panic(err)
+	}
+	// By column: nothing is copied, whatever the number of rows.
+	delay := r.Column("origin_mean_delay_1h")
+	fmt.Println(delay.Type(), delay.Float64s(), delay.Statuses())
+	last := r.Column("delays_1d")
+	fmt.Println(last.Type(), last.List(0).Int32s())
+	fmt.Println(r.Views[delay.View].Name, r.Views[delay.View].EventTimes[0], "of", r.ReadTime)
+	// Output:
+}
+
+func ExampleError() {
+	c := connect()
+	defer c.Close()
+	_, err := c.GetFeatures(context.Background(), client.Request{
+		Features: []string{"airport_hourly:mean_dealy_1h"}, Keys: []client.Key{client.Strings("airport", "JFK")},
+	})
+	var failed *client.Error
+	if errors.As(err, &failed) {
+		fmt.Println(failed.Code, failed.Field, failed.Suggestion)
+	}
+	// Output:
+}
+
+func ExampleRows() {
+	c := connect()
+	defer c.Close()
+	type Airport struct {
+		Departures int64    `provender:"departures_1h"`
+		MeanDelay  *float64 `provender:"mean_delay_1h"`
+	}
+	r, err := c.GetFeatures(context.Background(), client.Request{
+		Features: []string{"airport_hourly:departures_1h", "airport_hourly:mean_delay_1h"},
+		Keys:     []client.Key{client.Strings("airport", "JFK", "XXX")},
+	})
+	if err != nil {
+		panic(err)
+	}
+	airports, err := client.Rows[Airport](r)
+	if err != nil {
+		panic(err)
+	}
+	for _, a := range airports {
+		fmt.Println(a.Departures, a.MeanDelay != nil)
+	}
+	// Output:
+}
+
+func ExampleDecoder() {
+	type Airport struct {
+		Departures int64             `provender:"departures_1h"`
+		MeanDelay  sql.Null[float64] `provender:"mean_delay_1h"`
+		Status     client.Status     `provender:"mean_delay_1h,status"`
+	}
+	type Flight struct {
+		Origin      Airport   `provender:"origin_,prefix"`
+		Busy        int64     `provender:"destination_departures"`
+		Distance    int32     `provender:"distance,zero"`
+		LastDelays  []int32   `provender:"delays_1d"`
+		BusiestPart string    `provender:"busiest_part,zero"`
+		Known       time.Time `provender:"route_daily,event_time"`
+	}
+	decoder, err := client.NewDecoder[Flight]()
+	if err != nil {
+		panic(err)
+	}
+	c := connect()
+	defer c.Close()
+	r, err := c.GetFeatures(context.Background(), client.Request{
+		Service:    "delay_model_v1",
+		Keys:       []client.Key{client.Strings("origin", "JFK", "XXX"), client.Strings("destination", "SFO", "JFK")},
+		EventTimes: true,
+	})
+	if err != nil {
+		panic(err)
+	}
+	flights, err := decoder.Rows(r)
+	if err != nil {
+		panic(err)
+	}
+	for _, f := range flights {
+		fmt.Printf("%+v\n", f)
+	}
+	// Output:
+}
+
+func ExampleClient_StreamFeatures() {
+	c := connect()
+	defer c.Close()
+	type Airport struct {
+		Departures int64 `provender:"departures_1h"`
+	}
+	decoder, err := client.NewDecoder[Airport]()
+	if err != nil {
+		panic(err)
+	}
+	batches := func(yield func(client.Request) bool) {
+		for _, airports := range [][]string{{"JFK", "SFO"}, {"ORD"}} {
+			if !yield(client.Request{
+				Features: []string{"airport_hourly:departures_1h"}, Keys: []client.Key{client.Strings("airport", airports...)},
+			}) {
+				return
+			}
+		}
+	}
+	var rows []Airport // used again
+	for r, err := range c.StreamFeatures(context.Background(), batches) {
+		if err != nil {
+			panic(err)
+		}
+		if rows, err = decoder.AppendRows(rows[:0], r); err != nil {
+			panic(err)
+		}
+		fmt.Println(rows)
+	}
+	// Output:
+}
+
+func ExampleClient_GetHistoricalFeatures() {
+	c := connect()
+	defer c.Close()
+	r, err := c.GetHistoricalFeatures(context.Background(), client.Request{
+		Features: []string{"airport_hourly:departures_1h"}, Keys: []client.Key{client.Strings("airport", "JFK")},
+	}, time.Date(2001, 6, 1, 12, 0, 0, 0, time.UTC))
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(r.Columns[0].Int64(0), r.Columns[0].Status(0))
+	// Output:
+}
+
+func ExampleClient_Explain() {
+	c := connect()
+	defer c.Close()
+	x, err := c.Explain(context.Background(), client.ExplainRequest{
+		View: "airport_hourly", Feature: "mean_delay_1h", Keys: []client.Key{client.Strings("airport", "JFK")},
+		At: evening, Candidates: 1,
+	})
+	if err != nil {
+		panic(err)
+	}
+	first := x.Before[0]
+	fmt.Println(x.Value.Float64(0), x.Status, first.EventTime, first.Place.File, x.RowsBefore)
+	// Output:
+}
+
+func ExampleClient_Materialize() {
+	c := connect()
+	defer c.Close()
+	runs, err := c.Materialize(context.Background(), client.MaterializeRequest{Views: []string{"route_daily"}, To: evening},
+		func(p client.Progress) {}) // told now and then
+	if err != nil {
+		panic(err)
+	}
+	for _, run := range runs {
+		fmt.Println(run.View, run.State, run.T)
+	}
+	// Output:
+}
+
+func ExampleClient_PlanMaterialize() {
+	c := connect()
+	defer c.Close()
+	plans, err := c.PlanMaterialize(context.Background(), client.MaterializeRequest{Views: []string{"route_daily"}, To: evening, Full: true})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(plans[0].View, plans[0].Reason, len(plans[0].Files), plans[0].Files[0].Why)
+	// Output:
+}
+
+func ExampleClient_Runs() {
+	c := connect()
+	defer c.Close()
+	ctx := context.Background()
+	runs, err := c.Runs(ctx, []string{"airport_hourly"}, 10)
+	if err != nil {
+		panic(err)
+	}
+	first, err := c.Run(ctx, runs[len(runs)-1].ID)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(first.Trigger, first.State, first.RowsRead, first.Written)
+	// Output:
+}
+
+func ExampleClient_RetryRun() {
+	c := connect()
+	defer c.Close()
+	ctx := context.Background()
+	runs, err := c.Runs(ctx, []string{"airport_hourly"}, 1)
+	if err != nil {
+		panic(err)
+	}
+	_, err = c.RetryRun(ctx, runs[0].ID, nil)
+	fmt.Println(err)
+	_, err = c.CancelRun(ctx, runs[0].ID)
+	fmt.Println(err)
+	// Output:
+}
+
+func ExampleClient_Status() {
+	c := connect()
+	defer c.Close()
+	views, err := c.Status(context.Background(), nil)
+	if err != nil {
+		panic(err)
+	}
+	for _, v := range views {
+		fmt.Println(v.View, v.State, v.T, v.NewestEvent)
+	}
+	// Output:
+}
+
+func ExampleClient_ServerStatus() {
+	c := connect()
+	defer c.Close()
+	status, err := c.ServerStatus(context.Background(), []string{"airport_hourly"})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(len(status.Views), status.Definitions == nil) // definitions come from nowhere by themselves
+	// Output:
+}
+
+func ExampleClient_Verify() {
+	c := connect()
+	defer c.Close()
+	reports, err := c.Verify(context.Background(), client.VerifyRequest{Full: true, Now: evening}, nil)
+	if err != nil {
+		panic(err)
+	}
+	for _, r := range reports {
+		fmt.Println(r.View, r.Cells == r.Equal, r.Wrong, r.Missing, r.Extra)
+	}
+	// Output:
+}
+
+func ExampleClient_Pause() {
+	c := connect()
+	defer c.Close()
+	ctx := context.Background()
+	paused, err := c.Pause(ctx, []string{"route_daily"})
+	if err != nil {
+		panic(err)
+	}
+	resumed, err := c.Resume(ctx, nil)
+	fmt.Println(paused, resumed, err)
+	// Output:
+}
+
+func ExampleClient_Prune() {
+	c := connect()
+	defer c.Close()
+	removed, err := c.Prune(context.Background(), true, nil)
+	fmt.Println(len(removed), err)
+	// Output:
+}
+
+func ExampleClient_Definitions() {
+	c := connect()
+	defer c.Close()
+	revision, list, err := c.Definitions(context.Background(), client.FeatureView, 0)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(revision.Number)
+	for _, d := range list {
+		fmt.Println(d.Kind, d.Name)
+	}
+	// Output:
+}
+
+func ExampleClient_Definition() {
+	c := connect()
+	defer c.Close()
+	_, d, err := c.Definition(context.Background(), client.Entity, "route", 0)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(string(d.JSON))
+	// Output:
+}
+
+func ExampleClient_Revisions() {
+	c := connect()
+	defer c.Close()
+	ctx := context.Background()
+	list, err := c.Revisions(ctx, 1)
+	if err != nil {
+		panic(err)
+	}
+	revision, plan, err := c.Revision(ctx, list[0].Number)
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(revision.Number, revision.By, revision.Summary, len(plan) > 0)
+	// Output:
+}
+
+func ExampleClient_Apply() {
+	c := connect()
+	defer c.Close()
+	ctx := context.Background()
+	plan, err := c.Plan(ctx, definitionFiles("../../examples/flights"), 0)
+	if err != nil {
+		panic(err)
+	}
+	for _, p := range plan.Problems {
+		fmt.Printf("%s:%d:%d: %s\n", p.File, p.Line, p.Col, p.Message)
+	}
+	revision, err := c.Apply(ctx, client.ApplyRequest{Plan: plan.JSON, By: "ann@desk"})
+	fmt.Println(revision.Number, err) // these definitions are there already
+	// Output:
+}
+
+func ExampleClient_PlanRollback() {
+	c := connect()
+	defer c.Close()
+	ctx := context.Background()
+	plan, err := c.PlanRollback(ctx, 1)
+	if err != nil {
+		panic(err)
+	}
+	revision, err := c.Apply(ctx, client.ApplyRequest{Plan: plan})
+	fmt.Println(revision.Number, err)
+	// Output:
+}
+
+func ExampleClient_CreateToken() {
+	c := connect()
+	defer c.Close()
+	ctx := context.Background()
+	secret, token, err := c.CreateToken(ctx, "scoring", []string{"read-online"}, time.Time{})
+	if err != nil {
+		panic(err)
+	}
+	fmt.Println(len(secret) > 0, token.Name, token.Roles)
+	tokens, err := c.Tokens(ctx, false)
+	if err != nil {
+		panic(err)
+	}
+	_, err = c.RevokeToken(ctx, "scoring")
+	fmt.Println(len(tokens), err)
+	// Output:
 }

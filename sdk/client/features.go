@@ -6,7 +6,6 @@ import (
 	"io"
 	"iter"
 	"math"
-	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -88,11 +87,14 @@ type Column struct {
 	Name string // in the service, or of the feature
 	View int    // index into Response.Views
 	Values
-	statuses []byte
+	statuses []Status
 }
 
 // Status returns the status of a row's cell.
-func (c *Column) Status(row int) Status { return Status(c.statuses[row]) }
+func (c *Column) Status(row int) Status { return c.statuses[row] }
+
+// Statuses returns the statuses of all rows, shared with the response as Values are.
+func (c *Column) Statuses() []Status { return c.statuses }
 
 // View tells which data answered for one view under one binding of its keys.
 type View struct {
@@ -105,11 +107,12 @@ type View struct {
 
 // Column returns the column of a name, nil if there is none.
 func (r *Response) Column(name string) *Column {
-	i := slices.IndexFunc(r.Columns, func(c Column) bool { return c.Name == name })
-	if i < 0 {
-		return nil
+	for i := range r.Columns {
+		if r.Columns[i].Name == name {
+			return &r.Columns[i]
+		}
 	}
-	return &r.Columns[i]
+	return nil
 }
 
 // GetFeatures looks features up. The error is an *Error.
@@ -118,11 +121,11 @@ func (c *Client) GetFeatures(ctx context.Context, req Request) (*Response, error
 	if err != nil {
 		return nil, err
 	}
-	out, err := c.online.GetFeatures(ctx, in, callOptions()...)
-	if err != nil {
+	var a answer
+	if err := c.conn.Invoke(ctx, pb.OnlineService_GetFeatures_FullMethodName, in, &a, answerOptions...); err != nil {
 		return nil, errorOf(err)
 	}
-	return responseOf(out)
+	return a.response, a.err
 }
 
 // StreamFeatures looks many entities up, request by request, each of some hundreds or thousands of them: the responses
@@ -134,7 +137,8 @@ func (c *Client) StreamFeatures(ctx context.Context, requests iter.Seq[Request])
 	return func(yield func(*Response, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
-		stream, err := c.online.StreamFeatures(ctx, callOptions()...)
+		stream, err := c.conn.NewStream(ctx, &pb.OnlineService_ServiceDesc.Streams[0],
+			pb.OnlineService_StreamFeatures_FullMethodName, answerOptions...)
 		if err != nil {
 			yield(nil, errorOf(err))
 			return
@@ -148,14 +152,15 @@ func (c *Client) StreamFeatures(ctx context.Context, requests iter.Seq[Request])
 					cancel()
 					return
 				}
-				if stream.Send(&pb.StreamFeaturesRequest{Request: in}) != nil {
+				if stream.SendMsg(&pb.StreamFeaturesRequest{Request: in}) != nil {
 					return // Recv tells why
 				}
 			}
 			_ = stream.CloseSend() // never fails
 		}()
 		for {
-			out, err := stream.Recv()
+			a := answer{wrapped: true}
+			err := stream.RecvMsg(&a)
 			if errors.Is(err, io.EOF) {
 				return
 			}
@@ -168,8 +173,7 @@ func (c *Client) StreamFeatures(ctx context.Context, requests iter.Seq[Request])
 				yield(nil, err)
 				return
 			}
-			r, err := responseOf(out.GetResponse())
-			if !yield(r, err) || err != nil {
+			if !yield(a.response, a.err) || a.err != nil {
 				return
 			}
 		}
@@ -194,40 +198,35 @@ func (req *Request) message() (*pb.GetFeaturesRequest, error) {
 	return in, nil
 }
 
-func responseOf(m *pb.GetFeaturesResponse) (*Response, error) {
-	if m == nil {
-		return nil, malformed("the response is missing")
-	}
-	r := &Response{
-		ReadTime: time.UnixMicro(m.ReadTime).UTC(), Fixed: m.FixedReadTime, Revision: m.Revision, Rows: int(m.Rows),
-		Columns: make([]Column, len(m.Columns)), Views: make([]View, len(m.Views)),
-	}
-	for i, c := range m.Columns {
-		values, err := valuesOf(c.Values, false)
+// check tells whether the parts of r fit together.
+func (r *Response) check() error {
+	for i := range r.Columns {
+		c := &r.Columns[i]
+		if err := c.check(); err != nil {
+			return err
+		}
 		switch {
-		case err != nil:
-			return nil, err
-		case values.n != r.Rows || len(c.Statuses) != r.Rows:
-			return nil, malformed("column " + c.Name + " has not one value and status per row")
-		case int(c.View) >= len(m.Views):
-			return nil, malformed("column " + c.Name + " is of no view")
-		}
-		r.Columns[i] = Column{Name: c.Name, View: int(c.View), Values: *values, statuses: c.Statuses}
-	}
-	for i, v := range m.Views {
-		r.Views[i] = View{Name: v.View, Generation: v.Generation, T: time.UnixMicro(v.T).UTC()}
-		if len(v.EventTimes) == 0 {
-			continue
-		}
-		if len(v.EventTimes) != r.Rows {
-			return nil, malformed("view " + v.View + " has not one event time per row")
-		}
-		r.Views[i].EventTimes = make([]time.Time, r.Rows)
-		for k, t := range v.EventTimes {
-			if t != math.MinInt64 {
-				r.Views[i].EventTimes[k] = time.UnixMicro(t).UTC()
-			}
+		case c.n != r.Rows || len(c.statuses) != r.Rows:
+			return malformed("column " + c.Name + " has not one value and status per row")
+		case c.View >= len(r.Views):
+			return malformed("column " + c.Name + " is of no view")
 		}
 	}
-	return r, nil
+	for i := range r.Views {
+		if v := &r.Views[i]; len(v.EventTimes) > 0 && len(v.EventTimes) != r.Rows {
+			return malformed("view " + v.Name + " has not one event time per row")
+		}
+	}
+	return nil
+}
+
+// microsTime returns an instant in microseconds since 1970.
+func microsTime(us int64) time.Time { return time.UnixMicro(us).UTC() }
+
+// eventTime is microsTime of the event time of a row, which is the smallest number for none.
+func eventTime(us int64) time.Time {
+	if us == math.MinInt64 {
+		return time.Time{}
+	}
+	return microsTime(us)
 }

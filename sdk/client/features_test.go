@@ -239,8 +239,10 @@ func checkPair(t *testing.T, name string, v *client.Values, nan32 float32, nan64
 		ok = math.Float32bits(v.Float32(0)) == math.Float32bits(nan32) && math.IsInf(float64(v.Float32(1)), -1)
 	case client.Float64:
 		ok = math.Float64bits(v.Float64(0)) == math.Float64bits(nan64) && v.Float64(1) == 0 && math.Signbit(v.Float64(1))
-	case client.String, client.Bytes:
-		ok = v.Text(0) == "not\xffUTF-8\x00" && bytes.Equal(v.Bytes(1), nil)
+	case client.String:
+		ok = v.Text(0) == "not\xffUTF-8\x00" && v.Text(1) == "" && string(v.Bytes(0)) == v.Text(0)
+	case client.Bytes:
+		ok = string(v.Bytes(0)) == "not\xffUTF-8\x00" && bytes.Equal(v.Bytes(1), nil)
 	}
 	if !ok {
 		t.Errorf("%s: %v, %v", name, v.Value(0), v.Value(1))

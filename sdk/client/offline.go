@@ -14,13 +14,14 @@ func (c *Client) GetHistoricalFeatures(ctx context.Context, req Request, at time
 	if err != nil {
 		return nil, err
 	}
-	out, err := c.offline.GetHistoricalFeatures(ctx, &pb.GetHistoricalFeaturesRequest{
+	a := answer{wrapped: true}
+	err = c.conn.Invoke(ctx, pb.OfflineService_GetHistoricalFeatures_FullMethodName, &pb.GetHistoricalFeaturesRequest{
 		Service: in.Service, Features: in.Features, Keys: in.Keys, At: timestamp(at),
-	}, callOptions()...)
+	}, &a, answerOptions...)
 	if err != nil {
 		return nil, errorOf(err)
 	}
-	return responseOf(out.GetResponse())
+	return a.response, a.err
 }
 
 // ExplainRequest names a feature, an entity and an instant.
@@ -104,7 +105,7 @@ func (c *Client) Explain(ctx context.Context, req ExplainRequest) (*Explanation,
 		return nil, errorOf(err)
 	}
 	x := &Explanation{
-		Revision: m.Revision, At: time.UnixMicro(m.At).UTC(), Status: Status(m.Status), IsDefault: m.IsDefault,
+		Revision: m.Revision, At: microsTime(m.At), Status: Status(m.Status), IsDefault: m.IsDefault,
 		TTL: m.Ttl.AsDuration(), HasCreatedTimes: m.HasCreatedTimes, NullKey: m.NullKey, RowsBefore: m.RowsBefore,
 		RowsAfter: m.RowsAfter, NullEventTimes: m.NullEventTimes, Files: m.Files, RowsRead: m.RowsRead,
 		RowsSkipped: m.RowsSkipped, NullKeys: m.NullKeys, FirstEvent: microsOf(m.FirstEvent), LastEvent: microsOf(m.LastEvent),
@@ -140,7 +141,7 @@ func explainedOf(list []*pb.ExplainedRow) ([]ExplainedRow, error) {
 			return nil, err
 		}
 		e := ExplainedRow{
-			Value: value, EventTime: time.UnixMicro(m.EventTime).UTC(), CreatedTime: microsOf(m.CreatedTime), Place: placeOf(m.Place),
+			Value: value, EventTime: microsTime(m.EventTime), CreatedTime: microsOf(m.CreatedTime), Place: placeOf(m.Place),
 			Copies: m.Copies, Why: m.Why, DecidedBy: m.DecidedBy,
 		}
 		for _, p := range m.CopiesAt {
@@ -152,7 +153,7 @@ func explainedOf(list []*pb.ExplainedRow) ([]ExplainedRow, error) {
 }
 
 func oneValueOf(m *pb.Vector) (*Values, error) {
-	v, err := valuesOf(m, false)
+	v, err := valuesOf(m)
 	if err == nil && v.n != 1 {
 		return nil, malformed("not one value")
 	}
@@ -168,5 +169,5 @@ func microsOf(us *int64) time.Time {
 	if us == nil {
 		return time.Time{}
 	}
-	return time.UnixMicro(*us).UTC()
+	return microsTime(*us)
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/internal/rpc"
 	"github.com/provender-dev/provender/offline"
@@ -68,6 +69,10 @@ func (p *past) Explain(
 			NearMisses: []asof.NearMiss{{Keys: []*columnar.Vector{parse(p.t, columnar.Type{Kind: columnar.String}, `"jfk"`)}, Rows: 4}},
 		},
 	}, &rpc.Consumed{State: "held", Generation: 3, T: noon, Run: 9}, nil
+}
+
+func (p *past) Export(context.Context, offline.ExportRequest) (*offline.ExportReport, error) {
+	return nil, problem.New(problem.Precondition, "no export here")
 }
 
 func pastClient(t *testing.T) (*past, *client.Client) {

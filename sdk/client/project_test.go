@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -24,7 +23,6 @@ import (
 	"github.com/provender-dev/provender/sdk/client"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // noon is the read time of the tests.
 var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)

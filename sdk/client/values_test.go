@@ -24,13 +24,14 @@ func TestMalformed(t *testing.T) {
 			Views: []*pb.ViewRead{{View: "v", EventTimes: []int64{1, 2}}},
 		}
 	}
-	if _, err := responseOf(good()); err != nil {
+	if _, err := decode(encoded(t, good()), false); err != nil {
 		t.Fatal(err)
 	}
 	for name, spoil := range map[string]func(*pb.GetFeaturesResponse){
 		"no values":         func(m *pb.GetFeaturesResponse) { m.Columns[0].Values = nil },
 		"no type":           func(m *pb.GetFeaturesResponse) { m.Columns[0].Values.Type = 0 },
 		"unknown type":      func(m *pb.GetFeaturesResponse) { m.Columns[0].Values.Type = 77 },
+		"type past a byte":  func(m *pb.GetFeaturesResponse) { m.Columns[0].Values.Type = 256 + 6 },
 		"no offsets":        func(m *pb.GetFeaturesResponse) { m.Columns[0].Values.Offsets = nil },
 		"offset too large":  func(m *pb.GetFeaturesResponse) { m.Columns[0].Values.Offsets[2] = 3 },
 		"offsets backwards": func(m *pb.GetFeaturesResponse) { m.Columns[0].Values.Offsets[0] = 2 },
@@ -43,14 +44,18 @@ func TestMalformed(t *testing.T) {
 		"few elements":      func(m *pb.GetFeaturesResponse) { m.Columns[1].Values.Elements.Length = 2 },
 		"list offset":       func(m *pb.GetFeaturesResponse) { m.Columns[1].Values.Offsets[2] = 2 },
 		"other elements":    func(m *pb.GetFeaturesResponse) { m.Columns[1].Values.Elements.Type = pb.ValueType_VALUE_TYPE_BOOL },
+		"elements deeper":   func(m *pb.GetFeaturesResponse) { m.Columns[1].Values.Elements.Elements = &pb.Vector{} },
 		"list of lists":     func(m *pb.GetFeaturesResponse) { m.Columns[1].Values.Elements.List = true },
 	} {
 		m := good()
 		spoil(m)
-		_, err := responseOf(m)
+		_, err := decode(encoded(t, m), false)
 		var e *Error
 		if !errors.As(err, &e) || e.Code != CodeInternal {
 			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := responseOf(m); err == nil {
+			t.Errorf("%s: taken by the plain version", name)
 		}
 	}
 }

@@ -8,6 +8,7 @@ import struct
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import rounds

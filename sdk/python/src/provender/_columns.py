@@ -8,6 +8,7 @@ another way, as protobuf allows, takes the generated code's way.
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +25,6 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 NO_EVENT = -(1 << 63)
 STATUSES = ("INVALID", "PRESENT", "NULL", "EXPIRED", "NOT_FOUND", "ERROR")
 _STATUS_TYPE = pa.dictionary(pa.int8(), pa.string())
-_STATUS_NAMES = pa.array(STATUSES)
 _KNOWN_STATUSES = bytes(range(len(STATUSES)))
 
 _BOOL, _STRING, _BYTES, _TIMESTAMP = 1, 6, 7, 8
@@ -117,7 +117,7 @@ class Column:
         """Returns the statuses as a dictionary array."""
         codes = self.status_codes()
         return pa.DictionaryArray.from_buffers(
-            _STATUS_TYPE, len(codes), [None, pa.py_buffer(codes)], _STATUS_NAMES, null_count=0
+            _STATUS_TYPE, len(codes), [None, pa.py_buffer(codes)], _status_names(), null_count=0
         )
 
     def status_codes(self) -> bytes:
@@ -177,6 +177,11 @@ class Column:
         offsets, data = self._cut(vector.offsets), self._cut(vector.data)
         kind = vector.type if vector.kind == _BYTES or _is_text(offsets, data) else pa.binary()
         return pa.Array.from_buffers(kind, vector.length, [validity, pa.py_buffer(offsets), pa.py_buffer(data)])
+
+
+@functools.cache
+def _status_names() -> pa.Array:
+    return pa.array(STATUSES)  # not while this is imported: it imports pandas, where that is installed
 
 
 def python_values(array: pa.Array, name: str) -> list[Any]:

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -150,7 +150,7 @@ class Features:
         before = self._key_table()
         return pa.table([*before.columns, *table.columns], schema=pa.schema([*before.schema, *table.schema]))
 
-    def to_pandas(self, *, keys: bool = False, dtype_backend: Literal["pyarrow"] | None = None) -> pd.DataFrame:
+    def to_pandas(self, *, keys: bool = False, dtype_backend: _frames.DtypeBackend = None) -> pd.DataFrame:
         """Returns the values as a pandas frame, with the index of the frame that the entities were given as.
 
         Integers and bools are nullable (Int64, boolean), strings are pandas' own, timestamps are
@@ -160,7 +160,10 @@ class Features:
             keys: Begins with the entities' keys.
             dtype_backend: "pyarrow" for Arrow's types, which tell NaN from null.
         """
-        return _frames.to_pandas(self.to_arrow(keys=keys), index=self._keys.index, dtype_backend=dtype_backend)
+        frame = _frames.to_pandas(self.to_arrow(keys=keys), dtype_backend=dtype_backend)
+        if self._keys.index is not None:
+            frame.index = self._keys.index
+        return frame
 
     def to_polars(self, *, keys: bool = False) -> pl.DataFrame:
         """Returns the values as a Polars frame.

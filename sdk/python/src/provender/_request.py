@@ -10,7 +10,6 @@ from typing import Any, TypeAlias
 import numpy as np
 import pyarrow as pa
 from google.protobuf.timestamp_pb2 import Timestamp
-from pyarrow import compute
 
 from ._columns import Decoder
 from ._errors import InvalidError
@@ -22,8 +21,6 @@ Entities: TypeAlias = Any
 
 ONLINE = "/provender.v1.OnlineService/GetFeatures"
 HISTORICAL = "/provender.v1.OfflineService/GetHistoricalFeatures"
-
-_INT64_MAX = (1 << 63) - 1
 
 
 @dataclass(frozen=True)
@@ -225,12 +222,15 @@ def _array(name: str, column: Any) -> pa.Array:
     """Returns a key's column as an Arrow array of integers, strings, or nulls alone."""
     array = _arrow(name, column)
     if pa.types.is_dictionary(array.type):
+        if pa.types.is_string_view(array.type.value_type):  # which Arrow can't take from
+            array = pa.DictionaryArray.from_arrays(array.indices, array.dictionary.cast(pa.string()))
         array = array.dictionary_decode()
     kind = array.type
     if pa.types.is_integer(kind):
-        if pa.types.is_uint64(kind) and len(array) > array.null_count and compute.max(array).as_py() > _INT64_MAX:
-            raise _out_of_range(name)
-        return array.cast(pa.int64())
+        try:
+            return array.cast(pa.int64())
+        except pa.ArrowInvalid:
+            raise _out_of_range(name) from None
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return array.cast(pa.string()) if not pa.types.is_string(kind) else array
     if pa.types.is_null(kind):
@@ -266,6 +266,8 @@ def _arrow(name: str, column: Any) -> pa.Array:
         raise InvalidError(
             f"key {name} has {column.ndim} dimensions", field=f"keys.{name}", fix="give one value per entity"
         )
+    if isinstance(column, np.ndarray) and not column.dtype.isnative:
+        column = column.astype(column.dtype.newbyteorder("="))
     try:
         if hasattr(column, "__arrow_c_stream__") and not _from_pandas(column):
             return _arrow(name, pa.chunked_array(column))

@@ -173,7 +173,7 @@ class _Arrow(Spine):
         return _frames.to_polars(self._table).hstack(_frames.to_polars(features))
 
     def to_pandas(self, shared: pd.DataFrame, dtype_backend: Literal["pyarrow"] | None) -> pd.DataFrame:
-        return _concat(_frames.to_pandas(self._table, dtype_backend=dtype_backend, metadata=True), shared)
+        return _concat(_frames.to_pandas(self._table, dtype_backend=dtype_backend), shared)
 
 
 class _Polars(Spine):

@@ -7,12 +7,11 @@ Example:
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from types import TracebackType
 
 from . import _request
-from ._channel import AsyncChannel
+from ._channel import TIMEOUT, AsyncChannel, PathLike
 from ._features import Features
 from ._instant import Instant
 from ._request import Entities
@@ -20,7 +19,7 @@ from .store import connection
 
 
 class AsyncStore:
-    """A connection to one project, of the event loop that first uses it. A cancelled call ends on the server."""
+    """A connection to one project. A call that is cancelled ends, on the server too."""
 
     def __init__(self, channel: AsyncChannel) -> None:
         """Makes a store of a connection. Use ``provender.aio.connect``."""
@@ -75,21 +74,23 @@ class AsyncStore:
 
 
 def connect(
-    target: str | os.PathLike[str] | None = None,
+    target: PathLike | None = None,
     *,
+    env: str | None = None,
     token: str | None = None,
-    tls_ca: str | os.PathLike[str] | None = None,
-    tls_cert: str | os.PathLike[str] | None = None,
-    tls_key: str | os.PathLike[str] | None = None,
+    tls_ca: PathLike | None = None,
+    tls_cert: PathLike | None = None,
+    tls_key: PathLike | None = None,
     tls_server_name: str | None = None,
-    plaintext_token: bool = False,
-    timeout: float | None = 30.0,
+    plaintext_token: bool | None = None,
+    timeout: float | None = TIMEOUT,
 ) -> AsyncStore:
-    """Connects to a server, with the arguments of ``provender.connect``. The connection opens with the first call."""
+    """Connects to a project, with the arguments of ``provender.connect``. The connection opens with the first call."""
     return AsyncStore(
         AsyncChannel(
             *connection(
                 target,
+                env=env,
                 token=token,
                 tls_ca=tls_ca,
                 tls_cert=tls_cert,

@@ -8,21 +8,24 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any
 
-from . import _request, _training
-from ._channel import TLS, Address, Channel, Endpoint, Options
+from . import _local, _request, _training
+from ._channel import TIMEOUT, Address, Channel, Endpoint, Options, PathLike
+from ._errors import InvalidError
 from ._features import Features
 from ._instant import Instant
+from ._operations import Operations
 from ._progress import Progress
 from ._request import Entities
 from ._training import TrainingSet
 
 
-class Store:
+class Store(Operations):
     """A connection to one project. Safe between threads; closed at exit, and at the end of a ``with`` block."""
 
     def __init__(self, channel: Channel) -> None:
         """Makes a store of a connection. Use ``provender.connect``."""
         self._channel = channel
+        self._folder = channel.folder
         self._closer = weakref.finalize(self, channel.close)
 
     def get_features(
@@ -143,32 +146,41 @@ class Store:
 
 
 def connect(
-    target: str | os.PathLike[str] | None = None,
+    target: PathLike | None = None,
     *,
+    env: str | None = None,
     token: str | None = None,
-    tls_ca: str | os.PathLike[str] | None = None,
-    tls_cert: str | os.PathLike[str] | None = None,
-    tls_key: str | os.PathLike[str] | None = None,
+    tls_ca: PathLike | None = None,
+    tls_cert: PathLike | None = None,
+    tls_key: PathLike | None = None,
     tls_server_name: str | None = None,
-    plaintext_token: bool = False,
-    timeout: float | None = 30.0,
+    plaintext_token: bool | None = None,
+    timeout: float | None = TIMEOUT,
 ) -> Store:
-    """Connects to a server. The connection opens with the first call.
+    """Connects to a project. The connection opens with the first call.
+
+    Of a folder, that call uses the server or command that answers for the project on this machine, or starts a server
+    that ends with the store.
 
     Args:
-        target: "host:port", "grpcs://host:port" for TLS, or "unix:path"; None for the address in PROVENDER_SERVER.
-        token: Sent with every call; None for the one in PROVENDER_TOKEN.
-        tls_ca: A file with the authorities that the server's certificate may be from; None for the system's.
-        tls_cert: A file with this client's certificate, where the server asks for one.
-        tls_key: Its key.
+        target: A project folder; or a server, "host:port", "grpcs://host:port" for TLS, or "unix:path"; None for the
+            server in PROVENDER_SERVER, else the current folder.
+        env: The environment of a folder's provender.yaml; None for the one in PROVENDER_ENV.
+        token: Sent with every call; None for PROVENDER_TOKEN, or what the file in PROVENDER_TOKEN_FILE holds.
+        tls_ca: A file with the authorities that the server's certificate may be from; None for PROVENDER_TLS_CA, or the
+            system's.
+        tls_cert: A file with this client's certificate, where the server asks for one; None for PROVENDER_TLS_CERT.
+        tls_key: A file with its key; None for PROVENDER_TLS_KEY.
         tls_server_name: The name in the server's certificate, where it is not the address's.
-        plaintext_token: Lets the token leave this machine unencrypted: for networks that are by themselves.
+        plaintext_token: Lets the token leave this machine unencrypted: for networks that are by themselves. None for
+            PROVENDER_PLAINTEXT_TOKEN.
         timeout: Seconds that a call takes at most where it does not say otherwise; None for as long as it takes.
     """
     return Store(
         Channel(
             *connection(
                 target,
+                env=env,
                 token=token,
                 tls_ca=tls_ca,
                 tls_cert=tls_cert,
@@ -182,17 +194,29 @@ def connect(
 
 
 def connection(
-    target: str | os.PathLike[str] | None,
+    target: PathLike | None,
     *,
+    env: str | None,
     token: str | None,
-    tls_ca: str | os.PathLike[str] | None,
-    tls_cert: str | os.PathLike[str] | None,
-    tls_key: str | os.PathLike[str] | None,
+    tls_ca: PathLike | None,
+    tls_cert: PathLike | None,
+    tls_key: PathLike | None,
     tls_server_name: str | None,
-    plaintext_token: bool,
+    plaintext_token: bool | None,
     timeout: float | None,
 ) -> tuple[Endpoint, Options]:
     """Returns what ``connect`` makes a channel of."""
-    place = os.fspath(target) if target is not None else os.environ.get("PROVENDER_SERVER", ".")
-    tls = TLS.of(ca=tls_ca, certificate=tls_cert, key=tls_key, server_name=tls_server_name)
-    return Address(place), Options(token=token, plaintext_token=plaintext_token, tls=tls, timeout=timeout)
+    place = _local.place_of(os.environ.get("PROVENDER_SERVER") or "." if target is None else target)
+    endpoint = Address(place.address) if place.folder is None else _local.Local(place.folder, env)
+    if env is not None and place.folder is None:
+        raise InvalidError("env is for a project folder: a server has an environment already", field="env")
+    options = Options.of(
+        token=token,
+        tls_ca=tls_ca,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+        tls_server_name=tls_server_name,
+        plaintext_token=plaintext_token,
+        timeout=timeout,
+    )
+    return endpoint, options
