@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 import warnings
@@ -67,6 +68,8 @@ def test_result(store: provender.Store, spine: pd.DataFrame) -> None:
     assert text.startswith("Training set of delay_model_v1, revision 1: 30,000 rows, 10 features")
     assert "origin_departures_1h" in text
     assert "98.0%" in text
+    assert "2d20h" in text
+    assert ts.coverage.to_pandas()["name"].tolist() == ts.features
     html = ts._repr_html_()
     assert "<table" in html
     assert "origin_departures_1h" in html
@@ -87,7 +90,11 @@ def test_save(store: provender.Store, spine: pd.DataFrame, exported: pa.Table, t
     ts.save(tmp_path / "set.parquet")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["set.parquet", "set.parquet.manifest.json"]
     assert pq.read_table(tmp_path / "set.parquet").equals(ts.to_arrow())
-    assert json.loads((tmp_path / "set.parquet.manifest.json").read_text()) == ts.manifest
+    manifest = json.loads((tmp_path / "set.parquet.manifest.json").read_text())
+    assert manifest | {"output": 0} == ts.manifest | {"output": 0}
+    data = (tmp_path / "set.parquet").read_bytes()
+    assert manifest["output"]["sha256"] == hashlib.sha256(data).hexdigest()
+    assert (manifest["output"]["rows"], manifest["output"]["bytes"]) == (30_000, len(data))
     again = pd.read_parquet(tmp_path / "set.parquet")
     assert list(again.columns) == exported.column_names
     with pytest.raises(OSError, match="nowhere"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import warnings
@@ -23,6 +24,7 @@ from ._errors import InternalError, InvalidError
 from ._gather import Gather
 from ._needs import Needs, needs
 from ._progress import Progress, Step
+from ._records import Record, Records
 from ._spines import Spine
 from .v1 import offline_pb2
 
@@ -35,8 +37,8 @@ class TrainingSetWarning(UserWarning):
     """What a training set has of odd: mostly missing features, and what that looks like."""
 
 
-@dataclass(frozen=True)
-class Coverage:
+@dataclass(frozen=True, repr=False)
+class Coverage(Record):
     """The cells of one feature by status.
 
     Attributes:
@@ -54,8 +56,15 @@ class Coverage:
     not_found: int
 
 
-@dataclass(frozen=True)
-class Read:
+class Coverages(Records[Coverage]):
+    """The cells of a training set's features by status."""
+
+    kind = Coverage
+    shown = ("name", "present", "null", "expired", "not_found")
+
+
+@dataclass(frozen=True, repr=False)
+class Read(Record):
     """What rows of the spine found in one view, under one binding of its keys.
 
     Attributes:
@@ -77,8 +86,15 @@ class Read:
     oldest_age: timedelta | None
 
 
-@dataclass(frozen=True)
-class Finding:
+class Reads(Records[Read]):
+    """What a spine's rows found, by reads of views."""
+
+    kind = Read
+    shown = ("name", "present", "expired", "not_found", "newest_age", "oldest_age", "ties")
+
+
+@dataclass(frozen=True, repr=False)
+class Finding(Record):
     """What is odd about a training set.
 
     Attributes:
@@ -122,15 +138,14 @@ class TrainingSet:
         self._spine = spine
         self._features = features
         self._shared: dict[str | None, pd.DataFrame] = {}
-        self._manifest = done.manifest
         self.manifest: dict[str, Any] = json.loads(done.manifest) if done.manifest else {}
         self.service: str | None = self.manifest.get("service")
         self.features: list[str] = features.column_names
         self.keys: list[str] = list(asked.keys)
         self.time = time
         self.revision: int = done.revision
-        self.coverage = tuple(Coverage(c.name, c.present, c.null, c.expired, c.not_found) for c in done.columns)
-        self.reads = tuple(_read(r) for r in done.reads)
+        self.coverage = Coverages(Coverage(c.name, c.present, c.null, c.expired, c.not_found) for c in done.columns)
+        self.reads = Reads(map(_read, done.reads))
         self.warnings = tuple(Finding(w.code, w.read, w.text, w.fix) for w in done.warnings)
 
     def __len__(self) -> int:
@@ -169,19 +184,25 @@ class TrainingSet:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the set as Parquet, and its manifest beside it, as ``PATH.manifest.json``.
 
-        A file under its final name is complete: both are written under temporary names first.
+        A file under its final name is complete: both are written under temporary names first. The manifest then has the
+        digest of the file.
         """
         target = Path(path)
         sidecar = target.with_name(target.name + ".manifest.json")
-        with _written(target) as data, _written(sidecar) as manifest:
+        # The set gets its name first, as it does in an export.
+        with _written(sidecar) as manifest, _written(target) as data:
             parquet.write_table(self.to_arrow(), data, compression="zstd")
-            manifest.write_text(self._manifest, encoding="utf-8")
+            with data.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            output = {"path": os.fspath(path), "rows": len(self), "bytes": data.stat().st_size, "sha256": digest}
+            told = self.manifest | {"output": output | {"format": "parquet", "compression": "zstd"}}
+            manifest.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
     def __repr__(self) -> str:
         """Returns the counts, and tables of features and reads."""
         parts = [self._title(), _tables.text_table(*self._features_table()), _tables.text_table(*self._reads_table())]
         parts += [f"Warning: {w}" for w in self.warnings]
-        return "\n".join(part.rstrip("\n") for part in parts)
+        return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
         parts = [
@@ -195,15 +216,15 @@ class TrainingSet:
         of = f" of {self.service}" if self.service else ""
         return f"Training set{of}, revision {self.revision}: {len(self):,} rows, {len(self.features)} features"
 
-    def _features_table(self) -> tuple[list[str], list[list[str]]]:
+    def _features_table(self) -> tuple[list[str], list[list[Any]]]:
         rows = [
             [c.name, *(_share(n, len(self)) for n in (c.present, c.null, c.expired, c.not_found))]
             for c in self.coverage
         ]
         return ["feature", "present", "null", "expired", "not found"], rows
 
-    def _reads_table(self) -> tuple[list[str], list[list[str]]]:
-        rows = [[r.name, _age(r.newest_age), _age(r.oldest_age), f"{r.ties:,}"] for r in self.reads]
+    def _reads_table(self) -> tuple[list[str], list[list[Any]]]:
+        rows = [[r.name, r.newest_age, r.oldest_age, r.ties] for r in self.reads]
         return ["read", "newest age", "oldest age", "ties"], rows
 
 
@@ -218,10 +239,6 @@ def _share(part: int, of: int) -> str:
     if part == 0:
         return "-"
     return "100%" if part == of else f"{min(max(100 * part / of, 0.1), 99.9):.1f}%"
-
-
-def _age(age: timedelta | None) -> str:
-    return "-" if age is None else str(age)
 
 
 def training_set(
