@@ -44,7 +44,6 @@ def ask(address: str, kind: str, path: Path, out: Path | None) -> None:
 
         spine = polars.from_arrow(spine)
     with provender.connect(address) as store:
-        store.training_set(spine[:1000] if kind != "arrow" else spine.slice(0, 1000), service=SERVICE, time=TIME)
         before = _memory()
         begin = time.perf_counter()
         ts = store.training_set(spine, service=SERVICE, time=TIME)

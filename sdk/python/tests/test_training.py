@@ -203,6 +203,8 @@ def test_times_that_are_none(
         ({"service": None, "features": ["route_dialy:x"]}, provender.NotFoundError, "", 'did you mean "route_daily"?'),
         ({"service": None, "features": ["distance"]}, provender.InvalidError, "features[0]", "view:feature"),
         ({"service": None, "features": []}, provender.InvalidError, "service", ""),
+        ({"time": None}, provender.InvalidError, "time", "name the spine's time column"),
+        ({"service": None, "features": (f for f in ["route_dialy:x"])}, provender.NotFoundError, "", "did you mean"),
         ({"time": "departes"}, provender.InvalidError, "spine", 'did you mean "departs"?'),
         ({"time": "nothing_like_it"}, provender.InvalidError, "spine", "delay, departs, destination"),
         ({"time_unit": "h"}, provender.InvalidError, "time_unit", "ms"),

@@ -259,13 +259,16 @@ def training_set(
         raise InvalidError("name either a service or features", field="service", fix='service="delay_model_v1"')
     if isinstance(features, str):
         raise InvalidError(f"features is text: {features!r}", field="features", fix=f"write features=[{features!r}]")
-    asked = needs(channel, service, features or ())
+    if not isinstance(time, str):
+        raise InvalidError(f"time is {time!r}, not text", field="time", fix="name the spine's time column")
+    named = list(features or ())
+    asked = needs(channel, service, named)
     rows = _spines.of(spine, asked.keys)
     rows.refuse(asked.outputs)
     sent = rows.needed(time, asked.keys)
     command = offline_pb2.ExportCommand(
         service=service or "",
-        features=features or (),
+        features=named,
         time=time,
         time_unit=time_unit or "",
         timezone=timezone or "",
