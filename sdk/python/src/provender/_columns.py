@@ -125,7 +125,8 @@ class Column:
             return python_values(self.arrow(), self.layout.name)
         start, stop = vector.values
         raw = memoryview(self._body)[self._start + start : self._start + stop]
-        values: list[Any] = raw.cast(_FIXED[vector.kind][1].char).tolist()  # faster than NumPy's
+        code: Any = _FIXED[vector.kind][1].char
+        values: list[Any] = raw.cast(code).tolist()  # faster than NumPy's
         for i in self.nulls():
             values[i] = None
         return values
