@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from conftest import Project, Server, T
+from conftest import Project, T
 
 import provender
 from provender import _definitions, _operations, _records
@@ -497,8 +497,7 @@ def test_a_server_that_speaks_nonsense() -> None:
         list(_operations.pages(lambda _size, _token: Page()))
 
 
-def test_local_store_reads_its_folder(project: Project, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert server
-    monkeypatch.setenv("PATH", f"{project.binary.parent}:/usr/bin:/bin")
+def test_local_store_reads_its_folder(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PROVENDER_BINARY", str(project.binary))
     with provender.connect(project.folder) as store:
         assert store.apply().number == 1
