@@ -15,7 +15,7 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 MODULE = "github.com/provender-dev/provender"
 INSIDE = "provender/bin/provender"
 
-# The platforms that the program runs on, by GOOS/GOARCH. It is static: on Linux it needs no C library, so that one of any
+# The platforms that the program runs on, by GOOS/GOARCH. It is static: on Linux it needs no C library, so one of any
 # age and kind will do. On macOS it needs the release that Go needs.
 PLATFORMS = {
     "linux/amd64": "manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64",
