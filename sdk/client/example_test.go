@@ -35,6 +35,12 @@ func Example() {
 		}
 	}
 	// Output:
+	// 0 departures_1h 14 PRESENT
+	// 0 mean_delay_1h 11.666666666666666 PRESENT
+	// 1 departures_1h 12 PRESENT
+	// 1 mean_delay_1h 8.416666666666666 PRESENT
+	// 2 departures_1h 0 NOT_FOUND
+	// 2 mean_delay_1h <nil> NOT_FOUND
 }
 
 // connect is Dial of the examples.
@@ -54,6 +60,7 @@ func ExampleDial() {
 	status, err := c.Status(ctx, []string{"route_daily"})
 	fmt.Println(len(status), err)
 	// Output:
+	// 1 <nil>
 }
 
 func ExampleClient_GetFeatures() {
@@ -74,6 +81,9 @@ func ExampleClient_GetFeatures() {
 	fmt.Println(last.Type(), last.List(0).Int32s())
 	fmt.Println(r.Views[delay.View].Name, r.Views[delay.View].EventTimes[0], "of", r.ReadTime)
 	// Output:
+	// float64 [11.666666666666666 26.36842105263158] [PRESENT PRESENT]
+	// list<int32> [-34 -14 -26 -6 -21 -33 1 35 -21 147]
+	// airport_hourly 2001-06-30 18:00:00 +0000 UTC of 2001-06-30 18:00:00 +0000 UTC
 }
 
 func ExampleError() {
@@ -87,6 +97,7 @@ func ExampleError() {
 		fmt.Println(failed.Code, failed.Field, failed.Suggestion)
 	}
 	// Output:
+	// invalid features[0] did you mean "mean_delay_1h"?
 }
 
 func ExampleRows() {
@@ -111,6 +122,8 @@ func ExampleRows() {
 		fmt.Println(a.Departures, a.MeanDelay != nil)
 	}
 	// Output:
+	// 14 true
+	// 0 false
 }
 
 func ExampleDecoder() {
@@ -149,6 +162,8 @@ func ExampleDecoder() {
 		fmt.Printf("%+v\n", f)
 	}
 	// Output:
+	// {Origin:{Departures:14 MeanDelay:{V:11.666666666666666 Valid:true} Status:PRESENT} Busy:12 Distance:2586 LastDelays:[-34 -14 -26 -6 -21 -33 1 35 -21 147] BusiestPart:morning Known:2001-06-30 00:00:00 +0000 UTC}
+	// {Origin:{Departures:0 MeanDelay:{V:0 Valid:false} Status:NOT_FOUND} Busy:14 Distance:0 LastDelays:[] BusiestPart: Known:0001-01-01 00:00:00 +0000 UTC}
 }
 
 func ExampleClient_StreamFeatures() {
@@ -181,6 +196,8 @@ func ExampleClient_StreamFeatures() {
 		fmt.Println(rows)
 	}
 	// Output:
+	// [{14} {12}]
+	// [{47}]
 }
 
 func ExampleClient_GetHistoricalFeatures() {
@@ -194,6 +211,7 @@ func ExampleClient_GetHistoricalFeatures() {
 	}
 	fmt.Println(r.Columns[0].Int64(0), r.Columns[0].Status(0))
 	// Output:
+	// 9 PRESENT
 }
 
 func ExampleClient_Explain() {
@@ -209,6 +227,7 @@ func ExampleClient_Explain() {
 	first := x.Before[0]
 	fmt.Println(x.Value.Float64(0), x.Status, first.EventTime, first.Place.File, x.RowsBefore)
 	// Output:
+	// 11.666666666666666 PRESENT 2001-06-30 18:00:00 +0000 UTC lake:airport_hourly/week=2001-06-25/part-0.parquet 1124
 }
 
 func ExampleClient_Materialize() {
@@ -223,6 +242,7 @@ func ExampleClient_Materialize() {
 		fmt.Println(run.View, run.State, run.T)
 	}
 	// Output:
+	// route_daily succeeded 2001-06-30 18:00:00 +0000 UTC
 }
 
 func ExampleClient_PlanMaterialize() {
@@ -234,6 +254,7 @@ func ExampleClient_PlanMaterialize() {
 	}
 	fmt.Println(plans[0].View, plans[0].Reason, len(plans[0].Files), plans[0].Files[0].Why)
 	// Output:
+	// route_daily --full 8 again
 }
 
 func ExampleClient_Runs() {
@@ -250,6 +271,7 @@ func ExampleClient_Runs() {
 	}
 	fmt.Println(first.Trigger, first.State, first.RowsRead, first.Written)
 	// Output:
+	// command succeeded 15069 218
 }
 
 func ExampleClient_RetryRun() {
@@ -265,6 +287,8 @@ func ExampleClient_RetryRun() {
 	_, err = c.CancelRun(ctx, runs[0].ID)
 	fmt.Println(err)
 	// Output:
+	// run 1 can't be retried: it is succeeded (a run that failed or was cancelled can; for another one: provender materialize airport_hourly)
+	// run 1 is over: it has succeeded (see provender runs)
 }
 
 func ExampleClient_Status() {
@@ -278,6 +302,8 @@ func ExampleClient_Status() {
 		fmt.Println(v.View, v.State, v.T, v.NewestEvent)
 	}
 	// Output:
+	// airport_hourly ok 2001-06-30 18:00:00 +0000 UTC 2001-06-30 18:00:00 +0000 UTC
+	// route_daily ok 2001-06-30 18:00:00 +0000 UTC 2001-06-30 00:00:00 +0000 UTC
 }
 
 func ExampleClient_ServerStatus() {
@@ -289,6 +315,7 @@ func ExampleClient_ServerStatus() {
 	}
 	fmt.Println(len(status.Views), status.Definitions == nil) // definitions come from nowhere by themselves
 	// Output:
+	// 1 true
 }
 
 func ExampleClient_Verify() {
@@ -302,6 +329,8 @@ func ExampleClient_Verify() {
 		fmt.Println(r.View, r.Cells == r.Equal, r.Wrong, r.Missing, r.Extra)
 	}
 	// Output:
+	// airport_hourly true 0 0 0
+	// route_daily true 0 0 0
 }
 
 func ExampleClient_Pause() {
@@ -315,6 +344,7 @@ func ExampleClient_Pause() {
 	resumed, err := c.Resume(ctx, nil)
 	fmt.Println(paused, resumed, err)
 	// Output:
+	// [route_daily] [route_daily] <nil>
 }
 
 func ExampleClient_Prune() {
@@ -323,6 +353,7 @@ func ExampleClient_Prune() {
 	removed, err := c.Prune(context.Background(), true, nil)
 	fmt.Println(len(removed), err)
 	// Output:
+	// 0 <nil>
 }
 
 func ExampleClient_Definitions() {
@@ -337,6 +368,9 @@ func ExampleClient_Definitions() {
 		fmt.Println(d.Kind, d.Name)
 	}
 	// Output:
+	// 1
+	// FeatureView airport_hourly
+	// FeatureView route_daily
 }
 
 func ExampleClient_Definition() {
@@ -348,6 +382,7 @@ func ExampleClient_Definition() {
 	}
 	fmt.Println(string(d.JSON))
 	// Output:
+	// {"name":"route","description":"A pair of airports with direct flights","owner":"flights-team@example.com","join_keys":[{"name":"origin","type":"string"},{"name":"destination","type":"string"}]}
 }
 
 func ExampleClient_Revisions() {
@@ -364,6 +399,7 @@ func ExampleClient_Revisions() {
 	}
 	fmt.Println(revision.Number, revision.By, revision.Summary, len(plan) > 0)
 	// Output:
+	// 1 ann@desk 7 added true
 }
 
 func ExampleClient_Apply() {
@@ -380,6 +416,7 @@ func ExampleClient_Apply() {
 	revision, err := c.Apply(ctx, client.ApplyRequest{Plan: plan.JSON, By: "ann@desk"})
 	fmt.Println(revision.Number, err) // these definitions are there already
 	// Output:
+	// 1 <nil>
 }
 
 func ExampleClient_PlanRollback() {
@@ -393,8 +430,10 @@ func ExampleClient_PlanRollback() {
 	revision, err := c.Apply(ctx, client.ApplyRequest{Plan: plan})
 	fmt.Println(revision.Number, err)
 	// Output:
+	// 1 <nil>
 }
 
+// A server has tokens where its provender.yaml says auth: true.
 func ExampleClient_CreateToken() {
 	c := connect()
 	defer c.Close()
@@ -410,5 +449,4 @@ func ExampleClient_CreateToken() {
 	}
 	_, err = c.RevokeToken(ctx, "scoring")
 	fmt.Println(len(tokens), err)
-	// Output:
 }
