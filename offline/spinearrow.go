@@ -84,6 +84,9 @@ func (s *spine) convertArrow(ctx context.Context, opts SpineOptions, keys []regi
 func (s *spine) arrowProblem(err error) error {
 	e := problem.New(problem.Invalid, "%s: %w", s.name(), err)
 	e.Field, e.Suggestion = "spine", "is it a whole Arrow IPC file or stream? write it again"
+	if s.path == "" {
+		e.Suggestion = oneStream
+	}
 	var limit *arrowipc.LimitError
 	if errors.As(err, &limit) && !limit.Lie {
 		e.Code, e.Suggestion = problem.Exhausted, "write smaller record batches (max_chunksize in pyarrow), or raise the limit"

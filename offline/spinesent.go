@@ -31,6 +31,9 @@ func NewSentSpine(limit int64) (*SentSpine, error) {
 	return &SentSpine{file: file, buffer: bufio.NewWriterSize(file, 1<<18), limit: limit}, nil
 }
 
+// oneStream is what a caller should send.
+const oneStream = "send the messages of one Arrow IPC stream: its schema, dictionaries and record batches"
+
 // ipcMark begins every message of an IPC stream; the length of its metadata follows.
 const ipcMark = 0xffffffff
 
@@ -43,7 +46,7 @@ func (s *SentSpine) Append(metadata, body []byte) error {
 	if err != nil {
 		return &problem.Error{
 			Code: problem.Invalid, Message: "the spine: " + err.Error(), Field: "spine", Err: err,
-			Suggestion: "what is sent are the messages of one Arrow IPC stream",
+			Suggestion: oneStream,
 		}
 	}
 	padded := (len(metadata) + 7) &^ 7

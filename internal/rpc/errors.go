@@ -107,7 +107,7 @@ func problemStatus(p *problem.Error, message string) *status.Status {
 			FieldViolations: []*errdetails.BadRequest_FieldViolation{{Field: clean(p.Field), Description: clean(p.Error())}},
 		})
 	}
-	if p.Code == problem.Unavailable || p.RetryAfter > 0 {
+	if p.Code == problem.Unavailable || p.Code == problem.Exhausted && p.RetryAfter > 0 {
 		retry := p.RetryAfter
 		if retry <= 0 {
 			retry = defaultRetry

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -82,28 +83,29 @@ func newFlightServer(h History, limits ExportLimits) *flightServer {
 	}
 }
 
-// exchange runs one export beside a watch over the client: where that is idle for too long, the call ends, and with it what
-// is blocked in the stream.
+// exchange runs one export and watches the client meanwhile: where that is idle for too long, the call ends, and with it
+// what is blocked in the stream.
 func (s *flightServer) exchange(stream grpc.ServerStream) error {
-	ctx, cancel := context.WithCancelCause(stream.Context())
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	idle := make(chan struct{})
 	f := &flightStream{
-		stream: stream, limit: s.limits.MessageBytes, patience: s.idle, idle: time.AfterFunc(s.idle, func() { cancel(errIdle) }),
+		stream: stream, limit: s.limits.MessageBytes,
+		patience: s.idle, idle: time.AfterFunc(s.idle, sync.OnceFunc(func() { close(idle) })),
 	}
 	done := make(chan error, 1)
 	go func() { done <- caught(func() error { return s.export(ctx, f) }) }()
 	select {
 	case err := <-done:
 		return err
-	case <-ctx.Done():
-		if context.Cause(ctx) == errIdle { //nolint:errorlint // it is given above
-			return errIdle
+	case <-idle:
+		return &problem.Error{
+			Code: problem.Canceled, Message: fmt.Sprintf("the client has neither sent nor taken anything for %s", s.idle),
+			Suggestion: "end the spine (done_writing in pyarrow) before the answer is read, and read it to its end",
+			Err:        context.DeadlineExceeded,
 		}
-		return <-done // nothing that it waits for goes on
 	}
 }
-
-var errIdle = problem.New(problem.Canceled, "the client has neither sent nor taken anything for %s", flightIdle)
 
 func (s *flightServer) export(ctx context.Context, f *flightStream) error {
 	first, err := f.receive()
@@ -245,7 +247,7 @@ func doneMessage(revision int64, r *offline.ExportReport) *pb.ExportMessage {
 		done.Reads = append(done.Reads, m)
 	}
 	for _, w := range r.Warnings {
-		done.Warnings = append(done.Warnings, &pb.ExportWarning{Code: w.Code, Read: w.Read, Text: w.Text, Fix: w.Fix})
+		done.Warnings = append(done.Warnings, &pb.ExportWarning{Code: w.Code, Read: w.Read, Text: w.Text, Fix: commandWords.Replace(w.Fix)})
 	}
 	return &pb.ExportMessage{Done: done}
 }

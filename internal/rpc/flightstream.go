@@ -68,7 +68,11 @@ func (f *flightStream) send(a *flightAnswer) error {
 	}
 	f.idle.Reset(f.patience)
 	defer f.idle.Stop()
-	return f.stream.SendMsg(reply)
+	err = f.stream.SendMsg(reply)
+	if ended := f.stream.Context().Err(); err != nil && ended != nil {
+		return ended // which is no fault of the export's
+	}
+	return err
 }
 
 // progress tells how far the export is, as long as no rows are sent.

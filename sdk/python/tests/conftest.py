@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -151,3 +152,17 @@ def store(server: Server) -> Iterator[provender.Store]:
     """A store of the flights example."""
     with provender.connect(server.address) as store:
         yield store
+
+
+@pytest.fixture
+def rng() -> random.Random:
+    """A generator of what PROVENDER_SEED says, else 1, or with PROVENDER_TEST_LONG of a new seed, which is printed."""
+    long = os.environ.get("PROVENDER_TEST_LONG")
+    seed = int(os.environ.get("PROVENDER_SEED") or (random.SystemRandom().getrandbits(63) if long else 1))
+    print(f"PROVENDER_SEED={seed}")
+    return random.Random(seed)
+
+
+def rounds(n: int) -> int:
+    """How often a random test goes round: many times more with PROVENDER_TEST_LONG."""
+    return n * (20 if os.environ.get("PROVENDER_TEST_LONG") else 1)

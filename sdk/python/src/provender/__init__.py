@@ -1,5 +1,6 @@
 """Provender, the feature store: features for training and serving."""
 
+from . import aio
 from ._errors import (
     CanceledError,
     ConflictError,
@@ -15,6 +16,8 @@ from ._errors import (
     UnavailableError,
     UnimplementedError,
 )
+from ._features import Features, ViewRead
+from ._training import TrainingSet, TrainingSetWarning
 from .store import Store, connect
 
 __version__ = "0.1.0"
@@ -25,15 +28,20 @@ __all__ = [
     "DeadlineError",
     "DeniedError",
     "ExhaustedError",
+    "Features",
     "InternalError",
     "InvalidError",
     "NotFoundError",
     "PreconditionError",
     "ProvenderError",
     "Store",
+    "TrainingSet",
+    "TrainingSetWarning",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",
+    "ViewRead",
     "__version__",
+    "aio",
     "connect",
 ]

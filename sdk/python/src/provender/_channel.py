@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import random
@@ -11,7 +12,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -23,7 +24,11 @@ from ._errors import InvalidError, ProvenderError, UnauthenticatedError
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 
+PathLike: TypeAlias = str | os.PathLike[str]
+
 SECURE_SCHEME = "grpcs://"
+
+TIMEOUT = 30.0  # seconds, of a call that does not say
 
 # How often a call is made again that met UNAVAILABLE, and how many seconds it waits before where the server does not
 # say: twice as long each time.
@@ -53,31 +58,6 @@ class TLS:
     certificate: bytes | None = None
     key: bytes | None = field(default=None, repr=False)
     server_name: str | None = None
-
-    @classmethod
-    def of(
-        cls,
-        *,
-        ca: str | os.PathLike[str] | None = None,
-        certificate: str | os.PathLike[str] | None = None,
-        key: str | os.PathLike[str] | None = None,
-        server_name: str | None = None,
-    ) -> TLS | None:
-        """Reads TLS material from files; None where none is named."""
-        if ca is None and certificate is None and key is None and server_name is None:
-            return None
-        if (certificate is None) != (key is None):
-            raise InvalidError("tls_cert and tls_key go together", field="tls_key" if key is None else "tls_cert")
-        return cls(_read(ca, "tls_ca"), _read(certificate, "tls_cert"), _read(key, "tls_key"), server_name)
-
-
-def _read(path: str | os.PathLike[str] | None, name: str) -> bytes | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).read_bytes()
-    except OSError as e:
-        raise InvalidError(f"{name}: {e}", field=name) from e
 
 
 @dataclass(frozen=True)
@@ -109,6 +89,10 @@ def _socket(address: str) -> str:
 class Endpoint(Protocol):
     """Finds the server of a connection."""
 
+    @property
+    def folder(self) -> str:
+        """The project's folder on this machine; "." for the current one, where nothing else is known."""
+
     def address(self) -> str:
         """Returns "host:port", "grpcs://host:port" or "unix:path".
 
@@ -124,6 +108,7 @@ class Address:
     """An endpoint that never moves."""
 
     fixed: str
+    folder: str = "."
 
     def address(self) -> str:
         """Returns the address."""
@@ -138,16 +123,43 @@ class Options:
     """What all calls of a connection have in common.
 
     Attributes:
-        token: Sent with every call; None for PROVENDER_TOKEN, "" for none.
+        token: Sent with every call; "" for none.
         plaintext_token: Whether it may leave this machine unencrypted.
         tls: None for a connection that is not encrypted, unless the address begins with "grpcs://".
         timeout: Seconds that a call takes at most where it does not say; None for as long as it takes.
     """
 
-    token: str | None = field(default=None, repr=False)
+    token: str = field(default="", repr=False)
     plaintext_token: bool = False
     tls: TLS | None = None
-    timeout: float | None = 30.0
+    timeout: float | None = TIMEOUT
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        token: str | None = None,
+        tls_ca: PathLike | None = None,
+        tls_cert: PathLike | None = None,
+        tls_key: PathLike | None = None,
+        tls_server_name: str | None = None,
+        plaintext_token: bool | None = None,
+        timeout: float | None = TIMEOUT,
+    ) -> Options:
+        """Returns options of what ``connect`` takes; what is None is taken from the environment, as commands do."""
+        ca = tls_ca or os.environ.get("PROVENDER_TLS_CA") or None
+        certificate = tls_cert or os.environ.get("PROVENDER_TLS_CERT") or None
+        key = tls_key or os.environ.get("PROVENDER_TLS_KEY") or None
+        if (certificate is None) != (key is None):
+            raise InvalidError("tls_cert and tls_key go together", field="tls_key" if key is None else "tls_cert")
+        tls = None
+        if ca or certificate or tls_server_name:
+            tls = TLS(_read(ca, "tls_ca"), _read(certificate, "tls_cert"), _read(key, "tls_key"), tls_server_name)
+        if timeout is not None and not timeout > 0:
+            raise InvalidError(f"timeout is {timeout!r}", field="timeout", fix="give seconds, or None for no limit")
+        if plaintext_token is None:
+            plaintext_token = os.environ.get("PROVENDER_PLAINTEXT_TOKEN") in ("1", "true")
+        return cls(_token(token), plaintext_token, tls, timeout)
 
     def target(self, address: str) -> Target:
         """Returns what an address stands for. Raises where the token would leave this machine in plain sight."""
@@ -156,15 +168,40 @@ class Options:
             tls = TLS()
         if not name.startswith("unix:"):
             _check_host(name)
-        token = os.environ.get("PROVENDER_TOKEN", "") if self.token is None else self.token
-        if not token:
+        if not self.token:
             return Target(name, tls)
         if tls is None and not self.plaintext_token and not _on_this_machine(name):
             raise UnauthenticatedError(
                 f"the token is not sent to {name}, as the connection is not encrypted",
                 fix=f"use {SECURE_SCHEME}{name}",
             )
-        return Target(name, tls, (("authorization", "Bearer " + token),))
+        return Target(name, tls, (("authorization", "Bearer " + self.token),))
+
+
+def _read(path: PathLike | None, name: str) -> bytes | None:
+    if path is None:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as e:
+        raise InvalidError(f"{name}: {e}", field=name) from e
+
+
+def _token(given: str | None) -> str:
+    """Returns the token that is given, else that of the environment, "" for none."""
+    token, path = os.environ.get("PROVENDER_TOKEN", ""), os.environ.get("PROVENDER_TOKEN_FILE", "")
+    if given is not None:
+        token = given
+    elif token and path:
+        raise InvalidError(
+            "PROVENDER_TOKEN and PROVENDER_TOKEN_FILE are both set", field="token", fix="unset one of them"
+        )
+    elif path:
+        token = (_read(path, "PROVENDER_TOKEN_FILE") or b"").decode(errors="replace")
+    token = token.strip()
+    if not all(" " < c <= "~" for c in token):
+        raise InvalidError("the token has characters that no token has", field="token")
+    return token
 
 
 def _check_host(address: str) -> None:
@@ -202,6 +239,7 @@ class _Attempts:
     """One call's time and how often it was made: the rule of repeats."""
 
     def __init__(self, timeout: float | None, *, repeat: bool) -> None:
+        self.limit = timeout
         self._end = None if timeout is None else time.monotonic() + timeout
         self._left = _REPEATS if repeat else 0
         self._pause = _REPEAT_AFTER
@@ -232,19 +270,25 @@ class _Failures:
 
     _target: Target | None
 
-    def _error(self, status: status_pb2.Status) -> ProvenderError:
+    def _error(self, status: status_pb2.Status, timeout: float | None) -> ProvenderError:
         error = _errors.from_status(status)
-        if lost(status) and self._target is not None:
-            where = self._target.address
+        if status.details or self._target is None:
+            return error
+        where = self._target.address
+        if isinstance(error, _errors.UnavailableError):
             error.message = f"no Provender server answers at {where}: {_cause(error.message)}"
             if self._target.tls is None and not where.startswith("unix:"):
                 error.fix = f"is it running? with TLS, its address is {SECURE_SCHEME}{where}"
+        elif isinstance(error, _errors.DeadlineError) and timeout is not None:
+            error.message = f"{where} did not answer within {timeout:g} seconds"
+            error.fix = "give it more with timeout="
         return error
 
 
 def _cause(message: str) -> str:
     """Returns the end of gRPC's account of a connection that could not be made: what the system said."""
-    return message.rpartition("last error: ")[2].removeprefix("UNKNOWN: ")
+    message = message.rpartition("last error: ")[2].removeprefix("UNKNOWN: ")
+    return message.rpartition("Failed to connect to remote host: ")[2]
 
 
 class Channel(_Failures):
@@ -260,6 +304,11 @@ class Channel(_Failures):
         self._calls: dict[object, Any] = {}
         self._process = os.getpid()
         self._closed = False
+
+    @property
+    def folder(self) -> str:
+        """The project's folder on this machine, where the connection is of one; else the current folder."""
+        return self._endpoint.folder
 
     def target(self) -> Target:
         """Returns where the server answers now, for other kinds of connection. Not to be kept."""
@@ -306,7 +355,7 @@ class Channel(_Failures):
                 if lost(status):
                     self._move()
                 if pause is None:
-                    raise self._error(status) from None
+                    raise self._error(status, attempts.limit) from None
                 time.sleep(pause)
             else:
                 return decode(answer)
@@ -322,14 +371,14 @@ class Channel(_Failures):
             status = _errors.status_of(e)
             if lost(status):
                 self._move()
-            raise self._error(status) from None
+            raise self._error(status, timeout) from None
         finally:
             answers.cancel()
 
     def exchange(
         self, method: str, requests: Callable[[], Iterator[bytes]], *, timeout: float | None = None
     ) -> Iterator[bytes]:
-        """Makes a call that sends messages, and yields the answers. It takes as long as it takes, and ends with its reader.
+        """Makes a call that sends messages, and yields the answers. It takes its time, and ends with its reader.
 
         It is made again, with the messages anew, where it met UNAVAILABLE before anything was answered.
         """
@@ -348,7 +397,7 @@ class Channel(_Failures):
                 if lost(status):
                     self._move()
                 if pause is None:
-                    raise self._error(status) from None
+                    raise self._error(status, attempts.limit) from None
                 time.sleep(pause)
             else:
                 return
@@ -391,27 +440,25 @@ class Channel(_Failures):
         """Follows a server that may be elsewhere."""
         target = self.target()
         with self._lock:
-            if target != self._target and self._grpc is not None:
-                self._grpc.close()
+            if target != self._target:  # calls under way keep the old connection until they end
                 self._target, self._grpc, self._calls = None, None, {}
 
 
 class AsyncChannel(_Failures):
-    """A connection for asyncio: of the event loop in which it is first used."""
+    """A connection for asyncio. It opens anew in each event loop that uses it."""
 
     def __init__(self, endpoint: Endpoint, options: Options) -> None:
         """Makes a connection that opens with its first call."""
         self._endpoint = endpoint
         self.options = options
         self._target: Target | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._grpc: grpc.aio.Channel | None = None
         self._calls: dict[object, Any] = {}
         self._closed = False
 
     async def target(self) -> Target:
         """Returns where the server answers now, for other kinds of connection. Not to be kept."""
-        import asyncio
-
         if isinstance(self._endpoint, Address):
             return self.options.target(self._endpoint.address())
         return self.options.target(await asyncio.to_thread(self._endpoint.address))
@@ -440,8 +487,6 @@ class AsyncChannel(_Failures):
         repeat: bool = True,
     ) -> T:
         """Makes a call whose request is bytes and whose answer ``decode`` reads."""
-        import asyncio
-
         attempts = _Attempts(self.options.timeout if timeout is None else timeout, repeat=repeat)
         while True:
             call, headers = await self._open("unary_unary", method)
@@ -453,7 +498,7 @@ class AsyncChannel(_Failures):
                 if lost(status):
                     await self._move()
                 if pause is None:
-                    raise self._error(status) from None
+                    raise self._error(status, attempts.limit) from None
                 await asyncio.sleep(pause)
             else:
                 return decode(answer)
@@ -471,25 +516,29 @@ class AsyncChannel(_Failures):
             status = _errors.status_of(e)
             if lost(status):
                 await self._move()
-            raise self._error(status) from None
+            raise self._error(status, timeout) from None
         finally:
             answers.cancel()
 
     async def close(self) -> None:
         """Closes the connection and what was started for it. Calls under way end."""
+        import asyncio
+
         self._closed = True
         if self._grpc is not None:
             await self._grpc.close(None)
         self._grpc, self._calls = None, {}
-        self._endpoint.close()
+        await asyncio.to_thread(self._endpoint.close)
 
     async def _open(self, kind: str, method: str) -> tuple[Any, tuple[tuple[str, str], ...]]:
         """Returns the callable of a method, and the headers of its calls."""
         if self._closed:
             raise InvalidError("the store is closed", fix="connect again")
-        if self._target is None:
+        if self._target is None or self._loop is not asyncio.get_running_loop():
+            self._target = None
             target = await self.target()
             if self._target is None:  # nobody was faster
+                self._loop = asyncio.get_running_loop()
                 if target.tls is None:
                     self._grpc = grpc.aio.insecure_channel(target.address, _options(target))
                 else:
@@ -502,6 +551,5 @@ class AsyncChannel(_Failures):
     async def _move(self) -> None:
         """Follows a server that may be elsewhere."""
         target = await self.target()
-        if target != self._target and self._grpc is not None:
-            gone, self._target, self._grpc, self._calls = self._grpc, None, None, {}
-            await gone.close(None)
+        if target != self._target:  # calls under way keep the old connection until they end
+            self._target, self._grpc, self._calls = None, None, {}

@@ -9,7 +9,6 @@ from typing import ClassVar, TypeVar
 import grpc
 from google.protobuf.message import DecodeError
 from google.rpc import error_details_pb2, status_pb2
-from pyarrow import flight
 
 from .v1 import registry_pb2
 
@@ -160,15 +159,14 @@ _CLASSES: dict[int, type[ProvenderError]] = {
     16: UnauthenticatedError,
 }
 
-# What pyarrow raises where a call of Arrow Flight fails before the server's own details are there. The order matters:
-# classes before those that they are derived from.
-_FLIGHT: tuple[tuple[type[BaseException], type[ProvenderError]], ...] = (
-    (flight.FlightUnauthenticatedError, UnauthenticatedError),
-    (flight.FlightUnauthorizedError, DeniedError),
-    (flight.FlightUnavailableError, UnavailableError),
-    (flight.FlightTimedOutError, DeadlineError),
-    (flight.FlightCancelledError, CanceledError),
-)
+# What pyarrow raises where a call of Arrow Flight fails and the server's own details are not there.
+_FLIGHT: dict[str, type[ProvenderError]] = {
+    "FlightUnauthenticatedError": UnauthenticatedError,
+    "FlightUnauthorizedError": DeniedError,
+    "FlightUnavailableError": UnavailableError,
+    "FlightTimedOutError": DeadlineError,
+    "FlightCancelledError": CanceledError,
+}
 
 
 def status_of(failure: grpc.RpcError) -> status_pb2.Status:
@@ -195,6 +193,8 @@ def from_status(status: status_pb2.Status) -> ProvenderError:
     request = _detail(status, error_details_pb2.BadRequest)
     fix = info.metadata.get("suggestion", "") if info is not None else ""
     message = status.message.removesuffix(f" ({fix})")
+    if status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0] and "larger than max" in message and not fix:
+        fix = "send several requests, or raise the server's limits.request_message"  # refused before the server sees it
     reference = _REFERENCE.search(message)
     return _CLASSES.get(status.code, InternalError)(
         message or f"the call failed with status {status.code}",
@@ -215,10 +215,9 @@ def from_flight(error: Exception) -> ProvenderError:
             status = status_pb2.Status()
         if status.code:
             return from_status(status)
-    kind = next((ours for theirs, ours in _FLIGHT if isinstance(error, theirs)), None)
-    if kind is None:
-        kind = InvalidError if isinstance(error, ValueError) else InternalError
-    return kind(str(error))
+    return _FLIGHT.get(type(error).__name__, InvalidError if isinstance(error, ValueError) else InternalError)(
+        str(error)
+    )
 
 
 _Detail = TypeVar("_Detail", error_details_pb2.RetryInfo, error_details_pb2.ErrorInfo, error_details_pb2.BadRequest)

@@ -1,7 +1,7 @@
 """Arrow Flight's messages, over the connection that every other call takes.
 
-They are made by hand: pyarrow's own client would be a second connection with rules of its own, and can't be interrupted while it
-waits.
+They are made by hand: pyarrow's own client would be a second connection with rules of its own, and can't be interrupted
+while it waits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from ._errors import InternalError
 
 EXCHANGE = "/arrow.flight.protocol.FlightService/DoExchange"
 
-# How large messages are made: servers take 4 MiB where they do not say otherwise. Rows differ in size, and one may be larger.
+# How large messages are made, and may become as rows differ: servers take 4 MiB where they do not say otherwise.
 _BYTES = 1 << 20
 _MOST_BYTES = 3 << 20
 

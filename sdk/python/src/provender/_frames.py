@@ -1,4 +1,4 @@
-"""Arrow tables as data frames, and back, with exact types."""
+"""Arrow tables as data frames, with exact types: the one place where that is done."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from ._errors import InvalidError
+from ._errors import InvalidError, ProvenderError
 
 if TYPE_CHECKING:
     import pandas as pd
     import polars as pl
 
 DtypeBackend = Literal["pyarrow"] | None
-"""How pandas has a column: None for its own types, of which those of floats can't tell a null from NaN; "pyarrow" for Arrow's."""
+"""How pandas has a column: None for its own types, whose floats can't tell a null from NaN; "pyarrow" for Arrow's."""
+
+
+class MissingPackageError(ProvenderError, ImportError):
+    """A package that is not required is missing."""
+
+    code = "precondition"
 
 
 def to_pandas(table: pa.Table, *, dtype_backend: DtypeBackend = None) -> pd.DataFrame:
     """Returns a table for pandas, with the index that its pandas metadata tells of.
 
     Integers and booleans are nullable whether there are nulls or not, so that a column's type does not depend on its
-    values.
+    values. Strings are pandas 3's, also in pandas 2; lists are Arrow's own type, which keeps that of their elements.
     """
     frame: pd.DataFrame = table.to_pandas(types_mapper=_mapper(dtype_backend))
     return frame
@@ -31,7 +36,7 @@ def to_pandas(table: pa.Table, *, dtype_backend: DtypeBackend = None) -> pd.Data
 def share(table: pa.Table, index: Any, *, dtype_backend: DtypeBackend = None) -> pd.DataFrame:
     """Returns a table for pandas on the table's own memory, where a column is of one piece and its type allows.
 
-    The frame itself is not for users, but one made of it: pandas copies what is written to there as long as this one lives.
+    The frame itself is not for users, but one made of it: pandas copies what is written to there while this one lives.
     """
     import pandas as pd
 
@@ -41,8 +46,10 @@ def share(table: pa.Table, index: Any, *, dtype_backend: DtypeBackend = None) ->
 
 def to_polars(table: pa.Table) -> pl.DataFrame:
     """Returns a table for Polars, on the same memory where its types allow."""
-    import polars as pl
-
+    try:
+        import polars as pl
+    except ImportError as e:
+        raise _missing("polars") from e
     frame = pl.from_arrow(table, rechunk=False)
     if not isinstance(frame, pl.DataFrame):
         raise TypeError("a table became a series")  # Polars does not say which of both it returns
@@ -50,13 +57,17 @@ def to_polars(table: pa.Table) -> pl.DataFrame:
 
 
 def _mapper(dtype_backend: DtypeBackend) -> Any:
-    import pandas as pd
-
+    try:
+        import pandas as pd
+    except ImportError as e:
+        raise _missing("pandas") from e
     if dtype_backend == "pyarrow":
         return pd.ArrowDtype
     if dtype_backend is not None:
-        raise InvalidError(f"unknown dtype_backend {dtype_backend!r}", field="dtype_backend", fix='use "pyarrow" or None')
-    return {
+        raise InvalidError(
+            f"unknown dtype_backend {dtype_backend!r}", field="dtype_backend", fix='use "pyarrow" or None'
+        )
+    plain = {
         pa.bool_(): pd.BooleanDtype(),
         pa.int8(): pd.Int8Dtype(),
         pa.int16(): pd.Int16Dtype(),
@@ -66,7 +77,22 @@ def _mapper(dtype_backend: DtypeBackend) -> Any:
         pa.uint16(): pd.UInt16Dtype(),
         pa.uint32(): pd.UInt32Dtype(),
         pa.uint64(): pd.UInt64Dtype(),
-    }.get
+        pa.string(): _string(pd),
+        pa.large_string(): _string(pd),
+        pa.string_view(): _string(pd),
+    }
+    return lambda kind: pd.ArrowDtype(kind) if pa.types.is_nested(kind) else plain.get(kind)
+
+
+def _string(pandas: Any) -> Any:
+    try:
+        return pandas.StringDtype("pyarrow", na_value=np.nan)
+    except TypeError:  # before pandas 2.3
+        return pandas.StringDtype("pyarrow_numpy")
+
+
+def _missing(package: str) -> MissingPackageError:
+    return MissingPackageError(f"{package} is not installed", fix=f"pip install 'provender[{package}]'")
 
 
 def _series(column: pa.ChunkedArray, index: Any, dtype_backend: DtypeBackend) -> pd.Series[Any]:
@@ -100,7 +126,7 @@ def _values(array: pa.Array, dtype: Any) -> Any:
 
 
 def _nulls(array: pa.Array) -> Any:
-    return pc.is_null(array).to_numpy(zero_copy_only=False) if array.null_count else np.zeros(len(array), np.bool_)
+    return array.is_null().to_numpy(zero_copy_only=False) if array.null_count else np.zeros(len(array), np.bool_)
 
 
 def _filled(array: pa.Array, dtype: Any, null: float) -> Any:

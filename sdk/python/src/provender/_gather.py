@@ -14,8 +14,8 @@ from ._errors import InternalError
 class Gather:
     """Takes record batches and makes one table of them.
 
-    Values of fixed width are copied to where they stay, so that no more than a batch is there twice, and pandas and NumPy
-    can show the same memory.
+    Values of fixed width are copied to where they stay, so that no more than a batch is there twice, and pandas can
+    show the same memory.
     """
 
     def __init__(self, schema: pa.Schema, rows: int) -> None:

@@ -86,7 +86,11 @@ class _Tqdm:
 
     def __init__(self, make: Any) -> None:
         self._bar = make(
-            total=1.0, leave=False, file=sys.stderr, bar_format="{percentage:3.0f}%|{bar}| {elapsed} {desc}", dynamic_ncols=True
+            total=1.0,
+            leave=False,
+            file=sys.stderr,
+            bar_format="{percentage:3.0f}%|{bar}| {elapsed} {desc}",
+            dynamic_ncols=True,
         )
 
     def show(self, step: Step) -> None:
