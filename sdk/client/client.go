@@ -119,6 +119,10 @@ func on(conn grpc.ClientConnInterface, once bool) *Client {
 	}
 }
 
+// Conn returns the connection, with the repeats of its reads, for what this package does not call. ErrorOf makes its errors
+// those of this package.
+func (c *Client) Conn() grpc.ClientConnInterface { return c.conn }
+
 // Close closes the connection that Dial made.
 func (c *Client) Close() error {
 	if c.closer == nil {

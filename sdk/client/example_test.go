@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/provender-dev/provender/sdk/client"
+	"github.com/provender-dev/provender/test/flights"
 )
 
 // The examples talk to `provender serve` for the flights example, whose clock stands at 2001-06-30T18:00:00Z.
@@ -154,11 +155,11 @@ func ExampleDecoder() {
 	if err != nil {
 		panic(err)
 	}
-	flights, err := decoder.Rows(r)
+	rows, err := decoder.Rows(r)
 	if err != nil {
 		panic(err)
 	}
-	for _, f := range flights {
+	for _, f := range rows {
 		fmt.Printf("%+v\n", f)
 	}
 	// Output:
@@ -219,7 +220,7 @@ func ExampleClient_Explain() {
 	defer c.Close()
 	x, err := c.Explain(context.Background(), client.ExplainRequest{
 		View: "airport_hourly", Feature: "mean_delay_1h", Keys: []client.Key{client.Strings("airport", "JFK")},
-		At: evening, Candidates: 1,
+		At: flights.Evening, Candidates: 1,
 	})
 	if err != nil {
 		panic(err)
@@ -233,7 +234,7 @@ func ExampleClient_Explain() {
 func ExampleClient_Materialize() {
 	c := connect()
 	defer c.Close()
-	runs, err := c.Materialize(context.Background(), client.MaterializeRequest{Views: []string{"route_daily"}, To: evening},
+	runs, err := c.Materialize(context.Background(), client.MaterializeRequest{Views: []string{"route_daily"}, To: flights.Evening},
 		func(p client.Progress) {}) // told now and then
 	if err != nil {
 		panic(err)
@@ -248,7 +249,7 @@ func ExampleClient_Materialize() {
 func ExampleClient_PlanMaterialize() {
 	c := connect()
 	defer c.Close()
-	plans, err := c.PlanMaterialize(context.Background(), client.MaterializeRequest{Views: []string{"route_daily"}, To: evening, Full: true})
+	plans, err := c.PlanMaterialize(context.Background(), client.MaterializeRequest{Views: []string{"route_daily"}, To: flights.Evening, Full: true})
 	if err != nil {
 		panic(err)
 	}
@@ -321,7 +322,7 @@ func ExampleClient_ServerStatus() {
 func ExampleClient_Verify() {
 	c := connect()
 	defer c.Close()
-	reports, err := c.Verify(context.Background(), client.VerifyRequest{Full: true, Now: evening}, nil)
+	reports, err := c.Verify(context.Background(), client.VerifyRequest{Full: true, Now: flights.Evening}, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -406,7 +407,7 @@ func ExampleClient_Apply() {
 	c := connect()
 	defer c.Close()
 	ctx := context.Background()
-	plan, err := c.Plan(ctx, definitionFiles("../../examples/flights"), 0)
+	plan, err := c.Plan(ctx, definitionFiles(), 0)
 	if err != nil {
 		panic(err)
 	}
