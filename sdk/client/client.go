@@ -1,5 +1,13 @@
 // Package client talks to a Provender server: it looks features up, materializes, verifies, and reads and changes
 // definitions. Its types are its own; a Client is safe for concurrent use.
+//
+// A lookup answers by columns, which are read without a copy (Values), or row by row as structs (Rows, Decoder). Training sets are
+// made by the package training below this one.
+//
+// Calls end with their context, and its deadline is the server's, too. Every error of a call is an *Error. Calls that change nothing
+// are made again, up to four times, while the server answers UNAVAILABLE: after 0.1 s and twice as long each time, or when the server
+// says; never past the context's deadline. Materialize and RetryRun are made again where the connection is lost, and run nothing
+// twice. Other calls, and streams of lookups, are not made again. WithoutRepeats leaves all of that to the caller.
 package client
 
 import (
