@@ -104,7 +104,8 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// New returns a client on a connection that the caller keeps and closes. Of opts WithoutRepeats plays a part.
+// New returns a client on a connection that the caller keeps and closes, a *grpc.ClientConn or what passes calls and their
+// options on to one. Of opts WithoutRepeats plays a part.
 func New(conn grpc.ClientConnInterface, opts ...Option) *Client {
 	var o options
 	for _, opt := range opts {

@@ -77,12 +77,12 @@ func ExampleClient_GetFeatures() {
 	}
 	// By column: nothing is copied, whatever the number of rows.
 	delay := r.Column("origin_mean_delay_1h")
-	fmt.Println(delay.Type(), delay.Float64s(), delay.Statuses())
+	fmt.Println(delay.Type(), delay.Float64s(), delay.Status(0))
 	last := r.Column("delays_1d")
 	fmt.Println(last.Type(), last.List(0).Int32s())
 	fmt.Println(r.Views[delay.View].Name, r.Views[delay.View].EventTimes[0], "of", r.ReadTime)
 	// Output:
-	// float64 [11.666666666666666 26.36842105263158] [PRESENT PRESENT]
+	// float64 [11.666666666666666 26.36842105263158] PRESENT
 	// list<int32> [-34 -14 -26 -6 -21 -33 1 35 -21 147]
 	// airport_hourly 2001-06-30 18:00:00 +0000 UTC of 2001-06-30 18:00:00 +0000 UTC
 }
