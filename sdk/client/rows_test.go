@@ -60,7 +60,8 @@ func delays(t testing.TB) *Response {
 	m := &pb.GetFeaturesResponse{
 		Rows: 3,
 		Views: []*pb.ViewRead{
-			{View: "hourly", EventTimes: []int64{1, math.MinInt64, 3}}, {View: "twice", EventTimes: []int64{4, 5, 6}},
+			{View: "hourly", EventTimes: []int64{1, math.MinInt64, 3}},
+			{View: "twice", EventTimes: []int64{4, 5, 6}},
 			{View: "twice", EventTimes: []int64{7, 8, 9}},
 		},
 		Columns: []*pb.FeatureColumn{
