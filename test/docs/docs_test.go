@@ -84,9 +84,11 @@ func programs(blocks []block) int {
 
 // tools are what blocks are run with.
 type tools struct {
-	bin     string // a folder with python
-	python  string
-	example fs.FS // the flights example, applied
+	bin           string // a folder with python
+	python        string
+	packagePython string // for blocks that import provender
+	packages      string // where that is
+	example       fs.FS  // the flights example, applied
 }
 
 func newTools(t *testing.T) *tools {
@@ -101,6 +103,15 @@ func newTools(t *testing.T) *tools {
 	}
 	if _, err := os.Stat(x.python); err != nil {
 		t.Fatalf("no Python with DuckDB, pandas and Polars: run ./scripts/test once, which installs it in .cache/engines (%v)", err)
+	}
+	if x.packagePython, err = filepath.Abs(filepath.Join(root, ".cache", "python", "bin", "python")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(x.packagePython); err != nil {
+		t.Fatalf("no Python for the package provender: run ./scripts/test once, which installs it in .cache/python (%v)", err)
+	}
+	if x.packages, err = filepath.Abs(filepath.Join(root, "sdk", "python", "src")); err != nil {
+		t.Fatal(err)
 	}
 	// A link would lose the packages: Python finds them by its own place.
 	script := "#!/bin/sh\nexec '" + x.python + "' \"$@\"\n"
@@ -240,6 +251,7 @@ func (s *session) end(t *testing.T) {
 func (s *session) env() []string {
 	return []string{
 		"PATH=" + s.bin + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + s.home, "NO_COLOR=1", "TZ=UTC", "LANG=C.UTF-8",
+		"PYTHONPATH=" + s.packages,
 	}
 }
 
@@ -259,7 +271,11 @@ func (s *session) do(ctx context.Context, b *block) (string, error) {
 	case "sh":
 		c = exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", "trap 'pwd >\""+where+"\"' EXIT\n"+b.text)
 	case "python":
-		c = exec.CommandContext(ctx, s.python, "-")
+		python := s.python
+		if strings.Contains(b.text, "import provender") {
+			python = s.packagePython
+		}
+		c = exec.CommandContext(ctx, python, "-")
 		c.Stdin = strings.NewReader(b.text)
 	case "sql":
 		c = exec.CommandContext(ctx, s.python, "-c", printSQL)

@@ -120,6 +120,8 @@ def test_killed_and_restarted(project: Project) -> None:
 class Moving:
     """An endpoint whose server moves."""
 
+    folder = "."
+
     def __init__(self, *addresses: str) -> None:
         self.addresses = list(addresses)
         self.closed = 0

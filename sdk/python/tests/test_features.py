@@ -211,7 +211,21 @@ def test_index_and_keys(types: provender.Store) -> None:
     assert "int32" in features
     with pytest.raises(KeyError):
         features["int64"]
-    assert "3 PRESENT" in repr(features)
+
+
+def test_printed(types: provender.Store, store: provender.Store) -> None:
+    features = types.get_features(features=["everything:int32", "everything:string"], entities={"id": [1, 2, 3, 4, 99]})
+    assert [line.split() for line in repr(features).splitlines()] == [
+        ["Features", "of", "5", "entities", "at", "2026-05-04T12:30:00Z,", "revision", "1"],
+        ["FEATURE", "TYPE", "1", "2", "3", "STATUSES"],
+        ["int32", "int32", "-2,147,483,648", "2,147,483,647", "-", "3", "PRESENT,", "1", "NULL,", "1", "NOT_FOUND"],
+        ["string", "string", "-", "Zürich", "🙂", "-", "3", "PRESENT,", "1", "NULL,", "1", "NOT_FOUND"],
+    ]
+    assert "everything" not in repr(types.get_features(service="all", entities={"id": []}))
+    assert "21.5" in repr(types.get_features(features=["world:temperature"]))
+    page = store.get_features(features=["airport_hourly:departures_1h"], entities={"airport": ["<JFK>"]})._repr_html_()
+    assert "&lt;JFK&gt;" in page
+    assert "1 NOT_FOUND" in page
 
 
 INTEGERS: dict[str, Callable[[], Any]] = {

@@ -90,15 +90,6 @@ class Layout:
     head: bytes
     between: tuple[tuple[int, bytes], ...]
 
-    def fits(self, body: bytes, start: int) -> bool:
-        """Reports that the column which starts there has this layout."""
-        if not body.startswith(self.head, start):
-            return False
-        for place, literal in self.between:
-            if not body.startswith(literal, start + place):
-                return False
-        return start + self.size <= len(body)
-
 
 class Column:
     """The values of one feature."""
@@ -132,7 +123,10 @@ class Column:
         vector = self.layout.vector
         if vector.elements is not None or vector.kind not in _FIXED or vector.kind == _TIMESTAMP:
             return python_values(self.arrow(), self.layout.name)
-        values: list[Any] = self._numbers(vector).tolist()
+        start, stop = vector.values
+        raw = memoryview(self._body)[self._start + start : self._start + stop]
+        code: Any = _FIXED[vector.kind][1].char
+        values: list[Any] = raw.cast(code).tolist()  # faster than NumPy's
         for i in self.nulls():
             values[i] = None
         return values
@@ -147,10 +141,13 @@ class Column:
     def nulls(self) -> list[int]:
         """Returns the rows whose value is null."""
         vector = self.layout.vector
-        if vector.validity == _NOWHERE or vector.length == 0:
+        if vector.validity == _NOWHERE:
             return []
-        bits = np.frombuffer(self._cut(vector.validity), np.uint8)
-        rows: list[int] = np.flatnonzero(np.unpackbits(bits, count=vector.length, bitorder="little") == 0).tolist()
+        validity, all_set = self._cut(vector.validity), (1 << vector.length) - 1
+        if int.from_bytes(validity, "little") & all_set == all_set:
+            return []
+        bits = np.unpackbits(np.frombuffer(validity, np.uint8), count=vector.length, bitorder="little")
+        rows: list[int] = np.flatnonzero(bits == 0).tolist()
         return rows
 
     def _numbers(self, vector: Vector) -> np.ndarray[Any, Any]:
@@ -289,6 +286,7 @@ class Decoder:
         columns: list[tuple[Layout, int]] = []
         views: list[View] = []
         known: list[list[Layout]] | None = None
+        starts = body.startswith
         i, end = 0, len(body)
         while i < end:
             tag = body[i]
@@ -299,8 +297,12 @@ class Decoder:
                 if k == len(known):
                     known.append([])
                 for layout in known[k]:
-                    if layout.fits(body, i):
-                        break
+                    if starts(layout.head, i):
+                        for place, literal in layout.between:
+                            if not starts(literal, i + place):
+                                break
+                        else:
+                            break  # it fits
                 else:
                     layout = self._learn(body, i, rows, known[k])
                 columns.append((layout, start))

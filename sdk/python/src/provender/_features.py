@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pyarrow as pa
 
-from . import _frames
-from ._columns import NO_EVENT, STATUSES, TIMESTAMP, Answer, Column
+from . import _frames, _tables
+from ._columns import NO_EVENT, STATUSES, TIMESTAMP, Answer, Column, python_values
 from ._errors import InvalidError
 from ._instant import instant
 from ._request import Keys
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _EXACT_IN_FLOAT = 1 << 53
+_SHOWN = 3  # entities, where a result is printed
 
 
 @dataclass(frozen=True)
@@ -236,15 +237,28 @@ class Features:
         return table
 
     def __repr__(self) -> str:
-        """Returns what there is, in a few lines."""
-        codes = b"".join(column.status_codes() for column in self._columns())
-        counts = {status: codes.count(code) for code, status in enumerate(STATUSES)}
-        cells = ", ".join(f"{counts[status]:,} {status}" for status in STATUSES if counts[status])
-        return (
-            f"Features of {self._answer.rows:,} entities at {self.read_time.isoformat()}, revision {self.revision}\n"
-            f"  features: {', '.join(self.names)}\n"
-            f"  cells: {cells}"
-        )
+        """Returns a table of features, with the values of the first entities."""
+        return f"{self._title()}\n{_tables.text_table(*self._shown())}"
+
+    def _repr_html_(self) -> str:
+        return _tables.html_table(*self._shown(), caption=self._title())
+
+    def _title(self) -> str:
+        rows = self._answer.rows
+        entities = "1 entity" if rows == 1 else f"{rows:,} entities"
+        return f"Features of {entities} at {_tables.instant(self.read_time)}, revision {self.revision}"
+
+    def _shown(self) -> tuple[list[str], list[list[Any]]]:
+        first = min(self._answer.rows, _SHOWN)
+        labels = [", ".join(map(_tables.cell, row.values())) for row in self._keys.table().slice(0, first).to_pylist()]
+        rows: list[list[Any]] = []
+        for column in self._columns():
+            values = python_values(column.arrow().slice(0, first), column.layout.name)
+            codes = column.status_codes()
+            counts = ((codes.count(code), status) for code, status in enumerate(STATUSES))
+            statuses = ", ".join(f"{count:,} {status}" for count, status in counts if count)
+            rows.append([column.layout.name, str(column.layout.vector.type), *values, statuses])
+        return ["feature", "type", *(labels or ["value"] * first), "statuses"], rows
 
 
 def _holds(dtype: np.dtype[Any], numbers: np.ndarray[Any, Any], *, asked: bool) -> bool:

@@ -62,7 +62,7 @@ def _text(value: str, name: str) -> str:
     return value
 
 
-@dataclass(frozen=True)
+@dataclass(slots=True)
 class Keys:
     """The entities of a request.
 
@@ -149,41 +149,38 @@ def _wire(name: str, column: Any) -> bytes:
     """Returns a key's column as field 3 of a request."""
     if isinstance(column, list | tuple):
         kinds = set(map(type, column))
-        if kinds == {str}:
-            return _message(online_pb2.KeyColumn(name=name), name, strings=column)
         if kinds == {int}:
-            try:
-                return _message(online_pb2.KeyColumn(name=name), name, ints=np.array(column, np.int64))
-            except OverflowError:
-                raise _out_of_range(name) from None
+            return _message(name, ints=column)
+        if kinds == {str}:
+            return _message(name, strings=column)
     elif isinstance(column, np.ndarray) and column.ndim == 1 and column.dtype.kind == "i":
-        return _message(online_pb2.KeyColumn(name=name), name, ints=column)
+        return _message(name, packed=column)
     array = _array(name, column)
     nulls = None if array.null_count == 0 else array.is_null().to_numpy(zero_copy_only=False)
     if pa.types.is_integer(array.type):
-        ints = array.fill_null(0).to_numpy(zero_copy_only=False)
-        return _message(online_pb2.KeyColumn(name=name), name, ints=ints, nulls=nulls)
+        return _message(name, packed=array.fill_null(0).to_numpy(zero_copy_only=False), nulls=nulls)
     if pa.types.is_null(array.type):  # which the server takes for any type
-        return _message(online_pb2.KeyColumn(name=name), name, strings=[""] * len(array), nulls=nulls)
-    return _message(online_pb2.KeyColumn(name=name), name, strings=array.fill_null("").to_pylist(), nulls=nulls)
+        return _message(name, strings=[""] * len(array), nulls=nulls)
+    return _message(name, strings=array.fill_null("").to_pylist(), nulls=nulls)
 
 
 def _message(
-    message: online_pb2.KeyColumn,
     name: str,
     *,
+    ints: Iterable[int] = (),
     strings: Iterable[str] = (),
-    ints: np.ndarray[Any, Any] | None = None,
+    packed: np.ndarray[Any, Any] | None = None,
     nulls: np.ndarray[Any, Any] | None = None,
 ) -> bytes:
-    """Returns a KeyColumn as field 3 of a request. Integers and null marks are laid out as the wire has them."""
+    """Returns a KeyColumn as field 3 of a request. What is an array is laid out as the wire has it."""
     try:
-        message.strings.extend(strings)
+        wire = online_pb2.KeyColumn(name=name, int64s=ints, strings=strings).SerializeToString()
     except UnicodeEncodeError as e:
         raise InvalidError(f"key {name} has a value that is not UTF-8: {e.object!r}", field=f"keys.{name}") from None
-    wire = message.SerializeToString()
-    if ints is not None:
-        wire += _field(0x12, np.ascontiguousarray(ints, "<i8").tobytes())
+    except ValueError:
+        raise _out_of_range(name) from None
+    if packed is not None:
+        wire += _field(0x12, np.ascontiguousarray(packed, "<i8").tobytes())
     if nulls is not None:
         wire += _field(0x22, nulls.astype(np.uint8).tobytes())
     return _field(0x1A, wire)
