@@ -15,8 +15,8 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 MODULE = "github.com/provender-dev/provender"
 INSIDE = "provender/bin/provender"
 
-# The platforms that the program runs on, by GOOS/GOARCH. It is static: on Linux it needs no C library, so these of any age
-# and kind will do. On macOS it needs the release that Go needs.
+# The platforms that the program runs on, by GOOS/GOARCH. It is static: on Linux it needs no C library, so one of any
+# age and kind will do. On macOS it needs the release that Go needs.
 PLATFORMS = {
     "linux/amd64": "manylinux_2_17_x86_64.manylinux2014_x86_64.musllinux_1_1_x86_64",
     "linux/arm64": "manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64",
@@ -32,12 +32,12 @@ class CustomBuildHook(BuildHookInterface[Any]):
         """Builds the program. Of a wheel for development, it lies in the sources, where that finds the package."""
         if self.target_name != "wheel":
             self.app.abort(
-                "There is no source distribution of the Python package: the program's Go sources are outside of its folder. "
-                "Build a wheel from a clone: pip wheel ./sdk/python, or python -m build --wheel ./sdk/python."
+                "There is no source distribution of the Python package: its program's Go sources are outside of its "
+                "folder. Build a wheel from a clone: pip wheel ./sdk/python."
             )
         source = Path(self.root).parents[1]
         if not (source / "go.mod").is_file():
-            self.app.abort(f"There are no Go sources in {source}: build the Python package from a clone of the repository.")
+            self.app.abort(f"There are no Go sources in {source}: build the Python package from a clone.")
         go = self._go(source)
         platform = f"{self._env(go, 'GOOS')}/{self._env(go, 'GOARCH')}"
         if platform not in PLATFORMS:
@@ -52,7 +52,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
         self._build(go, source, program)
         build_data["force_include"].update({str(program): INSIDE, str(source / "LICENSE"): "provender/LICENSE"})
 
-    def finalize(self, version: str, build_data: dict[str, Any], artifact_path: str) -> None:
+    def finalize(self, *_: Any) -> None:
         """Removes what the wheel has a copy of."""
         if folder := getattr(self, "_folder", None):
             shutil.rmtree(folder, ignore_errors=True)
@@ -64,8 +64,8 @@ class CustomBuildHook(BuildHookInterface[Any]):
         go = shutil.which("go")
         if go is None:
             self.app.abort(
-                f"Go is missing: the Python package has the provender program in it, which is built with Go {wanted} or later. "
-                "See https://go.dev/doc/install, or install a wheel that was built elsewhere."
+                f"Go is missing: the Python package has the provender program in it, which is built with Go {wanted} "
+                "or later. See https://go.dev/doc/install, or install a wheel that was built elsewhere."
             )
         have = self._env(go, "GOVERSION").removeprefix("go")
         # From 1.21 on Go fetches the version that a module needs, unless it is told not to.
