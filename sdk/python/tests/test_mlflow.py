@@ -20,6 +20,7 @@ import provender.mlflow
 from provender.mlflow import ModelFeatures, features_for, log_training_set
 
 SERVICE = "delay_model_v1"
+OF_AIRPORTS = ["airport_hourly:departures_1h", "airport_hourly:share_late_1h"]
 AD_HOC = ["route_daily:distance", "route_daily:delays_1d", "route_daily:busiest_part"]
 NAMES = [
     "origin_departures_1h",
@@ -315,7 +316,8 @@ def trained(server: Server) -> ModelFeatures:
     )
     with provender.connect(server.address) as store, mlflow.start_run() as run:
         log_training_set(store.training_set(spine, service=SERVICE, time="departs"))
-        log_training_set(store.training_set(spine, features=AD_HOC, time="departs"), name="listed")
+        spine["airport"] = "JFK"
+        log_training_set(store.training_set(spine, features=[*AD_HOC, *OF_AIRPORTS], time="departs"), name="listed")
     return features_for(run, name="training")
 
 
@@ -347,6 +349,8 @@ def test_listed_features_that_are_gone(trained: ModelFeatures, project: Project)
     (project.folder / "definitions" / "routes.yaml").unlink()
     service = project.folder / "definitions" / "delay_model.yaml"
     service.write_text(service.read_text().partition("  - view: route_daily")[0])
+    airports = project.folder / "definitions" / "airports.yaml"
+    airports.write_text(airports.read_text().replace("name: share_late_1h,", "name: late_1h, column: share_late_1h,"))
     project.run("apply", "--yes")
     server = project.serve()
     try:
@@ -357,6 +361,7 @@ def test_listed_features_that_are_gone(trained: ModelFeatures, project: Project)
                 "distance: it is gone (was route_daily:distance)",
                 "delays_1d: it is gone (was route_daily:delays_1d)",
                 "busiest_part: it is gone (was route_daily:busiest_part)",
+                "share_late_1h: it is gone (was airport_hourly:share_late_1h)",
             ]
     finally:
         server.stop()
