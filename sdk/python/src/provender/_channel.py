@@ -31,9 +31,10 @@ SECURE_SCHEME = "grpcs://"
 TIMEOUT = 30.0  # seconds, of a call that does not say
 
 # How often a call is made again that met UNAVAILABLE, and how many seconds it waits before where the server does not
-# say: twice as long each time.
-_REPEATS = 5
+# say: twice as long each time, up to a limit.
+_REPEATS = 7
 _REPEAT_AFTER = 0.1
+_MAX_REPEAT_AFTER = 2.0
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 1 << 30),
@@ -255,7 +256,7 @@ class _Attempts:
         self._left -= 1
         asked = _errors.retry_after(status)
         pause = self._pause * random.uniform(0.8, 1.2) if asked is None else asked
-        self._pause *= 2
+        self._pause = min(2 * self._pause, _MAX_REPEAT_AFTER)
         left = self.timeout()
         return pause if left is None or pause < left else None
 
@@ -269,6 +270,9 @@ class _Failures:
     """What failures of both kinds of channel become."""
 
     _target: Target | None
+
+    def _closed_error(self) -> ProvenderError:
+        return InvalidError("the store is closed", fix="connect again")
 
     def _error(self, status: status_pb2.Status, timeout: float | None) -> ProvenderError:
         error = _errors.from_status(status)
@@ -349,6 +353,8 @@ class Channel(_Failures):
             call, headers = self._open("unary_unary", method)
             try:
                 answer: bytes = call(request, timeout=attempts.timeout(), metadata=headers)
+            except ValueError:  # gRPC's, of a connection that another thread has closed
+                raise self._closed_error() from None
             except grpc.RpcError as e:
                 status = _errors.status_of(e)
                 pause = attempts.again(status)
@@ -425,7 +431,7 @@ class Channel(_Failures):
 
     def _connect(self) -> Target:
         if self._closed:
-            raise InvalidError("the store is closed", fix="connect again")
+            raise self._closed_error()
         if self._target is not None and self._process == os.getpid():
             return self._target
         target = self.target()
@@ -492,6 +498,8 @@ class AsyncChannel(_Failures):
             call, headers = await self._open("unary_unary", method)
             try:
                 answer: bytes = await call(request, timeout=attempts.timeout(), metadata=headers)
+            except grpc.aio.UsageError:  # of a connection that another task has closed
+                raise self._closed_error() from None
             except grpc.RpcError as e:
                 status = _errors.status_of(e)
                 pause = attempts.again(status)
@@ -533,7 +541,7 @@ class AsyncChannel(_Failures):
     async def _open(self, kind: str, method: str) -> tuple[Any, tuple[tuple[str, str], ...]]:
         """Returns the callable of a method, and the headers of its calls."""
         if self._closed:
-            raise InvalidError("the store is closed", fix="connect again")
+            raise self._closed_error()
         if self._target is None or self._loop is not asyncio.get_running_loop():
             self._target = None
             target = await self.target()
