@@ -46,6 +46,10 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+def _closed_store() -> InvalidError:
+    return InvalidError("the store is closed", fix="connect again")
+
+
 def request_id() -> str:
     """Returns an id for a request that changes something, by which a server knows it again."""
     return uuid.uuid4().hex
@@ -271,9 +275,6 @@ class _Failures:
 
     _target: Target | None
 
-    def _closed_error(self) -> ProvenderError:
-        return InvalidError("the store is closed", fix="connect again")
-
     def _error(self, status: status_pb2.Status, timeout: float | None) -> ProvenderError:
         error = _errors.from_status(status)
         if status.details or self._target is None:
@@ -353,8 +354,6 @@ class Channel(_Failures):
             call, headers = self._open("unary_unary", method)
             try:
                 answer: bytes = call(request, timeout=attempts.timeout(), metadata=headers)
-            except ValueError:  # gRPC's, of a connection that another thread has closed
-                raise self._closed_error() from None
             except grpc.RpcError as e:
                 status = _errors.status_of(e)
                 pause = attempts.again(status)
@@ -363,13 +362,16 @@ class Channel(_Failures):
                 if pause is None:
                     raise self._error(status, attempts.limit) from None
                 time.sleep(pause)
+            except ValueError:  # gRPC's answer where the connection was closed since
+                if self._closed:
+                    raise _closed_store() from None
+                raise
             else:
                 return decode(answer)
 
     def stream(self, method: str, request: Message, response: type[M], *, timeout: float | None = None) -> Iterator[M]:
         """Makes a call and yields its answers. It is made once, takes as long as it takes, and ends with its reader."""
-        call, headers = self._open("unary_stream", method)
-        answers = call(request.SerializeToString(), timeout=timeout, metadata=headers)
+        answers = self._start("unary_stream", method, request.SerializeToString(), timeout)
         try:
             for answer in answers:
                 yield response.FromString(answer)
@@ -390,8 +392,7 @@ class Channel(_Failures):
         """
         attempts = _Attempts(timeout, repeat=True)
         while True:
-            call, headers = self._open("stream_stream", method)
-            answers = call(requests(), timeout=attempts.timeout(), metadata=headers)
+            answers = self._start("stream_stream", method, requests(), attempts.timeout())
             answered = False
             try:
                 for answer in answers:
@@ -419,6 +420,16 @@ class Channel(_Failures):
             self._grpc, self._calls = None, {}
         self._endpoint.close()
 
+    def _start(self, kind: str, method: str, sent: bytes | Iterator[bytes], timeout: float | None) -> Any:
+        """Returns the answers of a call that has several."""
+        call, headers = self._open(kind, method)
+        try:
+            return call(sent, timeout=timeout, metadata=headers)
+        except ValueError:  # as above
+            if self._closed:
+                raise _closed_store() from None
+            raise
+
     def _open(self, kind: str, method: str) -> tuple[Any, tuple[tuple[str, str], ...]]:
         """Returns the callable of a method, and the headers of its calls."""
         target, calls = self._target, self._calls
@@ -431,7 +442,7 @@ class Channel(_Failures):
 
     def _connect(self) -> Target:
         if self._closed:
-            raise self._closed_error()
+            raise _closed_store()
         if self._target is not None and self._process == os.getpid():
             return self._target
         target = self.target()
@@ -498,8 +509,10 @@ class AsyncChannel(_Failures):
             call, headers = await self._open("unary_unary", method)
             try:
                 answer: bytes = await call(request, timeout=attempts.timeout(), metadata=headers)
-            except grpc.aio.UsageError:  # of a connection that another task has closed
-                raise self._closed_error() from None
+            except grpc.aio.UsageError:  # as above
+                if self._closed:
+                    raise _closed_store() from None
+                raise
             except grpc.RpcError as e:
                 status = _errors.status_of(e)
                 pause = attempts.again(status)
@@ -541,7 +554,7 @@ class AsyncChannel(_Failures):
     async def _open(self, kind: str, method: str) -> tuple[Any, tuple[tuple[str, str], ...]]:
         """Returns the callable of a method, and the headers of its calls."""
         if self._closed:
-            raise self._closed_error()
+            raise _closed_store()
         if self._target is None or self._loop is not asyncio.get_running_loop():
             self._target = None
             target = await self.target()
