@@ -182,6 +182,27 @@ def test_retry_delay_of_the_server(project: Project, monkeypatch: pytest.MonkeyP
         server.stop()
 
 
+def test_delays() -> None:
+    """A call waits as the server asks, else longer each time; not beyond its deadline, nor after other failures."""
+    from google.protobuf.any_pb2 import Any as Packed
+    from google.rpc import error_details_pb2, status_pb2
+
+    info = error_details_pb2.RetryInfo()
+    info.retry_delay.FromMilliseconds(1500)
+    packed = Packed()
+    packed.Pack(info)
+    asked, silent = status_pb2.Status(code=14, details=[packed]), status_pb2.Status(code=14)
+    attempts = _channel._Attempts(PATIENCE, repeat=True)
+    assert attempts.again(asked) == 1.5
+    delays = [attempts.again(silent) for _ in range(7)]
+    assert delays[-1] is None
+    assert all(0.16 <= d <= 2.4 for d in delays[:-1] if d is not None)
+    assert _channel._Attempts(1, repeat=True).again(asked) is None
+    assert _channel._Attempts(None, repeat=True).again(asked) == 1.5
+    assert _channel._Attempts(None, repeat=False).again(asked) is None
+    assert _channel._Attempts(None, repeat=True).again(status_pb2.Status(code=4)) is None
+
+
 @contextmanager
 def redis(address: str) -> Iterator[None]:
     """A Redis that has nothing at first, and forgets everything."""
