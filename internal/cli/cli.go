@@ -187,8 +187,14 @@ type versionReport struct {
 
 func (r *versionReport) text(p *printer) { p.printf("provender %s (%s)\n", r.Provender, r.Go) }
 
-// version is the module's version as the build recorded it.
+// release is the version of builds that have one of their own, set by the linker: the Python package's.
+var release string
+
+// version is the module's version as the build recorded it, or the release.
 func version() string {
+	if release != "" {
+		return release
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "(devel)"

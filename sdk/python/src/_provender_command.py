@@ -11,7 +11,9 @@ PACKAGED = Path(__file__).with_name("provender") / "bin" / "provender"
 
 
 def find() -> Path | None:
-    """Returns the program: the one of the package, else one on PATH; None where there is none."""
+    """Returns the program: what PROVENDER_BINARY names, else the package's, else one on PATH; None for none."""
+    if named := os.environ.get("PROVENDER_BINARY"):
+        return Path(named).absolute() if os.access(named, os.X_OK) else None
     if PACKAGED.is_file():
         return PACKAGED
     for folder in os.get_exec_path():
@@ -38,5 +40,7 @@ def main() -> None:
     os.execv(program, ["provender", *sys.argv[1:]])
 
 
-MISSING = "the provender program is neither in this installation of the Python package nor on PATH"
+MISSING = (
+    "the provender program is not in this installation of the Python package, on PATH, or where PROVENDER_BINARY says"
+)
 FIX = "install the package's wheel, or build the program: go build ./cmd/provender"

@@ -24,12 +24,12 @@ LIST = "/provender.v1.RegistryService/ListRevisions"
 
 
 @pytest.fixture(autouse=True)
-def on_path(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Lets the package find the binary, as where a wheel without one is installed."""
-    monkeypatch.setenv("PATH", f"{binary.parent}{os.pathsep}{os.environ['PATH']}")
+def program(binary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Has the package use the program under test, and nothing else that the environment says."""
     for name in list(os.environ):
         if name.startswith("PROVENDER_") and name != "PROVENDER_TEST_BINARY":
             monkeypatch.delenv(name)
+    monkeypatch.setenv("PROVENDER_BINARY", str(binary))
 
 
 def revisions(store: provender.Store) -> int:
@@ -62,7 +62,10 @@ def servers(folder: Path) -> list[int]:
 def python(project: Project, text: str, **more: object) -> subprocess.Popen[str]:
     """A Python of its own, that has connected to the project as ``store``."""
     head = f"import os, sys, provender\nstore = provender.connect({str(project.folder)!r})\n"
-    environment = clean_environment() | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+    environment = clean_environment() | {
+        "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        "PROVENDER_BINARY": str(project.binary),
+    }
     return subprocess.Popen(
         [sys.executable, "-c", head + textwrap.dedent(text)],
         stdin=subprocess.PIPE,
@@ -300,11 +303,19 @@ def test_no_program(project: Project, monkeypatch: pytest.MonkeyPatch, tmp_path:
     script.write_text(f"#!{sys.executable}\nfrom _provender_command import main\nmain()\n")
     script.chmod(0o755)
     monkeypatch.setenv("PATH", str(script.parent))
+    monkeypatch.delenv("PROVENDER_BINARY")
     monkeypatch.setattr(_local._provender_command, "PACKAGED", tmp_path / "none")
     with provender.connect(project.folder) as store, pytest.raises(provender.PreconditionError) as e:
         store.history()
-    assert "neither in this installation" in str(e.value)
+    assert "no provender program is in this installation" in str(e.value)
     assert "go build ./cmd/provender" in e.value.fix
+    monkeypatch.setenv("PROVENDER_BINARY", str(tmp_path / "none"))
+    with (
+        provender.connect(project.folder) as store,
+        pytest.raises(provender.PreconditionError, match="PROVENDER_BINARY"),
+    ):
+        store.history()
+    monkeypatch.delenv("PROVENDER_BINARY")
     # A program that is no provender, or an old one.
     script.write_text("#!/bin/sh\necho no such flag: --local >&2\nexit 1\n")
     with (

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import socket
@@ -478,8 +477,5 @@ def commit_of(source: Source) -> str:
 
 def user() -> str:
     """Returns user@host, for records."""
-    try:
-        name = getpass.getuser()
-    except (OSError, KeyError):
-        name = f"uid{os.getuid()}"
+    name = os.environ.get("USER") or f"uid{os.getuid()}"
     return f"{name}@{socket.gethostname()}"

@@ -123,8 +123,9 @@ class TrainingSet:
 
     Attributes:
         service: The feature service; None for a list of features.
+        columns: The names of the spine's columns.
         features: The names of the features' columns, in the service's order.
-        keys: The spine's columns that entities are named by.
+        keys: The spine's columns that entities are named by, and their types: "int64" or "string".
         time: The spine's time column.
         revision: The revision of the definitions.
         coverage: Per feature, its cells by status.
@@ -140,8 +141,9 @@ class TrainingSet:
         self._shared: dict[str | None, pd.DataFrame] = {}
         self.manifest: dict[str, Any] = json.loads(done.manifest) if done.manifest else {}
         self.service: str | None = self.manifest.get("service")
+        self.columns: list[str] = list(spine.names)
         self.features: list[str] = features.column_names
-        self.keys: list[str] = list(asked.keys)
+        self.keys: dict[str, str] = dict(asked.keys)
         self.time = time
         self.revision: int = done.revision
         self.coverage = Coverages(Coverage(c.name, c.present, c.null, c.expired, c.not_found) for c in done.columns)
