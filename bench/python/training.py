@@ -45,21 +45,24 @@ def ask(address: str, kind: str, path: Path, out: Path | None) -> None:
 
         spine = polars.from_arrow(spine)
     with provender.connect(address) as store:
-        before = _memory()
+        Path("/proc/self/clear_refs").write_text("5")  # the peak counts from here
+        before = _memory("VmRSS")
         begin, cpu = time.perf_counter(), time.process_time()
         ts = store.training_set(spine, service=SERVICE, time=TIME)
         data = ts.data
         seconds, cpu = time.perf_counter() - begin, time.process_time() - cpu
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before
+        peak = _memory("VmHWM") - before
     features = ts.to_arrow().select(ts.features)
     if out is not None:
         pq.write_table(features, out)
     print(json.dumps({"seconds": seconds, "cpu": cpu, "peak": peak, "bytes": features.nbytes, "rows": len(data)}))
 
 
-def _memory() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * resource.getpagesize()
+def _memory(what: str) -> int:
+    """Returns the bytes of memory that this process takes, or has taken at most."""
+    found = re.search(rf"{what}:\s*(\d+) kB", Path("/proc/self/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
 
 
 def _children() -> float:
