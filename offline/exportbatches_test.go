@@ -245,6 +245,25 @@ func TestBatchesManifest(t *testing.T) {
 	if m.Spine.Format != ArrowFlight || m.Spine.Rows != 6 || m.Spine.Path != "" || m.Spine.Bytes == 0 || len(m.Spine.SHA256) != 64 {
 		t.Errorf("spine %+v", m.Spine)
 	}
+	path := w.path("sent.manifest.json")
+	if err := os.WriteFile(path, []byte(report.Manifest), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	again := ReproduceRequest{Manifest: path, Revisions: revisions{w.snapshot.Definitions}, Source: w.files, Out: w.path("again.parquet")}
+	_, err := Reproduce(t.Context(), again)
+	if problem.CodeOf(err) != problem.Precondition || !strings.Contains(err.Error(), "was sent over Arrow Flight") || !strings.Contains(err.Error(), "--check") {
+		t.Error(err)
+	}
+	again.CheckOnly = true
+	if checked, err := Reproduce(t.Context(), again); err != nil || !checked.Reproducible() {
+		t.Errorf("%+v, %v", checked, err)
+	}
+	if err := os.Remove(w.path("hourly/a.parquet")); err != nil {
+		t.Fatal(err)
+	}
+	if checked, err := Reproduce(t.Context(), again); err != nil || checked.Reproducible() {
+		t.Errorf("%+v, %v", checked, err)
+	}
 	if m.Service != "one" || len(m.Features) != 4 || len(m.Views) != 1 || len(m.Views[0].Files) != 1 || report.Rows != 6 {
 		t.Errorf("manifest %+v", m)
 	}

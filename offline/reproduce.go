@@ -94,6 +94,13 @@ func Reproduce(ctx context.Context, req ReproduceRequest) (*ReproduceReport, err
 	if err != nil {
 		return nil, err
 	}
+	if m.Output.Format == ArrowFlight && !req.CheckOnly {
+		return nil, &problem.Error{
+			Code: problem.Precondition, Field: "from-manifest",
+			Message:    fmt.Sprintf("manifest %s: the training set was sent over Arrow Flight: neither its spine nor its rows are files", req.Manifest),
+			Suggestion: "send its spine again, or export a file with --spine in place of --from-manifest; --check tells whether its other inputs are what they were",
+		}
+	}
 	r := &reproduction{req: req, manifest: m, seen: map[InputChange]bool{}}
 	r.report = ReproduceReport{Manifest: req.Manifest, Revision: m.Revision, Then: m.Provender, Now: req.Tool}
 	if r.report.Out, err = r.out(); err != nil {
@@ -180,7 +187,11 @@ func (r *reproduction) spinePath() string {
 	return r.manifest.Spine.Path
 }
 
+// checkSpine passes over a spine that was sent, of which nothing is left.
 func (r *reproduction) checkSpine(ctx context.Context) error {
+	if r.manifest.Spine.Format == ArrowFlight {
+		return nil
+	}
 	path := r.spinePath()
 	digest, err := digestOf(ctx, path)
 	switch {

@@ -10,22 +10,20 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	flightpb "github.com/apache/arrow-go/v18/arrow/flight/gen/flight"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/offline"
-	pb "github.com/provender-dev/provender/proto/provender/v1"
-	"github.com/provender-dev/provender/registry"
 )
 
 // ExportLimits bound the exports of a server's callers.
 type ExportLimits struct {
-	AtOnce       int   // zero or negative: 1
-	SpineBytes   int64 // of a spine that is sent
-	MessageBytes int64 // of a message, which gRPC is told, too
+	AtOnce     int   // zero or negative: 1
+	SpineBytes int64 // of a spine that is sent
 }
 
 const (
@@ -37,18 +35,20 @@ const (
 
 const flightService = "arrow.flight.protocol.FlightService"
 
-// flightServiceDesc has Arrow Flight's methods, of which DoExchange alone does something.
+// flightServiceDesc is the generated description of Arrow Flight, of whose methods DoExchange alone does something.
 var flightServiceDesc = func() grpc.ServiceDesc {
-	desc := grpc.ServiceDesc{ServiceName: flightService, HandlerType: (*exchanger)(nil), Metadata: "Flight.proto"}
-	desc.Streams = append(desc.Streams, grpc.StreamDesc{
-		StreamName: "DoExchange", Handler: handleExchange, ClientStreams: true, ServerStreams: true,
-	})
-	for _, name := range []string{
-		"Handshake", "ListFlights", "GetFlightInfo", "PollFlightInfo", "GetSchema", "DoGet", "DoPut", "DoAction", "ListActions",
-	} {
-		desc.Streams = append(desc.Streams, grpc.StreamDesc{
-			StreamName: name, Handler: handleNothing, ClientStreams: true, ServerStreams: true,
-		})
+	desc := flightpb.FlightService_ServiceDesc
+	desc.HandlerType = (*exchanger)(nil)
+	desc.Streams = slices.Clone(desc.Streams)
+	for _, m := range desc.Methods { // calls of one message are streams, too
+		desc.Streams = append(desc.Streams, grpc.StreamDesc{StreamName: m.MethodName, ClientStreams: true, ServerStreams: true})
+	}
+	desc.Methods = nil
+	for i := range desc.Streams {
+		desc.Streams[i].Handler = handleNothing
+		if desc.Streams[i].StreamName == "DoExchange" {
+			desc.Streams[i].Handler = handleExchange
+		}
 	}
 	return desc
 }()
@@ -90,8 +90,7 @@ func (s *flightServer) exchange(stream grpc.ServerStream) error {
 	defer cancel()
 	idle := make(chan struct{})
 	f := &flightStream{
-		stream: stream, limit: s.limits.MessageBytes,
-		patience: s.idle, idle: time.AfterFunc(s.idle, sync.OnceFunc(func() { close(idle) })),
+		stream: stream, patience: s.idle, idle: time.AfterFunc(s.idle, sync.OnceFunc(func() { close(idle) })),
 	}
 	done := make(chan error, 1)
 	go func() { done <- caught(func() error { return s.export(ctx, f) }) }()
@@ -108,11 +107,11 @@ func (s *flightServer) exchange(stream grpc.ServerStream) error {
 }
 
 func (s *flightServer) export(ctx context.Context, f *flightStream) error {
-	first, err := f.receive()
-	if err != nil && !errors.Is(err, io.EOF) {
+	var m flight.FlightData
+	if err := f.receive(&m); err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	command, err := first.command()
+	command, err := exportCommand(m.GetFlightDescriptor())
 	if err != nil {
 		return err
 	}
@@ -138,17 +137,16 @@ func (s *flightServer) export(ctx context.Context, f *flightStream) error {
 		return err
 	}
 	defer spine.Close()
-	for m := first; ; {
-		if len(m.header) > 0 || len(m.body) > 0 {
-			if err := spine.Append(m.header, m.body); err != nil {
+	for err == nil {
+		if len(m.DataHeader) > 0 || len(m.DataBody) > 0 {
+			if err := spine.Append(m.DataHeader, m.DataBody); err != nil {
 				return err
 			}
 		}
-		if m, err = f.receive(); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return err
-		}
+		err = f.receive(&m)
+	}
+	if !errors.Is(err, io.EOF) {
+		return err
 	}
 	req := offline.ExportRequest{
 		Service: service, Snapshot: snapshot, Sent: spine, SpineOptions: options, Batches: f,
@@ -179,75 +177,4 @@ func (s *flightServer) turn(ctx context.Context) (leave func(), err error) {
 			Suggestion: "try again later", RetryAfter: s.wait,
 		}
 	}
-}
-
-// flightError names what is at fault as commands do, which have no flags.
-func flightError(err error) error {
-	var p *problem.Error
-	if !errors.As(err, &p) || !strings.Contains(p.Suggestion, "--") {
-		return err
-	}
-	told := *p
-	told.Suggestion = commandWords.Replace(p.Suggestion)
-	return &told
-}
-
-var commandWords = strings.NewReplacer("--time-unit", "time_unit", "--time-at", "time_at", "--timezone", "timezone")
-
-// arrowTrailer returns what lets Arrow's library in C++, and pyarrow with it, hand the details of a status on to its user.
-// It does so only where the trailer has a status of Arrow's own.
-func arrowTrailer(err error) metadata.MD {
-	s := status.Convert(err)
-	if len(s.Proto().GetDetails()) == 0 {
-		return nil
-	}
-	const invalid = "4"
-	return metadata.Pairs("x-arrow-status", invalid, "x-arrow-status-message-bin", s.Message())
-}
-
-// spineOptions says how the spine's time column is read.
-func spineOptions(c *pb.ExportCommand) (offline.SpineOptions, error) {
-	o := offline.SpineOptions{Time: c.Time, Unit: c.TimeUnit, At: registry.DayEnd(c.TimeAt)}
-	wrong := func(field, message, fix string) (offline.SpineOptions, error) {
-		return o, &problem.Error{Code: problem.Invalid, Message: message, Field: field, Suggestion: fix}
-	}
-	if c.Time == "" {
-		return wrong("time", "no time column", "name the spine's column of the times that its rows are asked for")
-	}
-	if units := []string{"", "s", "ms", "us", "ns"}; !slices.Contains(units, c.TimeUnit) {
-		return wrong("time_unit", fmt.Sprintf("unknown unit %q", c.TimeUnit), "want s, ms, us or ns")
-	}
-	if ends := []registry.DayEnd{"", registry.AtStart, registry.AtEnd}; !slices.Contains(ends, o.At) {
-		return wrong("time_at", fmt.Sprintf("unknown end of a day %q", c.TimeAt), "want start or end")
-	}
-	if c.Timezone != "" {
-		location, err := time.LoadLocation(c.Timezone)
-		if err != nil || c.Timezone == "Local" {
-			return wrong("timezone", fmt.Sprintf("there is no zone %q", c.Timezone), "write one as in Europe/Berlin")
-		}
-		o.Location = location
-	}
-	return o, nil
-}
-
-func doneMessage(revision int64, r *offline.ExportReport) *pb.ExportMessage {
-	done := &pb.ExportDone{Revision: revision, Rows: r.Rows, Manifest: r.Manifest}
-	for _, c := range r.Features {
-		done.Columns = append(done.Columns, &pb.ExportedColumn{
-			Name: c.Name, Present: c.Present, Null: c.Null, Expired: c.Expired, NotFound: c.NotFound,
-		})
-	}
-	for _, read := range r.Reads {
-		m := &pb.ExportedRead{
-			Name: read.Name, Present: read.Present, Expired: read.Expired, NotFound: read.NotFound, Ties: read.Stats.Ties,
-		}
-		if read.Present > 0 {
-			m.NewestAge, m.OldestAge = &read.Newest, &read.Oldest
-		}
-		done.Reads = append(done.Reads, m)
-	}
-	for _, w := range r.Warnings {
-		done.Warnings = append(done.Warnings, &pb.ExportWarning{Code: w.Code, Read: w.Read, Text: w.Text, Fix: commandWords.Replace(w.Fix)})
-	}
-	return &pb.ExportMessage{Done: done}
 }

@@ -1,19 +1,14 @@
 package rpc
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
-	"github.com/dustin/go-humanize"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/status"
 
-	"github.com/provender-dev/provender/internal/problem"
-	"github.com/provender-dev/provender/internal/rpc/wire"
 	"github.com/provender-dev/provender/offline"
 	"github.com/provender-dev/provender/offline/arrowipc"
 	pb "github.com/provender-dev/provender/proto/provender/v1"
@@ -30,7 +25,6 @@ const (
 // flightStream is the messages of one call. It implements offline.Batches.
 type flightStream struct {
 	stream grpc.ServerStream
-	limit  int64 // of a message that comes, which gRPC keeps
 	// idle runs while the client is waited for.
 	idle     *time.Timer
 	patience time.Duration
@@ -42,33 +36,21 @@ type flightStream struct {
 	step   int64       // rows to send at once
 	some   int64       // rows that are being sent
 	size   int         // bytes that they take
+	body   []byte      // memory for them
 }
 
-// receive returns the next message.
-func (f *flightStream) receive() (*flightData, error) {
-	m := &flightData{}
+// receive fills m with the next message. One that is too large, gRPC itself refuses, in its own words.
+func (f *flightStream) receive(m *flight.FlightData) error {
 	f.idle.Reset(f.patience)
-	err := f.stream.RecvMsg(m)
-	f.idle.Stop()
-	if status.Code(err) == codes.ResourceExhausted {
-		err = &problem.Error{
-			Code: problem.Exhausted, Field: "spine",
-			Message:    fmt.Sprintf("a message of the spine is larger than %s bytes (limits.request_message)", humanize.Comma(f.limit)),
-			Suggestion: "send smaller record batches: write_table of pyarrow takes max_chunksize, in rows",
-		}
-	}
-	return m, err
+	defer f.idle.Stop()
+	return f.stream.RecvMsg(m)
 }
 
 // send sends a message. How long that takes is the client's to say.
-func (f *flightStream) send(a *flightAnswer) error {
-	reply, err := wire.Encode(a)
-	if err != nil {
-		return err
-	}
+func (f *flightStream) send(m *flight.FlightData) error {
 	f.idle.Reset(f.patience)
 	defer f.idle.Stop()
-	err = f.stream.SendMsg(reply)
+	err := f.stream.SendMsg(m)
 	if ended := f.stream.Context().Err(); err != nil && ended != nil {
 		return ended // which is no fault of the export's
 	}
@@ -85,7 +67,7 @@ func (f *flightStream) progress(p offline.Progress) {
 	}
 	f.told, f.toldAt = p, now
 	m := &pb.ExportMessage{Progress: &pb.ExportProgress{Stage: p.Stage, Done: p.Done, Size: p.Size, Part: p.Part}}
-	_ = f.send(&flightAnswer{metadata: appendMessage(nil, m.ProtoReflect())}) // a client that is gone has ended the export
+	_ = f.send(&flight.FlightData{AppMetadata: appendMessage(nil, m.ProtoReflect())}) // a client that is gone has ended the export
 }
 
 // Begin implements offline.Batches.
@@ -124,7 +106,7 @@ func (f *flightStream) finish(done *pb.ExportMessage) error {
 	if err := f.writer.Close(); err != nil {
 		return err
 	}
-	return f.send(&flightAnswer{metadata: appendMessage(nil, done.ProtoReflect())})
+	return f.send(&flight.FlightData{AppMetadata: appendMessage(nil, done.ProtoReflect())})
 }
 
 // payloads sends what ipc.Writer makes of batches.
@@ -137,17 +119,26 @@ func (p payloads) Start() error { return nil }
 func (p payloads) WritePayload(payload ipc.Payload) error {
 	meta := payload.Meta()
 	defer meta.Release()
-	var size counter
-	if err := payload.SerializeBody(&size); err != nil {
+	body := appender(p.body[:0])
+	if err := payload.SerializeBody(&body); err != nil {
 		return err
 	}
+	p.body = body
 	if arrowipc.IsRecordBatch(meta.Bytes()) {
-		if p.size = int(size); !p.fits() {
+		if p.size = len(body); !p.fits() {
 			return nil
 		}
 	}
-	return p.send(&flightAnswer{header: meta.Bytes(), payload: &payload, bodyBytes: int(size)})
+	return p.send(&flight.FlightData{DataHeader: meta.Bytes(), DataBody: body})
 }
 
 // Close implements ipc.PayloadWriter.
 func (p payloads) Close() error { return nil }
+
+// appender appends what is written.
+type appender []byte
+
+func (a *appender) Write(b []byte) (int, error) {
+	*a = append(*a, b...)
+	return len(b), nil
+}

@@ -113,7 +113,7 @@ func openNode(ctx context.Context, p *Project, now time.Time, d *door, logger *s
 		History: &history{
 			project: p, snapshot: n.applied, maxEntities: opts.MaxEntities, maxFeatures: opts.MaxFeatures,
 		},
-		Exports:     rpc.ExportLimits{AtOnce: int(limits.Exports), SpineBytes: limits.SpineBytes, MessageBytes: limits.RequestMessage},
+		Exports:     rpc.ExportLimits{AtOnce: int(limits.Exports), SpineBytes: limits.SpineBytes},
 		Snapshot:    n.follow.snapshot.Load,
 		Definitions: n.definitionsStatus,
 	}

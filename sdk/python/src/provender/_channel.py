@@ -45,6 +45,10 @@ _OPTIONS: tuple[tuple[str, int], ...] = (
 )
 
 
+def _closed_store() -> InvalidError:
+    return InvalidError("the store is closed", fix="connect again")
+
+
 def request_id() -> str:
     """Returns an id for a request that changes something, by which a server knows it again."""
     return uuid.uuid4().hex
@@ -357,13 +361,16 @@ class Channel(_Failures):
                 if pause is None:
                     raise self._error(status, attempts.limit) from None
                 time.sleep(pause)
+            except ValueError:  # gRPC's answer where the connection was closed since
+                if self._closed:
+                    raise _closed_store() from None
+                raise
             else:
                 return decode(answer)
 
     def stream(self, method: str, request: Message, response: type[M], *, timeout: float | None = None) -> Iterator[M]:
         """Makes a call and yields its answers. It is made once, takes as long as it takes, and ends with its reader."""
-        call, headers = self._open("unary_stream", method)
-        answers = call(request.SerializeToString(), timeout=timeout, metadata=headers)
+        answers = self._start("unary_stream", method, request.SerializeToString(), timeout)
         try:
             for answer in answers:
                 yield response.FromString(answer)
@@ -384,8 +391,7 @@ class Channel(_Failures):
         """
         attempts = _Attempts(timeout, repeat=True)
         while True:
-            call, headers = self._open("stream_stream", method)
-            answers = call(requests(), timeout=attempts.timeout(), metadata=headers)
+            answers = self._start("stream_stream", method, requests(), attempts.timeout())
             answered = False
             try:
                 for answer in answers:
@@ -413,6 +419,16 @@ class Channel(_Failures):
             self._grpc, self._calls = None, {}
         self._endpoint.close()
 
+    def _start(self, kind: str, method: str, sent: bytes | Iterator[bytes], timeout: float | None) -> Any:
+        """Returns the answers of a call that has several."""
+        call, headers = self._open(kind, method)
+        try:
+            return call(sent, timeout=timeout, metadata=headers)
+        except ValueError:  # as above
+            if self._closed:
+                raise _closed_store() from None
+            raise
+
     def _open(self, kind: str, method: str) -> tuple[Any, tuple[tuple[str, str], ...]]:
         """Returns the callable of a method, and the headers of its calls."""
         target, calls = self._target, self._calls
@@ -425,7 +441,7 @@ class Channel(_Failures):
 
     def _connect(self) -> Target:
         if self._closed:
-            raise InvalidError("the store is closed", fix="connect again")
+            raise _closed_store()
         if self._target is not None and self._process == os.getpid():
             return self._target
         target = self.target()
@@ -533,7 +549,7 @@ class AsyncChannel(_Failures):
     async def _open(self, kind: str, method: str) -> tuple[Any, tuple[tuple[str, str], ...]]:
         """Returns the callable of a method, and the headers of its calls."""
         if self._closed:
-            raise InvalidError("the store is closed", fix="connect again")
+            raise _closed_store()
         if self._target is None or self._loop is not asyncio.get_running_loop():
             self._target = None
             target = await self.target()
