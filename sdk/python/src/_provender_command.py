@@ -41,6 +41,6 @@ def main() -> None:
 
 
 MISSING = (
-    "the provender program is not in this installation of the Python package, on PATH, or where PROVENDER_BINARY says"
+    "no provender program is in this installation of the Python package, on PATH, or where PROVENDER_BINARY says"
 )
 FIX = "install the package's wheel, or build the program: go build ./cmd/provender"
