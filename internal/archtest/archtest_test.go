@@ -44,7 +44,7 @@ var layers = []layer{
 	{
 		"rpc",
 		[]string{"internal/rpc"},
-		[]string{"feast", "wire", "generated", "control", "definitions", "materialize", "serving", "online", "offline", "registry", "leaf"},
+		[]string{"feast", "wire", "generated", "control", "definitions", "materialize", "serving", "online", "offline", "ipc", "registry", "leaf"},
 		"rpc turns messages into domain calls; it opens nothing and reads no file",
 	},
 	{
@@ -76,6 +76,12 @@ var layers = []layer{
 		[]string{"sdk/client"},
 		[]string{"generated", "leaf"},
 		"users import the client: it must not drag the server in",
+	},
+	{
+		"training",
+		[]string{"sdk/client/training"},
+		[]string{"client", "generated", "ipc"},
+		"Arrow is for those who make training sets: the client itself does without it",
 	},
 	{
 		"generated",
@@ -114,9 +120,15 @@ var layers = []layer{
 		"an online store holds opaque rows: definitions, files and history are above it",
 	},
 	{
+		"ipc",
+		[]string{"offline/arrowipc"},
+		nil,
+		"who reads Arrow that may lie, a server or a client, does it by the same code",
+	},
+	{
 		"offline",
 		[]string{"offline"},
-		[]string{"registry", "leaf"},
+		[]string{"ipc", "registry", "leaf"},
 		"history is read without an online store, so that a training set never depends on what is being served",
 	},
 	{

@@ -1,5 +1,13 @@
 // Package client talks to a Provender server: it looks features up, materializes, verifies, and reads and changes
 // definitions. Its types are its own; a Client is safe for concurrent use.
+//
+// A lookup answers by columns, which are read without a copy (Values), or row by row as structs (Rows, Decoder). Training sets are
+// made by the package training below this one.
+//
+// Calls end with their context, and its deadline is the server's, too. Every error of a call is an *Error. Calls that change nothing
+// are made again, up to four times, while the server answers UNAVAILABLE: after 0.1 s and twice as long each time, or when the server
+// says; never past the context's deadline. Materialize and RetryRun are made again where the connection is lost, and run nothing
+// twice. Other calls, and streams of lookups, are not made again. WithoutRepeats leaves all of that to the caller.
 package client
 
 import (
@@ -96,7 +104,8 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// New returns a client on a connection that the caller keeps and closes. Of opts WithoutRepeats plays a part.
+// New returns a client on a connection that the caller keeps and closes, a *grpc.ClientConn or what passes calls and their
+// options on to one. Of opts WithoutRepeats plays a part.
 func New(conn grpc.ClientConnInterface, opts ...Option) *Client {
 	var o options
 	for _, opt := range opts {
@@ -118,6 +127,10 @@ func on(conn grpc.ClientConnInterface, once bool) *Client {
 		offline:    pb.NewOfflineServiceClient(conn),
 	}
 }
+
+// Conn returns the connection, with the repeats of its reads, for what this package does not call. ErrorOf makes its errors
+// those of this package.
+func (c *Client) Conn() grpc.ClientConnInterface { return c.conn }
 
 // Close closes the connection that Dial made.
 func (c *Client) Close() error {

@@ -69,6 +69,9 @@ func (e *Error) Is(target error) bool {
 // ownLimit is how gRPC tells of an answer over maxAnswer.
 var ownLimit = fmt.Sprintf("vs. %d)", maxAnswer)
 
+// ErrorOf returns the *Error of a call on Client.Conn that failed, nil for nil.
+func ErrorOf(err error) error { return errorOf(err) }
+
 // errorOf returns the *Error of a failed call, nil for nil.
 func errorOf(err error) error {
 	if err == nil {

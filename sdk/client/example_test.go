@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/provender-dev/provender/sdk/client"
+	"github.com/provender-dev/provender/test/flights"
 )
 
 // The examples talk to `provender serve` for the flights example, whose clock stands at 2001-06-30T18:00:00Z.
@@ -35,6 +36,12 @@ func Example() {
 		}
 	}
 	// Output:
+	// 0 departures_1h 14 PRESENT
+	// 0 mean_delay_1h 11.666666666666666 PRESENT
+	// 1 departures_1h 12 PRESENT
+	// 1 mean_delay_1h 8.416666666666666 PRESENT
+	// 2 departures_1h 0 NOT_FOUND
+	// 2 mean_delay_1h <nil> NOT_FOUND
 }
 
 // connect is Dial of the examples.
@@ -54,6 +61,7 @@ func ExampleDial() {
 	status, err := c.Status(ctx, []string{"route_daily"})
 	fmt.Println(len(status), err)
 	// Output:
+	// 1 <nil>
 }
 
 func ExampleClient_GetFeatures() {
@@ -69,11 +77,14 @@ func ExampleClient_GetFeatures() {
 	}
 	// By column: nothing is copied, whatever the number of rows.
 	delay := r.Column("origin_mean_delay_1h")
-	fmt.Println(delay.Type(), delay.Float64s(), delay.Statuses())
+	fmt.Println(delay.Type(), delay.Float64s(), delay.Status(0))
 	last := r.Column("delays_1d")
 	fmt.Println(last.Type(), last.List(0).Int32s())
 	fmt.Println(r.Views[delay.View].Name, r.Views[delay.View].EventTimes[0], "of", r.ReadTime)
 	// Output:
+	// float64 [11.666666666666666 26.36842105263158] PRESENT
+	// list<int32> [-34 -14 -26 -6 -21 -33 1 35 -21 147]
+	// airport_hourly 2001-06-30 18:00:00 +0000 UTC of 2001-06-30 18:00:00 +0000 UTC
 }
 
 func ExampleError() {
@@ -87,6 +98,7 @@ func ExampleError() {
 		fmt.Println(failed.Code, failed.Field, failed.Suggestion)
 	}
 	// Output:
+	// invalid features[0] did you mean "mean_delay_1h"?
 }
 
 func ExampleRows() {
@@ -111,6 +123,8 @@ func ExampleRows() {
 		fmt.Println(a.Departures, a.MeanDelay != nil)
 	}
 	// Output:
+	// 14 true
+	// 0 false
 }
 
 func ExampleDecoder() {
@@ -141,14 +155,16 @@ func ExampleDecoder() {
 	if err != nil {
 		panic(err)
 	}
-	flights, err := decoder.Rows(r)
+	rows, err := decoder.Rows(r)
 	if err != nil {
 		panic(err)
 	}
-	for _, f := range flights {
+	for _, f := range rows {
 		fmt.Printf("%+v\n", f)
 	}
 	// Output:
+	// {Origin:{Departures:14 MeanDelay:{V:11.666666666666666 Valid:true} Status:PRESENT} Busy:12 Distance:2586 LastDelays:[-34 -14 -26 -6 -21 -33 1 35 -21 147] BusiestPart:morning Known:2001-06-30 00:00:00 +0000 UTC}
+	// {Origin:{Departures:0 MeanDelay:{V:0 Valid:false} Status:NOT_FOUND} Busy:14 Distance:0 LastDelays:[] BusiestPart: Known:0001-01-01 00:00:00 +0000 UTC}
 }
 
 func ExampleClient_StreamFeatures() {
@@ -181,6 +197,8 @@ func ExampleClient_StreamFeatures() {
 		fmt.Println(rows)
 	}
 	// Output:
+	// [{14} {12}]
+	// [{47}]
 }
 
 func ExampleClient_GetHistoricalFeatures() {
@@ -194,6 +212,7 @@ func ExampleClient_GetHistoricalFeatures() {
 	}
 	fmt.Println(r.Columns[0].Int64(0), r.Columns[0].Status(0))
 	// Output:
+	// 9 PRESENT
 }
 
 func ExampleClient_Explain() {
@@ -201,7 +220,7 @@ func ExampleClient_Explain() {
 	defer c.Close()
 	x, err := c.Explain(context.Background(), client.ExplainRequest{
 		View: "airport_hourly", Feature: "mean_delay_1h", Keys: []client.Key{client.Strings("airport", "JFK")},
-		At: evening, Candidates: 1,
+		At: flights.Evening, Candidates: 1,
 	})
 	if err != nil {
 		panic(err)
@@ -209,12 +228,13 @@ func ExampleClient_Explain() {
 	first := x.Before[0]
 	fmt.Println(x.Value.Float64(0), x.Status, first.EventTime, first.Place.File, x.RowsBefore)
 	// Output:
+	// 11.666666666666666 PRESENT 2001-06-30 18:00:00 +0000 UTC lake:airport_hourly/week=2001-06-25/part-0.parquet 1124
 }
 
 func ExampleClient_Materialize() {
 	c := connect()
 	defer c.Close()
-	runs, err := c.Materialize(context.Background(), client.MaterializeRequest{Views: []string{"route_daily"}, To: evening},
+	runs, err := c.Materialize(context.Background(), client.MaterializeRequest{Views: []string{"route_daily"}, To: flights.Evening},
 		func(p client.Progress) {}) // told now and then
 	if err != nil {
 		panic(err)
@@ -223,17 +243,19 @@ func ExampleClient_Materialize() {
 		fmt.Println(run.View, run.State, run.T)
 	}
 	// Output:
+	// route_daily succeeded 2001-06-30 18:00:00 +0000 UTC
 }
 
 func ExampleClient_PlanMaterialize() {
 	c := connect()
 	defer c.Close()
-	plans, err := c.PlanMaterialize(context.Background(), client.MaterializeRequest{Views: []string{"route_daily"}, To: evening, Full: true})
+	plans, err := c.PlanMaterialize(context.Background(), client.MaterializeRequest{Views: []string{"route_daily"}, To: flights.Evening, Full: true})
 	if err != nil {
 		panic(err)
 	}
 	fmt.Println(plans[0].View, plans[0].Reason, len(plans[0].Files), plans[0].Files[0].Why)
 	// Output:
+	// route_daily --full 8 again
 }
 
 func ExampleClient_Runs() {
@@ -250,6 +272,7 @@ func ExampleClient_Runs() {
 	}
 	fmt.Println(first.Trigger, first.State, first.RowsRead, first.Written)
 	// Output:
+	// command succeeded 15069 218
 }
 
 func ExampleClient_RetryRun() {
@@ -265,6 +288,8 @@ func ExampleClient_RetryRun() {
 	_, err = c.CancelRun(ctx, runs[0].ID)
 	fmt.Println(err)
 	// Output:
+	// run 1 can't be retried: it is succeeded (a run that failed or was cancelled can; for another one: provender materialize airport_hourly)
+	// run 1 is over: it has succeeded (see provender runs)
 }
 
 func ExampleClient_Status() {
@@ -278,6 +303,8 @@ func ExampleClient_Status() {
 		fmt.Println(v.View, v.State, v.T, v.NewestEvent)
 	}
 	// Output:
+	// airport_hourly ok 2001-06-30 18:00:00 +0000 UTC 2001-06-30 18:00:00 +0000 UTC
+	// route_daily ok 2001-06-30 18:00:00 +0000 UTC 2001-06-30 00:00:00 +0000 UTC
 }
 
 func ExampleClient_ServerStatus() {
@@ -289,12 +316,13 @@ func ExampleClient_ServerStatus() {
 	}
 	fmt.Println(len(status.Views), status.Definitions == nil) // definitions come from nowhere by themselves
 	// Output:
+	// 1 true
 }
 
 func ExampleClient_Verify() {
 	c := connect()
 	defer c.Close()
-	reports, err := c.Verify(context.Background(), client.VerifyRequest{Full: true, Now: evening}, nil)
+	reports, err := c.Verify(context.Background(), client.VerifyRequest{Full: true, Now: flights.Evening}, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -302,6 +330,8 @@ func ExampleClient_Verify() {
 		fmt.Println(r.View, r.Cells == r.Equal, r.Wrong, r.Missing, r.Extra)
 	}
 	// Output:
+	// airport_hourly true 0 0 0
+	// route_daily true 0 0 0
 }
 
 func ExampleClient_Pause() {
@@ -315,6 +345,7 @@ func ExampleClient_Pause() {
 	resumed, err := c.Resume(ctx, nil)
 	fmt.Println(paused, resumed, err)
 	// Output:
+	// [route_daily] [route_daily] <nil>
 }
 
 func ExampleClient_Prune() {
@@ -323,6 +354,7 @@ func ExampleClient_Prune() {
 	removed, err := c.Prune(context.Background(), true, nil)
 	fmt.Println(len(removed), err)
 	// Output:
+	// 0 <nil>
 }
 
 func ExampleClient_Definitions() {
@@ -337,6 +369,9 @@ func ExampleClient_Definitions() {
 		fmt.Println(d.Kind, d.Name)
 	}
 	// Output:
+	// 1
+	// FeatureView airport_hourly
+	// FeatureView route_daily
 }
 
 func ExampleClient_Definition() {
@@ -348,6 +383,7 @@ func ExampleClient_Definition() {
 	}
 	fmt.Println(string(d.JSON))
 	// Output:
+	// {"name":"route","description":"A pair of airports with direct flights","owner":"flights-team@example.com","join_keys":[{"name":"origin","type":"string"},{"name":"destination","type":"string"}]}
 }
 
 func ExampleClient_Revisions() {
@@ -364,13 +400,14 @@ func ExampleClient_Revisions() {
 	}
 	fmt.Println(revision.Number, revision.By, revision.Summary, len(plan) > 0)
 	// Output:
+	// 1 ann@desk 7 added true
 }
 
 func ExampleClient_Apply() {
 	c := connect()
 	defer c.Close()
 	ctx := context.Background()
-	plan, err := c.Plan(ctx, definitionFiles("../../examples/flights"), 0)
+	plan, err := c.Plan(ctx, definitionFiles(), 0)
 	if err != nil {
 		panic(err)
 	}
@@ -380,6 +417,7 @@ func ExampleClient_Apply() {
 	revision, err := c.Apply(ctx, client.ApplyRequest{Plan: plan.JSON, By: "ann@desk"})
 	fmt.Println(revision.Number, err) // these definitions are there already
 	// Output:
+	// 1 <nil>
 }
 
 func ExampleClient_PlanRollback() {
@@ -393,8 +431,10 @@ func ExampleClient_PlanRollback() {
 	revision, err := c.Apply(ctx, client.ApplyRequest{Plan: plan})
 	fmt.Println(revision.Number, err)
 	// Output:
+	// 1 <nil>
 }
 
+// A server has tokens where its provender.yaml says auth: true.
 func ExampleClient_CreateToken() {
 	c := connect()
 	defer c.Close()
@@ -410,5 +450,4 @@ func ExampleClient_CreateToken() {
 	}
 	_, err = c.RevokeToken(ctx, "scoring")
 	fmt.Println(len(tokens), err)
-	// Output:
 }

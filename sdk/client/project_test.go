@@ -23,7 +23,6 @@ import (
 	"github.com/provender-dev/provender/sdk/client"
 )
 
-
 // noon is the read time of the tests.
 var noon = time.Date(2026, 5, 4, 12, 0, 0, 0, time.UTC)
 

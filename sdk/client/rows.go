@@ -248,7 +248,8 @@ func (p *plan) step(f target) (s step, err error) {
 	if f.option == "status" {
 		return s, nil
 	}
-	typ, ok := p.columns[column].typ, false
+	var ok bool
+	typ := p.columns[column].typ
 	if s.set, s.strict, ok = setterOf(f, typ); !ok {
 		return s, unfit(f.path, fmt.Sprintf("%s is %s, and the column %s %s", f.path, f.typ, f.name, typ), "it goes into "+goTypes(typ))
 	}

@@ -58,8 +58,10 @@ func column(name string, values any, statuses []Status, nulls ...int) *pb.Featur
 func delays(t testing.TB) *Response {
 	t.Helper()
 	m := &pb.GetFeaturesResponse{
-		Rows: 3, Views: []*pb.ViewRead{
-			{View: "hourly", EventTimes: []int64{1, math.MinInt64, 3}}, {View: "twice", EventTimes: []int64{4, 5, 6}},
+		Rows: 3,
+		Views: []*pb.ViewRead{
+			{View: "hourly", EventTimes: []int64{1, math.MinInt64, 3}},
+			{View: "twice", EventTimes: []int64{4, 5, 6}},
 			{View: "twice", EventTimes: []int64{7, 8, 9}},
 		},
 		Columns: []*pb.FeatureColumn{
@@ -284,6 +286,10 @@ func TestRowsOfEveryType(t *testing.T) {
 		}
 	}
 	// What is in slices is the caller's.
+	others[1].Int64s[1] = 9
+	if r.Column("int64_list").Elements().Int64(3) == 9 {
+		t.Error("a list shares the response's memory")
+	}
 	rows[1].Bytes[0], *rows[1].Doubles[1] = 'X', 9
 	if r.Column("bytes").Bytes(1)[0] == 'X' || r.Column("float64_list").Elements().Float64(3) == 9 {
 		t.Error("a row shares the response's memory")

@@ -84,31 +84,24 @@ func programs(blocks []block) int {
 
 // tools are what blocks are run with.
 type tools struct {
-	bin           string // a folder with python
-	python        string
-	packagePython string // for blocks that import provender
-	packages      string // where that is
-	example       fs.FS  // the flights example, applied
+	bin      string // a folder with python
+	python   string
+	packages string // a folder with the package provender
+	example  fs.FS  // the flights example, applied
 }
 
 func newTools(t *testing.T) *tools {
 	t.Helper()
-	x := &tools{bin: t.TempDir(), python: os.Getenv("PROVENDER_TEST_PYTHON")}
+	x := &tools{bin: t.TempDir(), python: os.Getenv("PROVENDER_TEST_PYTHON_SDK")}
 	if x.python == "" {
-		x.python = filepath.Join(root, ".cache", "engines", "bin", "python")
+		x.python = filepath.Join(root, ".cache", "python", "bin", "python")
 	}
 	var err error
 	if x.python, err = filepath.Abs(x.python); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(x.python); err != nil {
-		t.Fatalf("no Python with DuckDB, pandas and Polars: run ./scripts/test once, which installs it in .cache/engines (%v)", err)
-	}
-	if x.packagePython, err = filepath.Abs(filepath.Join(root, ".cache", "python", "bin", "python")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(x.packagePython); err != nil {
-		t.Fatalf("no Python for the package provender: run ./scripts/test once, which installs it in .cache/python (%v)", err)
+		t.Fatalf("no Python with what pages import: run ./scripts/test once, which installs it in .cache/python (%v)", err)
 	}
 	if x.packages, err = filepath.Abs(filepath.Join(root, "sdk", "python", "src")); err != nil {
 		t.Fatal(err)
@@ -184,6 +177,7 @@ type session struct {
 	home      string
 	addresses *strings.Replacer // from those of the page
 	behind    []*behind
+	python    *interpreter // nil until a block needs it
 }
 
 // behind is a block that runs in the background.
@@ -234,6 +228,9 @@ func (s *session) begin(b *block) error {
 // end stops what begin has started.
 func (s *session) end(t *testing.T) {
 	t.Helper()
+	if s.python != nil {
+		s.python.end()
+	}
 	for _, x := range s.behind {
 		if err := syscall.Kill(-x.process.Process.Pid, syscall.SIGTERM); err != nil {
 			t.Errorf("%s: had ended: %v", x.text, err)
@@ -271,14 +268,9 @@ func (s *session) do(ctx context.Context, b *block) (string, error) {
 	case "sh":
 		c = exec.CommandContext(ctx, "bash", "-euo", "pipefail", "-c", "trap 'pwd >\""+where+"\"' EXIT\n"+b.text)
 	case "python":
-		python := s.python
-		if strings.Contains(b.text, "import provender") {
-			python = s.packagePython
-		}
-		c = exec.CommandContext(ctx, python, "-")
-		c.Stdin = strings.NewReader(b.text)
+		return s.interpret(ctx, b)
 	case "sql":
-		c = exec.CommandContext(ctx, s.python, "-c", printSQL)
+		c = exec.CommandContext(ctx, s.tools.python, "-c", printSQL)
 		c.Stdin = strings.NewReader(b.text)
 	case "go":
 		program := filepath.Join(s.home, "main.go")

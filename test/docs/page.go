@@ -1,8 +1,9 @@
 // Package docs runs the blocks of the documentation: what a page shows is what happens.
 //
-// Blocks of sh, python and sql run in order, in a scratch copy of the flights example with its definitions applied; a
-// page's shell keeps its folder from block to block, sql is DuckDB's, and python that imports provender has that package.
-// A comment on the line before a block says more:
+// Blocks of sh, python and sql run in order, in a scratch copy of the flights example with its definitions applied. A page
+// has one shell, which keeps its folder from block to block, and one Python, which keeps its variables, has the package
+// provender, and shows what the last line of a block is, as notebooks do; sql is DuckDB's. A comment on the line before a
+// block says more:
 //
 //	<!-- output -->          it is what the block before printed on stdout; … stands for anything, alone for any lines
 //	<!-- exit 3 -->          it ends with this code

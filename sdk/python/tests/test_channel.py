@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 from conftest import PATIENCE, Project, Server, T
 
@@ -316,6 +317,20 @@ def test_tls_and_token(secured: Secured) -> None:
             return (await store.get_features(**LOOKUP)).to_dict()
 
     assert asyncio.run(look_up()) == FOUND
+
+
+def test_training_set_over_tls(binary: Path, secured: Secured) -> None:
+    server, folder, token = secured
+    trainer = Project(binary, folder / "project").run("token", "create", "trainer", "--role", "read-offline").strip()
+    flight = pa.table({"airport": ["JFK"], "t": pa.array([T])})
+    asked: dict[str, Any] = {"features": LOOKUP["features"], "time": "t"}
+    with provender.connect(f"grpcs://{server.address}", token=trainer, tls_ca=folder / "ca.pem") as store:
+        assert store.training_set(flight, **asked).to_arrow()["departures_1h"].to_pylist() == [14]
+    with (
+        provender.connect(f"grpcs://{server.address}", token=token, tls_ca=folder / "ca.pem") as store,
+        pytest.raises(provender.DeniedError),
+    ):
+        store.training_set(flight, **asked)
 
 
 def test_certificate(secured: Secured) -> None:

@@ -18,6 +18,7 @@ from conftest import PATIENCE, Project, clean_environment
 
 import provender
 from provender import _local
+from provender._progress import Step
 
 LIST = "/provender.v1.RegistryService/ListRevisions"
 
@@ -148,6 +149,26 @@ def test_second_python_takes_over(project: Project) -> None:
         assert revisions(store) == 0
         (after,) = servers(project.folder)
         assert after != before
+
+
+def test_training_sets_of_a_folder(project: Project) -> None:
+    """A server that is killed in between, and one that is killed amid a call before it answers, are started again."""
+    project.run("apply", "--yes")
+    spine = project.folder / "data" / "flights.parquet"
+    asked = {"service": "delay_model_v1", "time": "departs"}
+    with provender.connect(project.folder) as store:
+        assert len(store.training_set(spine, **asked)) == 30_000
+        os.kill(servers(project.folder)[0], signal.SIGKILL)
+        assert len(store.training_set(spine, **asked)) == 30_000
+        killed = []
+
+        def kill(step: Step) -> None:
+            if step.stage == "spine":
+                killed.append(servers(project.folder)[0])
+                os.kill(killed[0], signal.SIGKILL)
+
+        assert len(store.training_set(spine, **asked, progress=kill)) == 30_000
+        assert killed != servers(project.folder)
 
 
 def test_killed_python_leaves_nothing(project: Project) -> None:

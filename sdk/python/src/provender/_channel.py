@@ -9,7 +9,7 @@ import random
 import threading
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -384,8 +384,8 @@ class Channel(_Failures):
 
     def exchange(
         self, method: str, requests: Callable[[], Iterator[bytes]], *, timeout: float | None = None
-    ) -> Iterator[bytes]:
-        """Makes a call that sends messages, and yields the answers. It takes its time, and ends with its reader.
+    ) -> Generator[bytes]:
+        """Makes a call that sends messages, and yields the answers. Closing the generator ends it.
 
         It is made again, with the messages anew, where it met UNAVAILABLE before anything was answered.
         """

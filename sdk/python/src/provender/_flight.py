@@ -118,7 +118,7 @@ class Data:
         prefix = _PREFIX.pack(_MARK, len(self.header) + pad)
         try:
             return pa.ipc.read_message(pa.py_buffer(b"".join((prefix, self.header, b"\0" * pad, self.body))))
-        except (pa.ArrowException, EOFError) as e:
+        except (pa.ArrowException, OSError, EOFError) as e:
             raise _malformed(str(e)) from e
 
 
@@ -136,7 +136,7 @@ def read_batch(message: pa.Message, schema: pa.Schema) -> pa.RecordBatch:
     try:
         batch = pa.ipc.read_record_batch(message, schema)
         batch.validate()
-    except pa.ArrowException as e:
+    except (pa.ArrowException, OSError) as e:
         raise _malformed(str(e)) from e
     return batch
 

@@ -73,7 +73,8 @@ class _Fixed(_Column):
         if rows == 0:
             return
         part = self._values[at : at + rows]
-        part[:] = np.frombuffer(piece.buffers()[1], part.dtype, rows, piece.offset * part.itemsize)
+        if piece.null_count < rows:
+            part[:] = np.frombuffer(piece.buffers()[1], part.dtype, rows, piece.offset * part.itemsize)
         if piece.null_count:
             if self._nulls is None:
                 self._nulls = np.zeros(len(self._values), np.bool_)

@@ -60,9 +60,10 @@ class Spine(ABC):
             column = self._plain(name, "key")
             if pa.types.is_floating(column.type) or pa.types.is_boolean(column.type):
                 raise InvalidError(
-                    f"the spine's key column {name!r} is {column.type}, and the service needs {kind}",
+                    f"the spine's key column {name!r} is {_ARROW_NAMES.get(column.type, column.type)}, "
+                    f"and the service needs {kind}",
                     field="spine",
-                    fix=self._cast(name, kind, pa.types.is_floating(column.type)),
+                    fix=self._fix(name, kind, column.type),
                 )
             columns[name] = column.cast(_KEY_TYPES[kind]) if pa.types.is_null(column.type) else column
         return pa.table(columns)
@@ -117,8 +118,13 @@ class Spine(ABC):
             fix=fix,
         )
 
-    def _cast(self, name: str, kind: str, floating: bool) -> str:  # noqa: ARG002
-        return f"cast the column to {kind}"
+    def _fix(self, name: str, kind: str, have: pa.DataType) -> str:
+        if kind == "string" and pa.types.is_floating(have):
+            return "read the column as text from the start: made text now, 7 would be 7.0"
+        return self._cast(name, kind) + (", which keeps nulls" if kind == "int64" else "")
+
+    def _cast(self, name: str, kind: str) -> str:
+        return f"cast {name} to {kind}"
 
     @abstractmethod
     def _column(self, name: str) -> pa.ChunkedArray:
@@ -147,6 +153,7 @@ class Spine(ABC):
 
 
 _KEY_TYPES = {"int64": pa.int64(), "string": pa.string()}
+_ARROW_NAMES = {pa.float16(): "float16", pa.float32(): "float32", pa.float64(): "float64"}  # else as Arrow says
 
 
 class _Arrow(Spine):
@@ -179,7 +186,7 @@ class _Polars(Spine):
     def _column(self, name: str) -> pa.ChunkedArray:
         return _chunked(self._frame.get_column(name).to_arrow())
 
-    def _cast(self, name: str, kind: str, floating: bool) -> str:  # noqa: ARG002
+    def _cast(self, name: str, kind: str) -> str:
         return f'spine.with_columns(pl.col("{name}").cast(pl.{"Int64" if kind == "int64" else "String"}))'
 
     def to_arrow(self, features: pa.Table) -> pa.Table:
@@ -211,11 +218,8 @@ class _Pandas(Spine):
         values = self._frame.index.get_level_values(name) if name in self._levels else self._frame[name]
         return _chunked(pa.array(values, from_pandas=True))
 
-    def _cast(self, name: str, kind: str, floating: bool) -> str:
-        to = "Int64" if kind == "int64" else "string"
-        if floating and kind == "string":
-            return f'write the ids as text from the start: spine["{name}"] would become 7.0, not 7'
-        return f'spine["{name}"] = spine["{name}"].astype("{to}")' + (", which keeps nulls" if floating else "")
+    def _cast(self, name: str, kind: str) -> str:
+        return f'spine["{name}"] = spine["{name}"].astype("{"Int64" if kind == "int64" else "str"}")'
 
     def _index(self, pandas: Any) -> Any:  # noqa: ARG002
         return self._frame.index

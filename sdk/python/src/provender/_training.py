@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from html import escape
@@ -22,6 +24,7 @@ from ._errors import InternalError, InvalidError
 from ._gather import Gather
 from ._needs import Needs, needs
 from ._progress import Progress, Step
+from ._records import Record, Records
 from ._spines import Spine
 from .v1 import offline_pb2
 
@@ -34,8 +37,8 @@ class TrainingSetWarning(UserWarning):
     """What a training set has of odd: mostly missing features, and what that looks like."""
 
 
-@dataclass(frozen=True)
-class Coverage:
+@dataclass(frozen=True, repr=False)
+class Coverage(Record):
     """The cells of one feature by status.
 
     Attributes:
@@ -53,8 +56,15 @@ class Coverage:
     not_found: int
 
 
-@dataclass(frozen=True)
-class Read:
+class Coverages(Records[Coverage]):
+    """The cells of a training set's features by status."""
+
+    kind = Coverage
+    shown = ("name", "present", "null", "expired", "not_found")
+
+
+@dataclass(frozen=True, repr=False)
+class Read(Record):
     """What rows of the spine found in one view, under one binding of its keys.
 
     Attributes:
@@ -76,8 +86,15 @@ class Read:
     oldest_age: timedelta | None
 
 
-@dataclass(frozen=True)
-class Finding:
+class Reads(Records[Read]):
+    """What a spine's rows found, by reads of views."""
+
+    kind = Read
+    shown = ("name", "present", "expired", "not_found", "newest_age", "oldest_age", "ties")
+
+
+@dataclass(frozen=True, repr=False)
+class Finding(Record):
     """What is odd about a training set.
 
     Attributes:
@@ -106,8 +123,9 @@ class TrainingSet:
 
     Attributes:
         service: The feature service; None for a list of features.
+        columns: The names of the spine's columns.
         features: The names of the features' columns, in the service's order.
-        keys: The spine's columns that entities are named by.
+        keys: The spine's columns that entities are named by, and their types: "int64" or "string".
         time: The spine's time column.
         revision: The revision of the definitions.
         coverage: Per feature, its cells by status.
@@ -121,15 +139,15 @@ class TrainingSet:
         self._spine = spine
         self._features = features
         self._shared: dict[str | None, pd.DataFrame] = {}
-        self._manifest = done.manifest
         self.manifest: dict[str, Any] = json.loads(done.manifest) if done.manifest else {}
         self.service: str | None = self.manifest.get("service")
+        self.columns: list[str] = list(spine.names)
         self.features: list[str] = features.column_names
-        self.keys: list[str] = list(asked.keys)
+        self.keys: dict[str, str] = dict(asked.keys)
         self.time = time
         self.revision: int = done.revision
-        self.coverage = tuple(Coverage(c.name, c.present, c.null, c.expired, c.not_found) for c in done.columns)
-        self.reads = tuple(_read(r) for r in done.reads)
+        self.coverage = Coverages(Coverage(c.name, c.present, c.null, c.expired, c.not_found) for c in done.columns)
+        self.reads = Reads(map(_read, done.reads))
         self.warnings = tuple(Finding(w.code, w.read, w.text, w.fix) for w in done.warnings)
 
     def __len__(self) -> int:
@@ -168,19 +186,25 @@ class TrainingSet:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the set as Parquet, and its manifest beside it, as ``PATH.manifest.json``.
 
-        A file under its final name is complete: both are written under temporary names first.
+        A file under its final name is complete: both are written under temporary names first. The manifest then has the
+        digest of the file.
         """
         target = Path(path)
         sidecar = target.with_name(target.name + ".manifest.json")
-        with _written(target) as data, _written(sidecar) as manifest:
+        # The set gets its name first, as it does in an export.
+        with _written(sidecar) as manifest, _written(target) as data:
             parquet.write_table(self.to_arrow(), data, compression="zstd")
-            manifest.write_text(self._manifest, encoding="utf-8")
+            with data.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            output = {"path": os.fspath(path), "rows": len(self), "bytes": data.stat().st_size, "sha256": digest}
+            told = self.manifest | {"output": output | {"format": "parquet", "compression": "zstd"}}
+            manifest.write_text(json.dumps(told, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
     def __repr__(self) -> str:
         """Returns the counts, and tables of features and reads."""
         parts = [self._title(), _tables.text_table(*self._features_table()), _tables.text_table(*self._reads_table())]
         parts += [f"Warning: {w}" for w in self.warnings]
-        return "\n".join(part.rstrip("\n") for part in parts)
+        return "\n\n".join(parts)
 
     def _repr_html_(self) -> str:
         parts = [
@@ -194,15 +218,15 @@ class TrainingSet:
         of = f" of {self.service}" if self.service else ""
         return f"Training set{of}, revision {self.revision}: {len(self):,} rows, {len(self.features)} features"
 
-    def _features_table(self) -> tuple[list[str], list[list[str]]]:
+    def _features_table(self) -> tuple[list[str], list[list[Any]]]:
         rows = [
             [c.name, *(_share(n, len(self)) for n in (c.present, c.null, c.expired, c.not_found))]
             for c in self.coverage
         ]
         return ["feature", "present", "null", "expired", "not found"], rows
 
-    def _reads_table(self) -> tuple[list[str], list[list[str]]]:
-        rows = [[r.name, _age(r.newest_age), _age(r.oldest_age), f"{r.ties:,}"] for r in self.reads]
+    def _reads_table(self) -> tuple[list[str], list[list[Any]]]:
+        rows = [[r.name, r.newest_age, r.oldest_age, r.ties] for r in self.reads]
         return ["read", "newest age", "oldest age", "ties"], rows
 
 
@@ -217,10 +241,6 @@ def _share(part: int, of: int) -> str:
     if part == 0:
         return "-"
     return "100%" if part == of else f"{min(max(100 * part / of, 0.1), 99.9):.1f}%"
-
-
-def _age(age: timedelta | None) -> str:
-    return "-" if age is None else str(age)
 
 
 def training_set(
@@ -241,13 +261,16 @@ def training_set(
         raise InvalidError("name either a service or features", field="service", fix='service="delay_model_v1"')
     if isinstance(features, str):
         raise InvalidError(f"features is text: {features!r}", field="features", fix=f"write features=[{features!r}]")
-    asked = needs(channel, service, features or ())
+    if not isinstance(time, str):
+        raise InvalidError(f"time is {time!r}, not text", field="time", fix="name the spine's time column")
+    named = list(features or ())
+    asked = needs(channel, service, named)
     rows = _spines.of(spine, asked.keys)
     rows.refuse(asked.outputs)
     sent = rows.needed(time, asked.keys)
     command = offline_pb2.ExportCommand(
         service=service or "",
-        features=features or (),
+        features=named,
         time=time,
         time_unit=time_unit or "",
         timezone=timezone or "",
@@ -273,35 +296,58 @@ def _exchange(
     """Sends a spine, and returns the features and what the server tells of them."""
     raw = json_format.MessageToJson(command, preserving_proto_field_name=True, indent=None).encode()
     answers = channel.exchange(_flight.EXCHANGE, lambda: _flight.requests(raw, spine), timeout=timeout)
-    schema: pa.Schema | None = None
-    gather = Gather(pa.schema([]), 0)
-    done: offline_pb2.ExportDone | None = None
-    part = 0.0
-    if show is not None:
-        show(Step("spine", 0, spine.num_rows))
-    for answer in answers:
-        data = _flight.Data.parse(answer)
+    answer = _Answer(spine, show)
+    # Whatever happens here ends the server's work at once, not when a collector comes by.
+    with closing(answers):
+        for message in answers:
+            answer.add(_flight.Data.parse(message))
+    return answer.finish()
+
+
+class _Answer:
+    """What has come of an answer."""
+
+    def __init__(self, spine: pa.Table, show: Callable[[Step], None] | None) -> None:
+        self._spine = spine
+        self._show = show
+        self._part = 0.0
+        self._schema: pa.Schema | None = None
+        self._gather: Gather | None = None
+        self._done: offline_pb2.ExportDone | None = None
+        self._tell("spine", 0, spine.num_rows, 0)
+
+    def add(self, data: _flight.Data) -> None:
+        """Takes the next message."""
         if data.metadata:
-            told = json_format.Parse(bytes(data.metadata), offline_pb2.ExportMessage(), ignore_unknown_fields=True)
-            if told.HasField("done"):
-                done = told.done
-            elif show is not None and told.HasField("progress"):
-                part = max(part, min(told.progress.part, 1.0))
-                show(Step(told.progress.stage, told.progress.done, told.progress.size, part))
+            self._metadata(bytes(data.metadata))
         if not data.header:
-            continue
+            return
         message = data.message()
-        if schema is None:
-            schema = _flight.read_schema(message)
-            gather = Gather(_features(schema, spine.schema), spine.num_rows)
-            continue
-        gather.add(_flight.read_batch(message, schema))
-        if show is not None:
-            left = (1 - part) * gather.rows / max(1, spine.num_rows)
-            show(Step("rows", gather.rows, spine.num_rows, part + left))
-    if schema is None or done is None:
-        raise InternalError("the server's answer has no end")
-    return gather.finish(), done
+        if self._schema is None or self._gather is None:
+            self._schema = _flight.read_schema(message)
+            self._gather = Gather(_features(self._schema, self._spine.schema), self._spine.num_rows)
+            return
+        self._gather.add(_flight.read_batch(message, self._schema))
+        rows, size = self._gather.rows, self._spine.num_rows
+        self._tell("rows", rows, size, self._part + (1 - self._part) * rows / size if rows < size else 1)
+
+    def finish(self) -> tuple[pa.Table, offline_pb2.ExportDone]:
+        """Returns the features and what the server tells of them."""
+        if self._gather is None or self._done is None:
+            raise InternalError("the server's answer has no end")
+        return self._gather.finish(), self._done
+
+    def _metadata(self, raw: bytes) -> None:
+        told = json_format.Parse(raw, offline_pb2.ExportMessage(), ignore_unknown_fields=True)
+        if told.HasField("done"):
+            self._done = told.done
+        elif told.HasField("progress"):
+            self._part = max(self._part, min(told.progress.part, 1.0))
+            self._tell(told.progress.stage, told.progress.done, told.progress.size, self._part)
+
+    def _tell(self, stage: str, done: int, size: int, part: float) -> None:
+        if self._show is not None:
+            self._show(Step(stage, done, size, part))
 
 
 def _features(answer: pa.Schema, spine: pa.Schema) -> pa.Schema:
