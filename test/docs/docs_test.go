@@ -248,7 +248,8 @@ func (s *session) end(t *testing.T) {
 func (s *session) env() []string {
 	return []string{
 		"PATH=" + s.bin + string(os.PathListSeparator) + os.Getenv("PATH"), "HOME=" + s.home, "NO_COLOR=1", "TZ=UTC", "LANG=C.UTF-8",
-		"PYTHONPATH=" + s.packages,
+		"PYTHONPATH=" + s.packages, "MLFLOW_DISABLE_TELEMETRY=true",
+		"OMP_NUM_THREADS=1", // more of them wait for each other where the cores are busy
 	}
 }
 
