@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -373,6 +374,20 @@ func TestSentSpineMessages(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A full disk is told as such, with what to do.
+func TestSentSpineFindsNoRoom(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &SentSpine{file: full, buffer: bufio.NewWriterSize(full, 16), limit: 1 << 20}
+	defer s.Close()
+	err = messagesOf(t, arrowSpine(t, true, 1, arrowFields{}), s.Append)
+	if problem.CodeOf(err) != problem.Exhausted || !strings.Contains(err.Error(), "TMPDIR") {
+		t.Error(err)
 	}
 }
 

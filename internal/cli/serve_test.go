@@ -245,7 +245,11 @@ func TestStoreComesLater(t *testing.T) {
 	if code := s.get("/readyz"); code != http.StatusServiceUnavailable {
 		t.Errorf("/readyz: %d", code)
 	}
-	c := s.dial(t)
+	c, err := client.Dial(t.Context(), s.grpc, client.WithoutRepeats())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
 	req := client.Request{Service: "churn_model_v1", Keys: []client.Key{client.Int64s("customer_id", 1)}}
 	var failed *client.Error
 	if _, err := c.GetFeatures(t.Context(), req); !errors.As(err, &failed) || failed.Code != client.CodeUnavailable || failed.RetryAfter == 0 {

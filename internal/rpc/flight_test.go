@@ -327,8 +327,10 @@ func TestFlight(t *testing.T) {
 func wide(t *testing.T, bytes int) (*arrow.Schema, []arrow.RecordBatch) {
 	t.Helper()
 	schema := arrow.NewSchema([]arrow.Field{
-		{Name: "origin", Type: arrow.BinaryTypes.String}, {Name: "destination", Type: arrow.BinaryTypes.String},
-		{Name: "departs", Type: arrow.FixedWidthTypes.Timestamp_us}, {Name: "note", Type: arrow.BinaryTypes.String},
+		{Name: "origin", Type: arrow.BinaryTypes.String},
+		{Name: "destination", Type: arrow.BinaryTypes.String},
+		{Name: "departs", Type: arrow.FixedWidthTypes.Timestamp_us},
+		{Name: "note", Type: arrow.BinaryTypes.String},
 	}, nil)
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	defer b.Release()
@@ -373,8 +375,10 @@ func TestFlightErrors(t *testing.T) {
 	schema := spine[0].Schema()
 	half := []arrow.RecordBatch{spine[0].NewSlice(0, 5000)}
 	dates := arrow.NewSchema([]arrow.Field{
-		{Name: "origin", Type: arrow.BinaryTypes.String, Nullable: true}, {Name: "destination", Type: arrow.BinaryTypes.String, Nullable: true},
-		{Name: "day", Type: arrow.FixedWidthTypes.Date32}, {Name: "at", Type: arrow.PrimitiveTypes.Int64},
+		{Name: "origin", Type: arrow.BinaryTypes.String, Nullable: true},
+		{Name: "destination", Type: arrow.BinaryTypes.String, Nullable: true},
+		{Name: "day", Type: arrow.FixedWidthTypes.Date32},
+		{Name: "at", Type: arrow.PrimitiveTypes.Int64},
 	}, nil)
 	wideSchema, wideSpine := wide(t, messageLimit)
 	for _, c := range []struct {

@@ -206,7 +206,10 @@ func TestDecodeOddly(t *testing.T) {
 	more := protowire.AppendFixed64(tag(nil, 7, protowire.Fixed64Type), 4)
 	column := bytesOf(bytesOf(bytesOf(nil, 2, vector), 1, []byte("first")), 2, more)
 	column = bytesOf(bytesOf(bytesOf(column, 3, []byte{9}), 3, []byte{1, 2, 3, 4, 5}), 1, []byte("name"))
+	other := protowire.AppendVarint(tag(nil, 1, protowire.VarintType), 3)
+	other = bytesOf(protowire.AppendVarint(tag(other, 3, protowire.VarintType), 5), 7, bytes.Repeat([]byte{9}, 40))
 	message := bytesOf(bytesOf(nil, 5, column), 6, nil)
+	message = bytesOf(message, 5, bytesOf(bytesOf(nil, 2, other), 3, []byte{1, 1, 1, 1, 1}))
 	message = protowire.AppendVarint(tag(message, 4, protowire.VarintType), 1<<32+5)
 	same(t, message, false)
 	if r, err := decode(message, false); err != nil || r.Columns[0].Name != "name" || r.Columns[0].Int64(4) != 4 {

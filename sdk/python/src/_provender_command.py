@@ -40,7 +40,5 @@ def main() -> None:
     os.execv(program, ["provender", *sys.argv[1:]])
 
 
-MISSING = (
-    "the provender program is not in this installation of the Python package, on PATH, or where PROVENDER_BINARY says"
-)
+MISSING = "no provender program is in this installation of the Python package, on PATH, or where PROVENDER_BINARY says"
 FIX = "install the package's wheel, or build the program: go build ./cmd/provender"

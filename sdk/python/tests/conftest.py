@@ -20,6 +20,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 T = "2001-06-30T18:00:00Z"  # the flights example ends here
 PATIENCE = 60  # seconds for a process to do what it should at once
 
+os.environ["PYTHONPATH"] = str(REPOSITORY / "sdk" / "python" / "src")  # of the processes that tests start
+
 
 @pytest.fixture(scope="session")
 def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -38,8 +40,8 @@ def binary(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def clean_environment() -> dict[str, str]:
-    """The environment without what would steer the command."""
-    return {k: v for k, v in os.environ.items() if not k.startswith("PROVENDER_")}
+    """The environment without what would steer the command, or Python."""
+    return {k: v for k, v in os.environ.items() if not k.startswith("PROVENDER_") and k != "PYTHONPATH"}
 
 
 @dataclass

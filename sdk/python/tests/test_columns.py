@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from conftest import rounds
+from google.protobuf.message import DecodeError
 
 import provender
 from provender._columns import STATUSES, Answer, Decoder
@@ -365,9 +366,12 @@ INTS = vector_pb2.Vector(type=3, length=2, int64s=[1, 2])
     ],
 )
 def test_malformed(message: online_pb2.GetFeaturesResponse, what: str) -> None:
-    with pytest.raises(provender.InternalError, match=what) as caught:
-        Decoder().decode(message.SerializeToString())
-    assert "malformed answer" in str(caught.value)
+    decoder = Decoder()
+    for _ in range(2):
+        with pytest.raises(provender.InternalError, match=what) as caught:
+            decoder.decode(message.SerializeToString())
+        assert "malformed answer" in str(caught.value)
+        decoder.decode(answer_with().SerializeToString())  # what is remembered of a good one changes nothing
 
 
 def test_damaged_bytes(rng: random.Random) -> None:
@@ -416,6 +420,31 @@ def test_same_as_the_generated_parser(rng: random.Random) -> None:
                 values = ours.python()
                 for k, value in enumerate(getattr(column.values, FIELDS[column.values.type])):
                     assert k in nulls or exact(values[k]) == exact(value)
+
+
+def test_cut_short(rng: random.Random) -> None:
+    """A message that ends inside a field is an error, as it is for protobuf; one that ends between fields is one."""
+    message, _ = random_answer(rng, 3, 2)
+    for body in (message.SerializeToString(), online_pb2.GetFeaturesResponse(read_time=1 << 40).SerializeToString()):
+        for end in range(len(body)):
+            try:
+                theirs = online_pb2.GetFeaturesResponse.FromString(body[:end])
+            except DecodeError:
+                with pytest.raises(provender.InternalError):
+                    Decoder().decode(body[:end])
+            else:
+                if all(column.view < len(theirs.views) for column in theirs.columns):
+                    assert Decoder().decode(body[:end]).read_time == theirs.read_time
+
+
+def test_rows_behind_the_columns() -> None:
+    message = online_pb2.GetFeaturesResponse()
+    message.columns.add(name="f", values=vector_pb2.Vector(type=3))
+    message.views.add(view="v")
+    body = message.SerializeToString()
+    assert Decoder().decode(body).rows == 0
+    with pytest.raises(provender.InternalError, match="one value and status per row"):
+        Decoder().decode(body + b"\x20\x02")
 
 
 def test_text_that_is_not_utf8() -> None:

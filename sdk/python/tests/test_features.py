@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import struct
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,6 +20,7 @@ import pytest
 from conftest import Project, Server, T
 
 import provender
+from provender._instant import micros
 
 TYPES: dict[str, pa.DataType] = {
     "bool": pa.bool_(),
@@ -385,6 +387,17 @@ def test_bad_requests(types: provender.Store) -> None:
 def test_times(types: provender.Store, time: Any) -> None:
     features = types.get_historical_features(features=["everything:int32"], entities={"id": [4]}, at=time)
     assert features.read_time == NOON
+
+
+def test_time_without_a_zone_is_utc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "America/New_York")
+    time.tzset()
+    try:
+        assert micros(NOON.replace(tzinfo=None), "at") == micros(NOON, "at") == 1777896000_000000
+        assert micros("2026-05-04T12:00:00", "at") == micros(NOON, "at")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
 
 
 def test_historical_is_online(store: provender.Store) -> None:

@@ -55,7 +55,9 @@ def test_equals_export(store: provender.Store, spine: pd.DataFrame, exported: pa
 
 def test_result(store: provender.Store, spine: pd.DataFrame) -> None:
     ts = ask(store, spine)
-    assert (ts.service, ts.time, ts.keys, ts.revision) == (SERVICE, "departs", ["origin", "destination"], 1)
+    assert (ts.service, ts.time, ts.revision) == (SERVICE, "departs", 1)
+    assert ts.keys == {"origin": "string", "destination": "string"}
+    assert ts.columns == list(spine.columns)
     assert [c.name for c in ts.coverage] == ts.features
     for c in ts.coverage:
         assert c.present + c.null + c.expired + c.not_found == len(ts)
@@ -82,7 +84,7 @@ def test_features_without_a_service(store: provender.Store, spine: pd.DataFrame)
     )
     assert ts.features == ["distance", "flights_1d"]
     assert ts.service is None
-    assert ts.keys == ["origin", "destination"]
+    assert ts.keys == {"origin": "string", "destination": "string"}
 
 
 def test_save(store: provender.Store, spine: pd.DataFrame, exported: pa.Table, tmp_path: Path) -> None:

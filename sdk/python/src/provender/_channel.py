@@ -31,9 +31,10 @@ SECURE_SCHEME = "grpcs://"
 TIMEOUT = 30.0  # seconds, of a call that does not say
 
 # How often a call is made again that met UNAVAILABLE, and how many seconds it waits before where the server does not
-# say: twice as long each time.
-_REPEATS = 5
+# say: twice as long each time, up to a limit.
+_REPEATS = 7
 _REPEAT_AFTER = 0.1
+_MAX_REPEAT_AFTER = 2.0
 
 _OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 1 << 30),
@@ -259,7 +260,7 @@ class _Attempts:
         self._left -= 1
         asked = _errors.retry_after(status)
         pause = self._pause * random.uniform(0.8, 1.2) if asked is None else asked
-        self._pause *= 2
+        self._pause = min(2 * self._pause, _MAX_REPEAT_AFTER)
         left = self.timeout()
         return pause if left is None or pause < left else None
 
@@ -508,6 +509,10 @@ class AsyncChannel(_Failures):
             call, headers = await self._open("unary_unary", method)
             try:
                 answer: bytes = await call(request, timeout=attempts.timeout(), metadata=headers)
+            except grpc.aio.UsageError:  # as above
+                if self._closed:
+                    raise _closed_store() from None
+                raise
             except grpc.RpcError as e:
                 status = _errors.status_of(e)
                 pause = attempts.again(status)

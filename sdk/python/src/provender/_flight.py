@@ -103,13 +103,12 @@ class Data:
             if len(part) != length:
                 raise _malformed("it ends too soon")
             at += length
-            match key >> 3:
-                case 2:
-                    data.header = part
-                case 3:
-                    data.metadata = part
-                case 1000:
-                    data.body = part
+            if key >> 3 == _HEADER:
+                data.header = part
+            elif key >> 3 == _METADATA:
+                data.metadata = part
+            elif key >> 3 == _BODY:
+                data.body = part
         return data
 
     def message(self) -> pa.Message:

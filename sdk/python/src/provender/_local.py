@@ -203,6 +203,7 @@ class _Process:
         try:
             self._popen.wait(_END_PATIENCE)
         except subprocess.TimeoutExpired:
+            _log.warning("the local server of %s has not ended, and is killed: %s", self._folder, self._logged())
             self._popen.kill()  # what it has stored is whole: its stores are safe from that
             self._popen.wait()
         self._forget()

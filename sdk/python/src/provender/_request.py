@@ -95,8 +95,10 @@ def _columns(entities: Entities) -> tuple[dict[str, Any], Any]:
         return {_name(name): column for name, column in entities.items()}, None
     if isinstance(entities, pa.RecordBatch | pa.Table):
         return _once((_name(name), entities.column(i)) for i, name in enumerate(entities.schema.names)), None
-    if type(entities).__module__.partition(".")[0] == "pandas" and hasattr(entities, "columns"):
+    if _is_from(entities, "pandas") and hasattr(entities, "columns"):
         return _once((_name(name), column) for name, column in entities.items()), entities.index
+    if _is_from(entities, "polars") and hasattr(entities, "columns"):
+        return _columns(entities.to_arrow())
     if hasattr(entities, "__arrow_c_stream__") and hasattr(entities, "columns"):
         return _columns(pa.table(entities))
     if isinstance(entities, Sequence) and not isinstance(entities, str | bytes):
@@ -219,24 +221,23 @@ def _array(name: str, column: Any) -> pa.Array:
     """Returns a key's column as an Arrow array of integers, strings, or nulls alone."""
     array = _arrow(name, column)
     if pa.types.is_dictionary(array.type):
-        if pa.types.is_string_view(array.type.value_type):  # which Arrow can't take from
-            array = pa.DictionaryArray.from_arrays(array.indices, array.dictionary.cast(pa.string()))
-        array = array.dictionary_decode()
+        array = pa.DictionaryArray.from_arrays(array.indices, _without_views(array.dictionary)).dictionary_decode()
+    array = _without_views(array)
     kind = array.type
     if pa.types.is_integer(kind):
         try:
             return array.cast(pa.int64())
         except pa.ArrowInvalid:
             raise _out_of_range(name) from None
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        return array.cast(pa.string()) if not pa.types.is_string(kind) else array
-    if pa.types.is_null(kind):
+    if pa.types.is_large_string(kind):
+        return array.cast(pa.string())
+    if pa.types.is_string(kind) or pa.types.is_null(kind):
         return array
     fix = "keys are integers or strings: convert them"
     if pa.types.is_floating(kind):
         fix = (
             f'integers with missing values are floats in pandas: frame["{name}"].astype("Int64") keeps them integers'
-            if _from_pandas(column)
+            if _is_from(column, "pandas")
             else "convert them to integers, with None for a missing one"
         )
     elif pa.types.is_boolean(kind):
@@ -244,6 +245,11 @@ def _array(name: str, column: Any) -> pa.Array:
     elif pa.types.is_binary(kind) or pa.types.is_large_binary(kind):
         fix = "decode them to strings"
     raise InvalidError(f"key {name} has values of type {kind}", field=f"keys.{name}", fix=fix)
+
+
+def _without_views(array: pa.Array) -> pa.Array:
+    """Returns an array of string views as strings: Arrow can do little with views, older versions nothing at all."""
+    return pa.array(array.to_pylist(), pa.string()) if pa.types.is_string_view(array.type) else array
 
 
 def _arrow(name: str, column: Any) -> pa.Array:
@@ -266,9 +272,11 @@ def _arrow(name: str, column: Any) -> pa.Array:
     if isinstance(column, np.ndarray) and not column.dtype.isnative:
         column = column.astype(column.dtype.newbyteorder("="))
     try:
-        if hasattr(column, "__arrow_c_stream__") and not _from_pandas(column):
+        if _is_from(column, "polars"):
+            return _arrow(name, column.to_arrow())
+        if hasattr(column, "__arrow_c_stream__") and not _is_from(column, "pandas"):
             return _arrow(name, pa.chunked_array(column))
-        array = pa.array(column, from_pandas=_from_pandas(column) or None)
+        array = pa.array(column, from_pandas=_is_from(column, "pandas") or None)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as e:
         if isinstance(e, OverflowError) or "too large" in str(e) or "out of bounds" in str(e):
             raise _out_of_range(name) from None
@@ -280,8 +288,9 @@ def _arrow(name: str, column: Any) -> pa.Array:
     return _arrow(name, array)
 
 
-def _from_pandas(column: Any) -> bool:
-    return type(column).__module__.partition(".")[0] == "pandas"
+def _is_from(value: Any, package: str) -> bool:
+    """Reports whose type a value's is, without importing that package."""
+    return type(value).__module__.partition(".")[0] == package
 
 
 def _out_of_range(name: str) -> InvalidError:
