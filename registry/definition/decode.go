@@ -83,7 +83,7 @@ func (r *reader) document(d *decoder, root *yaml.Node) {
 		r.partial = true
 		return
 	}
-	n := m.need("kind", "one of "+strings.Join(kinds, ", ")+"; every YAML file of the project is read")
+	n := m.need("kind", "one of "+strings.Join(kinds, ", ")+"; every YAML file of the project is read, but for those in folders that begin with a dot")
 	if n == nil {
 		r.partial = true
 		return

@@ -271,6 +271,8 @@ def _arrow(name: str, column: Any) -> pa.Array:
         )
     if isinstance(column, np.ndarray) and not column.dtype.isnative:
         column = column.astype(column.dtype.newbyteorder("="))
+    if isinstance(column, np.ndarray) and column.dtype.kind == "T":
+        column = column.astype(object)  # pyarrow before 26 does not take NumPy's texts
     try:
         if _is_from(column, "polars"):
             return _arrow(name, column.to_arrow())
