@@ -22,7 +22,7 @@ from conftest import PATIENCE, Project, Server, T
 
 import provender
 from provender import _channel, _errors
-from provender._channel import AsyncChannel, Channel, Options, Target
+from provender._channel import AsyncChannel, Channel, Options
 from provender.v1 import registry_pb2
 
 LOOKUP: dict[str, Any] = {
@@ -235,13 +235,6 @@ def test_bad_addresses(target: str) -> None:
     with pytest.raises(provender.InvalidError, match="is no address") as caught:
         Options().target(target)
     assert caught.value.field == "target"
-
-
-def test_locations() -> None:
-    """The addresses that pyarrow's client takes."""
-    assert Target("host:1").location == "grpc+tcp://host:1"
-    assert Options().target("grpcs://host:1").location == "grpc+tls://host:1"
-    assert Target("unix:/run/p.sock").location == "grpc+unix:///run/p.sock"
 
 
 def test_environment(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -475,10 +468,9 @@ def test_interrupt() -> None:
         assert "KeyboardInterrupt" in stderr
 
 
-def test_flight_errors() -> None:
+def test_details() -> None:
     from google.protobuf.any_pb2 import Any as Packed
     from google.rpc import error_details_pb2, status_pb2
-    from pyarrow import flight
 
     info = error_details_pb2.ErrorInfo(reason="INVALID", metadata={"suggestion": "write it"})
     request = error_details_pb2.BadRequest()
@@ -488,18 +480,9 @@ def test_flight_errors() -> None:
         packed = Packed()
         packed.Pack(detail)
         status.details.append(packed)
-    error = _errors.from_flight(flight.FlightInternalError("x", status.SerializeToString()))
+    error = _errors.from_status(status)
     assert isinstance(error, provender.InvalidError)
     assert (error.message, error.fix, error.field) == ("no such column", "write it", "time")
-    for theirs, ours in (
-        (flight.FlightUnavailableError("x"), provender.UnavailableError),
-        (flight.FlightTimedOutError("x"), provender.DeadlineError),
-        (flight.FlightUnauthenticatedError("x"), provender.UnauthenticatedError),
-        (flight.FlightUnauthorizedError("x", b"damaged"), provender.DeniedError),
-        (flight.FlightCancelledError("x"), provender.CanceledError),
-        (flight.FlightInternalError("x"), provender.InternalError),
-    ):
-        assert type(_errors.from_flight(theirs)) is ours
 
 
 def test_reference() -> None:

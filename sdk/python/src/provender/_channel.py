@@ -79,17 +79,6 @@ class Target:
     tls: TLS | None = None
     headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
-    @property
-    def location(self) -> str:
-        """The address as ``pyarrow.flight.connect`` takes it."""
-        if self.address.startswith("unix:"):
-            return "grpc+unix://" + os.path.abspath(_socket(self.address))
-        return ("grpc+tls://" if self.tls else "grpc+tcp://") + self.address
-
-
-def _socket(address: str) -> str:
-    return address.removeprefix("unix:").removeprefix("//")
-
 
 class Endpoint(Protocol):
     """Finds the server of a connection."""

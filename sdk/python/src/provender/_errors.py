@@ -159,16 +159,8 @@ _CLASSES: dict[int, type[ProvenderError]] = {
     16: UnauthenticatedError,
 }
 
+
 # What pyarrow raises where a call of Arrow Flight fails and the server's own details are not there.
-_FLIGHT: dict[str, type[ProvenderError]] = {
-    "FlightUnauthenticatedError": UnauthenticatedError,
-    "FlightUnauthorizedError": DeniedError,
-    "FlightUnavailableError": UnavailableError,
-    "FlightTimedOutError": DeadlineError,
-    "FlightCancelledError": CanceledError,
-}
-
-
 def status_of(failure: grpc.RpcError) -> status_pb2.Status:
     """Returns the status of a failed call, with the server's details where it sent any."""
     trailing: Iterable[tuple[str, str | bytes]] = failure.trailing_metadata() or ()  # type: ignore[assignment]
@@ -202,21 +194,6 @@ def from_status(status: status_pb2.Status) -> ProvenderError:
         fix=fix,
         retry_after=retry_after(status),
         reference=reference[1] if reference else "",
-    )
-
-
-def from_flight(error: Exception) -> ProvenderError:
-    """Returns the error that a failed call of Arrow Flight stands for: what ``pyarrow.flight`` raises."""
-    extra = getattr(error, "extra_info", None)
-    if isinstance(extra, bytes) and extra:
-        try:
-            status = status_pb2.Status.FromString(extra)
-        except DecodeError:
-            status = status_pb2.Status()
-        if status.code:
-            return from_status(status)
-    return _FLIGHT.get(type(error).__name__, InvalidError if isinstance(error, ValueError) else InternalError)(
-        str(error)
     )
 
 
