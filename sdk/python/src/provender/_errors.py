@@ -160,7 +160,6 @@ _CLASSES: dict[int, type[ProvenderError]] = {
 }
 
 
-# What pyarrow raises where a call of Arrow Flight fails and the server's own details are not there.
 def status_of(failure: grpc.RpcError) -> status_pb2.Status:
     """Returns the status of a failed call, with the server's details where it sent any."""
     trailing: Iterable[tuple[str, str | bytes]] = failure.trailing_metadata() or ()  # type: ignore[assignment]
