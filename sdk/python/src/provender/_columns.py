@@ -28,6 +28,7 @@ _STATUS_TYPE = pa.dictionary(pa.int8(), pa.string())
 _KNOWN_STATUSES = bytes(range(len(STATUSES)))
 
 _BOOL, _STRING, _BYTES, _TIMESTAMP = 1, 6, 7, 8
+_KINDS = ("", "bool", "int32", "int64", "float32", "float64", "string", "bytes", "timestamp")
 
 # Of each kind of fixed width: the tag of its field in Vector, as NumPy reads its values, and Arrow's type.
 _FIXED: dict[int, tuple[int, np.dtype[Any], pa.DataType]] = {
@@ -52,6 +53,11 @@ class _UnusualError(Exception):
     """Bytes that are not as a server of ours writes them; the message says what contradicts itself."""
 
 
+def _list(of: pa.DataType) -> pa.DataType:
+    """Returns the type of lists, with the name that Parquet has for what is in them, as training sets have it."""
+    return pa.list_(pa.field("element", of))
+
+
 def malformed(what: str) -> InternalError:
     """Returns the error of an answer that contradicts itself."""
     return InternalError(f"malformed answer: {what}; is the server of another version?")
@@ -74,8 +80,14 @@ class Vector:
     def type(self) -> pa.DataType:
         """Arrow's type of the values."""
         if self.elements is not None:
-            return pa.list_(self.elements.type)
+            return _list(self.elements.type)
         return _FIXED[self.kind][2] if self.kind in _FIXED else _VARIABLE[self.kind]
+
+    @property
+    def named(self) -> str:
+        """The type as definitions have it: "list<int32>"."""
+        name = _KINDS[self.kind]
+        return f"list<{name}>" if self.is_list else name
 
 
 @dataclass(slots=True)
@@ -165,7 +177,7 @@ class Column:
         if vector.elements is not None:
             child = self._arrow(vector.elements)
             offsets = pa.py_buffer(self._cut(vector.offsets))
-            return pa.Array.from_buffers(pa.list_(child.type), vector.length, [validity, offsets], children=[child])
+            return pa.Array.from_buffers(_list(child.type), vector.length, [validity, offsets], children=[child])
         if vector.kind == _BOOL:
             bits = np.packbits(self._numbers(vector), bitorder="little").tobytes()
             return pa.Array.from_buffers(pa.bool_(), vector.length, [validity, pa.py_buffer(bits)])

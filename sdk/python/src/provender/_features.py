@@ -215,7 +215,7 @@ class Features:
             numbers = column.numbers()
             if numbers is None:
                 raise InvalidError(
-                    f"feature {column.layout.name} is {column.layout.vector.type}, not a number",
+                    f"feature {column.layout.name} is {column.layout.vector.named}, not a number",
                     field=column.layout.name,
                     fix="ask for features that are numbers, or take to_pandas()",
                 )
@@ -257,7 +257,7 @@ class Features:
             codes = column.status_codes()
             counts = ((codes.count(code), status) for code, status in enumerate(STATUSES))
             statuses = ", ".join(f"{count:,} {status}" for count, status in counts if count)
-            rows.append([column.layout.name, str(column.layout.vector.type), *values, statuses])
+            rows.append([column.layout.name, column.layout.vector.named, *values, statuses])
         return ["feature", "type", *(labels or ["value"] * first), "statuses"], rows
 
 
