@@ -264,7 +264,7 @@ class Features:
 def _holds(dtype: np.dtype[Any], numbers: np.ndarray[Any, Any], *, asked: bool) -> bool:
     """Reports that a matrix can hold numbers: exactly, or as a float where that was asked for."""
     if dtype.kind == "f":
-        if asked or numbers.dtype.kind in "fb":
+        if asked or numbers.dtype.kind in "fb" or numbers.dtype.itemsize < 8:
             return True
         return not bool(((numbers > _EXACT_IN_FLOAT) | (numbers < -_EXACT_IN_FLOAT)).any())
     if dtype.kind not in "iub" or numbers.dtype.kind == "f":
