@@ -35,11 +35,16 @@ func (a *app) serveLocal(ctx context.Context) error {
 	switch {
 	case err == nil || told:
 		return err
-	case errors.Is(context.Cause(ctx), errLeft) && (errors.Is(err, context.Canceled) || problem.CodeOf(err) == problem.Canceled):
+	case errors.Is(context.Cause(ctx), errLeft) && stopped(err):
 		return nil
 	default:
 		return errors.Join(err, a.line(&localReport{Error: newLocalFailure(err)}))
 	}
+}
+
+// stopped reports whether an error says that its context has ended, by the context's error or by its cause.
+func stopped(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, errLeft) || problem.CodeOf(err) == problem.Canceled
 }
 
 // line prints a report as JSON on a line of its own.
