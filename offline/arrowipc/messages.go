@@ -105,8 +105,8 @@ const (
 	messageRecordBatch = 3
 )
 
-// IsRecordBatch reports whether metadata of our own making is a record batch's.
-func IsRecordBatch(metadata []byte) bool {
+// isRecordBatch reports whether metadata of our own making is a record batch's.
+func isRecordBatch(metadata []byte) bool {
 	at, ok := flatRoot(metadata).slot(6)
 	return ok && metadata[at] == messageRecordBatch
 }

@@ -28,8 +28,6 @@ import (
 const (
 	// messageBytes is about the most that a message of the spine holds, a single row apart.
 	messageBytes = 1 << 20
-	// firstRows are sent first, to see how many fit; no message has more than mostRows.
-	firstRows, mostRows = 1 << 10, 1 << 17
 	// maxMessage bounds what is received in one message; servers bound what they send.
 	maxMessage = 1 << 30
 )
@@ -126,17 +124,18 @@ type stream struct {
 	failed   error // why nothing more is received, an *client.Error
 
 	command []byte // to be sent with the first message
-	some    int64  // rows that are being sent
-	size    int    // bytes that they take
 	sending error
 }
 
 // sendSpine sends a command and a spine.
 func (s *stream) sendSpine(command []byte, spine array.RecordReader) error {
 	s.command = command
-	w := ipc.NewWriterWithPayloadWriter(s, ipc.WithSchema(spine.Schema()))
-	err := s.writeAll(w, spine)
-	if closed := w.Close(); err == nil { // which sends the schema of a spine without rows
+	sender := arrowipc.NewSender(spine.Schema(), messageBytes, s.send)
+	var err error
+	for err == nil && spine.Next() {
+		err = sender.Write(spine.RecordBatch())
+	}
+	if closed := sender.Close(); err == nil { // which sends the schema of a spine without rows
 		err = closed
 	}
 	switch {
@@ -153,53 +152,12 @@ func (s *stream) sendSpine(command []byte, spine array.RecordReader) error {
 	return client.ErrorOf(s.call.CloseSend())
 }
 
-// writeAll writes the spine in pieces that a message may hold.
-func (s *stream) writeAll(w *ipc.Writer, spine array.RecordReader) error {
-	for step := int64(firstRows); spine.Next(); {
-		rows := spine.RecordBatch()
-		for at, n := int64(0), rows.NumRows(); at < n; {
-			s.some = min(n-at, step)
-			piece := rows.NewSlice(at, at+s.some)
-			err := w.Write(piece)
-			piece.Release()
-			if err != nil {
-				return err
-			}
-			if s.fits() {
-				at += s.some
-			}
-			step = max(1, min(mostRows, s.some*messageBytes/int64(max(1, s.size))*15/16))
-		}
-	}
-	return nil
-}
-
-// fits reports whether the rows that are being sent go with one message.
-func (s *stream) fits() bool { return s.size <= messageBytes || s.some == 1 }
-
-// Start implements ipc.PayloadWriter.
-func (s *stream) Start() error { return nil }
-
-// WritePayload implements ipc.PayloadWriter. Rows that do not fit are left out: ipc.Writer takes none after an error.
-func (s *stream) WritePayload(payload ipc.Payload) error {
-	meta := payload.Meta()
-	defer meta.Release()
-	var body buffer
-	if err := payload.SerializeBody(&body); err != nil {
-		return err
-	}
-	if arrowipc.IsRecordBatch(meta.Bytes()) {
-		if s.size = len(body); !s.fits() {
-			return nil
-		}
-	}
-	s.sending = s.call.SendMsg(&flightData{command: s.command, header: slices.Clone(meta.Bytes()), body: body})
+// send sends a message of Arrow IPC. gRPC keeps it for longer than the call.
+func (s *stream) send(metadata, body []byte) error {
+	s.sending = s.call.SendMsg(&flightData{command: s.command, header: slices.Clone(metadata), body: slices.Clone(body)})
 	s.command = nil
 	return s.sending
 }
-
-// Close implements ipc.PayloadWriter.
-func (s *stream) Close() error { return nil }
 
 // allocator is Go's memory without what no server sends at once: Arrow's library allocates what compressed bodies say.
 type allocator struct{ memory.GoAllocator }
@@ -210,14 +168,6 @@ func (a *allocator) Allocate(size int) []byte {
 		panic(fmt.Sprint("a column of ", size, " bytes"))
 	}
 	return a.GoAllocator.Allocate(size)
-}
-
-// buffer keeps what is written.
-type buffer []byte
-
-func (b *buffer) Write(p []byte) (int, error) {
-	*b = append(*b, p...)
-	return len(p), nil
 }
 
 // Message implements ipc.MessageReader: it returns the next message of Arrow IPC, and takes in the others.
