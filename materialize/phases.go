@@ -21,6 +21,8 @@ type phases struct {
 	took    [len(phaseNames)]time.Duration
 	current int
 	since   time.Time // zero before the first enter
+	// ended is called with each turn of a phase that is over; may be nil.
+	ended func(phase int, from, to time.Time)
 }
 
 // enter ends the current phase and begins another.
@@ -28,6 +30,9 @@ func (p *phases) enter(phase int) {
 	now := time.Now()
 	if !p.since.IsZero() {
 		p.took[p.current] += now.Sub(p.since)
+		if p.ended != nil {
+			p.ended(p.current, p.since, now)
+		}
 	}
 	p.current, p.since = phase, now
 }

@@ -47,6 +47,8 @@ func (q *queue) run(
 ) (Run, error) {
 	j := &job{queue: q, view: v, req: req, progress: progress, newest: state.NoTime, run: queued}
 	j.run.Started = q.cfg.Now().UTC()
+	ctx, end := j.traced(ctx)
+	defer end()
 	var err error
 	if j.lease, err = q.cfg.State.Acquire(ctx, v.StoredName(), q.cfg.StoreName, q.cfg.By, q.cfg.Now(), q.cfg.LeaseTTL); err != nil {
 		return j.run, j.failed(ctx, err)

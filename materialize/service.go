@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/offline/parquet"
@@ -40,6 +42,7 @@ type Config struct {
 	MaxClockSkew time.Duration
 	By           string // user@host:pid, for records and leases
 	Logger       *slog.Logger
+	Tracer       trace.Tracer // of runs; nil: they are not traced
 	// Changed is called after a generation began to serve or its T moved; may be nil.
 	Changed func()
 	// NextRun tells when the schedule runs a view next, zero for never; may be nil.

@@ -5,8 +5,10 @@ package online
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/provender-dev/provender/internal/checkup"
+	"github.com/provender-dev/provender/internal/clock"
 	"github.com/provender-dev/provender/internal/row"
 )
 
@@ -53,6 +55,65 @@ type Rows struct {
 	Starts []int
 	// Scratch is memory of the store's, kept between calls.
 	Scratch []byte
+	Trip    Trip
+}
+
+// Trip is the round trip that brought rows, for those who watch; zero where none was needed.
+type Trip struct {
+	Began, Ended clock.Instant
+	Waited       time.Duration // for a connection, before
+	Reads        int           // that shared it
+	ID           int64         // the same for those that shared it; 0 where none ever do
+}
+
+// Outcome is how a round trip ended.
+type Outcome uint8
+
+// The outcomes.
+const (
+	Answered Outcome = iota
+	Refused          // the store answered that it does not answer
+	TimedOut
+	Failed // unreachable, or cut off
+	Left   // by all who wanted it
+)
+
+// String returns an outcome as metrics have it.
+func (o Outcome) String() string {
+	return [...]string{"ok", "refused", "timeout", "error", "canceled"}[o]
+}
+
+// Outcomes are all of them.
+var Outcomes = []Outcome{Answered, Refused, TimedOut, Failed, Left}
+
+// OutcomeOf tells how a round trip ended that failed, but for Refused, which a driver knows.
+func OutcomeOf(err error) Outcome {
+	var timeout interface{ Timeout() bool }
+	switch {
+	case err == nil:
+		return Answered
+	case errors.Is(err, context.Canceled):
+		return Left
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return TimedOut
+	default:
+		return Failed
+	}
+}
+
+// Watch is told of each round trip of a store's Read. It must not wait. A nil one is told nothing.
+type Watch func(outcome Outcome, took time.Duration)
+
+// Pool is what a store knows of its connections.
+type Pool struct {
+	Idle, Used int
+	Waits      int64 // of calls for a connection, since the store was opened
+	Timeouts   int64 // of those that waited in vain
+}
+
+// Pooled is a store that has connections; not every store is one.
+type Pooled interface {
+	Pool() Pool
 }
 
 // Row returns one cell; width is the number of generations of group g.
@@ -60,7 +121,7 @@ func (r *Rows) Row(g, k, f, width int) []byte { return r.Cells[r.Starts[g]+k*wid
 
 // Reset prepares r for the answer to groups, every cell nil, keeping its memory.
 func (r *Rows) Reset(groups []Group) {
-	r.Starts, r.Scratch = r.Starts[:0], r.Scratch[:0]
+	r.Starts, r.Scratch, r.Trip = r.Starts[:0], r.Scratch[:0], Trip{}
 	n := 0
 	for _, g := range groups {
 		r.Starts = append(r.Starts, n)
@@ -169,6 +230,18 @@ type Store interface {
 type Advisor interface {
 	// Advise looks at the servers and at the keys under prefix, and writes nothing. It needs no Claim.
 	Advise(ctx context.Context, registryID, prefix string) []checkup.Check
+}
+
+// Clocked is a store whose servers have clocks of their own; not every store is one.
+type Clocked interface {
+	// Offsets tells how far they are from now.
+	Offsets(ctx context.Context, now func() time.Time) ([]checkup.Offset, error)
+}
+
+// Evicting is a store that may be set up to drop rows where it needs the room; not every store is one.
+type Evicting interface {
+	// Evicts reports whether a server of it is, known false where none tells.
+	Evicts(ctx context.Context) (evicts, known bool)
 }
 
 // Live is a generation that answers lookups, as the operations state records it: what serving needs to read its rows.

@@ -5,6 +5,7 @@ package registry
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -12,7 +13,8 @@ import (
 )
 
 // Definitions is one complete state of a project: what one revision holds. Every slice is sorted by name.
-// Its JSON is stored in the registry: fields may be added, never renamed.
+// Its JSON is stored in the registry: fields may be added, left out where they are empty, and never renamed. A Provender
+// that does not know one refuses the definitions that have it.
 type Definitions struct {
 	Entities []*Entity         `json:"entities,omitempty"`
 	Sources  []*Source         `json:"sources,omitempty"`
@@ -80,6 +82,26 @@ const (
 	AtStart DayEnd = "start"
 	AtEnd   DayEnd = "end"
 )
+
+// UnmarshalText refuses ways that this Provender does not know, as one of the others does.
+func (r *Rewrites) UnmarshalText(b []byte) error {
+	return oneOf(r, b, "rewrites", RewritesRebuild, RewritesReplace)
+}
+
+// UnmarshalText is as that of Rewrites.
+func (a *Ambiguous) UnmarshalText(b []byte) error {
+	return oneOf(a, b, "ambiguous", AmbiguousError, AmbiguousEarliest, AmbiguousLatest)
+}
+
+// UnmarshalText is as that of Rewrites.
+func (d *DayEnd) UnmarshalText(b []byte) error { return oneOf(d, b, "at", "", AtStart, AtEnd) }
+
+func oneOf[T ~string](v *T, b []byte, name string, known ...T) error {
+	if *v = T(b); !slices.Contains(known, *v) {
+		return fmt.Errorf("unknown %s %q", name, b)
+	}
+	return nil
+}
 
 // TimeColumn names a source's time column.
 type TimeColumn struct {

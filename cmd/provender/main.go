@@ -4,6 +4,8 @@ package main
 import (
 	"os"
 
+	_ "golang.org/x/crypto/x509roots/fallback" // an image of nothing but this program has no certificate authorities
+
 	"github.com/provender-dev/provender/internal/cli"
 )
 

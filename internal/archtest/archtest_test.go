@@ -38,19 +38,25 @@ var layers = []layer{
 	{
 		"server",
 		[]string{"internal/server"},
-		[]string{"rpc", "metrics", "control", "client", "materialize", "serving", "online", "offline", "implementations", "registry", "definitions", "leaf"},
+		[]string{"rpc", "calls", "metrics", "tracing", "control", "client", "materialize", "serving", "online", "offline", "implementations", "registry", "definitions", "leaf"},
 		"wiring is the one place that knows every concrete store",
 	},
 	{
 		"rpc",
 		[]string{"internal/rpc"},
-		[]string{"feast", "wire", "generated", "control", "definitions", "materialize", "serving", "online", "offline", "ipc", "registry", "leaf"},
+		[]string{"calls", "feast", "wire", "generated", "control", "definitions", "materialize", "serving", "online", "offline", "ipc", "registry", "leaf"},
 		"rpc turns messages into domain calls; it opens nothing and reads no file",
+	},
+	{
+		"tracing",
+		[]string{"internal/tracing"},
+		[]string{"leaf"},
+		"spans are sent by one package, which knows nothing of what they tell",
 	},
 	{
 		"metrics",
 		[]string{"internal/metrics"},
-		[]string{"control", "materialize", "serving", "registry", "leaf"},
+		[]string{"tracing", "control", "materialize", "serving", "online", "registry", "leaf"},
 		"what is counted knows nothing of who counts it, nor how it is asked for",
 	},
 	{
@@ -58,6 +64,12 @@ var layers = []layer{
 		[]string{"internal/rpc/feast"},
 		[]string{"wire", "generated", "serving", "registry", "leaf"},
 		"Feast's messages become lookups; errors stay the domain's, so that one table serves both APIs",
+	},
+	{
+		"calls",
+		[]string{"internal/rpc/calls"},
+		[]string{"serving", "online", "leaf"},
+		"whatever is asked for, a call is seen in the same way; those who answer know nothing of it",
 	},
 	{
 		"wire",
@@ -157,7 +169,7 @@ var layers = []layer{
 	},
 	{
 		"leaf",
-		[]string{"internal/columnar", "internal/row", "internal/diag", "internal/problem", "internal/failpoint", "internal/redisurl", "internal/checkup", "internal/database", "internal/auth"},
+		[]string{"internal/columnar", "internal/row", "internal/diag", "internal/problem", "internal/failpoint", "internal/redisurl", "internal/checkup", "internal/clock", "internal/database", "internal/auth", "internal/version", "internal/admission"},
 		nil,
 		"leaf packages serve every layer",
 	},
@@ -234,6 +246,16 @@ var confined = []struct {
 		"github.com/prometheus/client_golang",
 		[]string{"internal/metrics"},
 		"metrics are decorators, in one place",
+	},
+	{
+		"go.opentelemetry.io/otel/sdk",
+		[]string{"internal/tracing"},
+		"others make spans by its API alone, which does nothing until somebody listens",
+	},
+	{
+		"go.opentelemetry.io/otel/exporters",
+		[]string{"internal/tracing"},
+		"where spans are sent is decided in one place",
 	},
 	{
 		"github.com/go-git",

@@ -4,7 +4,9 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -93,7 +95,8 @@ environments:
 	secrets["token"] = token
 
 	s := &service{scheme: "https://", web: secured(&tls.Config{RootCAs: authority.Pool()})}
-	s.start(t, dir, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	s.start(t, dir, "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0", "--admin", "127.0.0.1:0",
+		"--set", "online=redis://:"+secrets["online"]+"@"+store.Addr().String())
 	out := filepath.Join(t.TempDir(), "t.parquet")
 	commands := [][]string{
 		{"validate"},
@@ -125,6 +128,7 @@ environments:
 		{"export", "--service", "churn_model_v1", "--spine", "s3://bucket/x?endpoint=http://127.0.0.1:1", "--time", "t", "--out", out},
 		{"version"},
 		{"schema"},
+		{"config"},
 		{"serve"},
 	}
 	everywhere := func() {
@@ -144,11 +148,23 @@ environments:
 		}
 		run([]string{"PROVENDER_TOKEN=" + secrets["unknown token"]}, "status", "--server", s.grpc)
 		run([]string{"PROVENDER_TOKEN=" + secrets["unknown token"]}, "status", "--server", "none.invalid:1")
-		for _, path := range []string{"/metrics", "/livez", "/readyz", "/v1/status", "/v1/runs", "/v1/definitions", "/v1/services", "/openapi.json"} {
+		for _, path := range []string{"/metrics", "/livez", "/readyz", "/status", "/v1/status", "/v1/runs", "/v1/definitions", "/v1/services", "/openapi.json"} {
 			for _, credential := range []string{"", token, secrets["unknown token"]} {
 				_, body := s.request(t, path, credential)
 				secrets.search(t, path, body)
 			}
+		}
+		for _, path := range []string{"/status", "/metrics", "/readyz", "/debug/pprof/", "/debug/pprof/cmdline", "/debug/pprof/goroutine?debug=2"} {
+			resp, err := http.Get("http://" + s.admin + path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if err != nil {
+				t.Fatal(err)
+			}
+			secrets.search(t, "admin "+path, string(body))
 		}
 		c, err := client.Dial(t.Context(), s.grpc, client.WithTLS(&tls.Config{RootCAs: authority.Pool()}), client.WithToken(token))
 		if err != nil {

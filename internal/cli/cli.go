@@ -9,14 +9,15 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
+
+	"github.com/provender-dev/provender/internal/version"
+	"github.com/provender-dev/provender/registry/definition"
 )
 
 // The exit codes of SPEC §4.
@@ -32,7 +33,7 @@ const (
 type World struct {
 	Stdin          io.Reader
 	Stdout, Stderr io.Writer
-	Getenv         func(string) string
+	Environ        []string // NAME=VALUE
 	Now            func() time.Time
 	// Terminals: whether questions can be asked, and whether output may move and have colour.
 	StdinTerminal, StdoutTerminal, StderrTerminal bool
@@ -41,13 +42,16 @@ type World struct {
 	Exit    func(code int)
 }
 
+// Getenv returns the value of a variable, "" where it is not set.
+func (w World) Getenv(name string) string { return definition.Outside{Environ: w.Environ}.Getenv(name) }
+
 // Process returns the world of this process.
 func Process() World {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	return World{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
-		Getenv:         os.Getenv,
+		Environ:        os.Environ(),
 		Now:            time.Now,
 		StdinTerminal:  term.IsTerminal(int(os.Stdin.Fd())),
 		StdoutTerminal: term.IsTerminal(int(os.Stdout.Fd())),
@@ -61,10 +65,16 @@ func Process() World {
 type app struct {
 	World
 	dir, env      string
+	set           []string // KEY=VALUE
 	server, tlsCA string
 	output        string // "table" or "json"
 
 	shown atomic.Pointer[progress] // the last that was begun
+}
+
+// outside is what speaks of a project's settings besides its provender.yaml.
+func (a *app) outside() definition.Outside {
+	return definition.Outside{Env: a.env, Set: a.set, Environ: a.Environ}
 }
 
 // errInterrupted is the cause of the context's end after a signal.
@@ -131,6 +141,11 @@ func (e exitError) Error() string {
 
 func (e exitError) Unwrap() error { return e.err }
 
+// Command is the tree of commands, for what describes them; it is not for running.
+func Command() *cobra.Command {
+	return new(app).root()
+}
+
 func (a *app) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "provender",
@@ -139,7 +154,7 @@ func (a *app) root() *cobra.Command {
 history onto training labels point-in-time, keeps the newest values in an online store, and serves them over gRPC.
 The same value comes out of both paths.`,
 		Example:                    "  provender demo                    # the whole story on real data, in one command\n  provender init shop && cd shop    # a small project to change",
-		Version:                    version(),
+		Version:                    version.Get().String(),
 		SilenceErrors:              true,
 		SilenceUsage:               true,
 		SuggestionsMinimumDistance: 2,
@@ -153,7 +168,8 @@ The same value comes out of both paths.`,
 	root.SetFlagErrorFunc(flagError)
 	flags := root.PersistentFlags()
 	flags.StringVarP(&a.dir, "dir", "C", ".", "project folder: the one with provender.yaml")
-	flags.StringVar(&a.env, "env", a.Getenv("PROVENDER_ENV"), "environment of provender.yaml (PROVENDER_ENV)")
+	flags.StringVar(&a.env, "env", a.Getenv(definition.EnvironmentVariable), "environment of provender.yaml (PROVENDER_ENV)")
+	flags.StringArrayVar(&a.set, "set", nil, "KEY=VALUE: a setting in place of provender.yaml's, such as server.grpc=127.0.0.1:0; may be repeated")
 	flags.StringVar(&a.server, "server", a.Getenv(envServer), "address of a Provender server, host:port, or grpcs://host:port with TLS (PROVENDER_SERVER)")
 	flags.StringVar(&a.tlsCA, "tls-ca", a.Getenv(envTLSCA), "file with the authorities that sign the server's certificate; implies TLS (PROVENDER_TLS_CA)")
 	flags.StringVarP(&a.output, "output", "o", "table", "table or json")
@@ -174,7 +190,7 @@ func (a *app) versionCommand() *cobra.Command {
 		Example: "  provender version -o json",
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			return a.show(&versionReport{Provender: version(), Go: goVersion()})
+			return a.show(newVersionReport(version.Get()))
 		},
 	}
 }
@@ -182,30 +198,18 @@ func (a *app) versionCommand() *cobra.Command {
 type versionReport struct {
 	Version   formatVersion `json:"version"`
 	Provender string        `json:"provender"`
+	Commit    string        `json:"commit,omitempty"`
+	Modified  bool          `json:"modified,omitempty"`
+	Date      string        `json:"date,omitempty"`
 	Go        string        `json:"go"`
+	Platform  string        `json:"platform"`
+	build     version.Info
 }
 
-func (r *versionReport) text(p *printer) { p.printf("provender %s (%s)\n", r.Provender, r.Go) }
-
-// release is the version of builds that have one of their own, set by the linker: the Python package's.
-var release string
-
-// version is the module's version as the build recorded it, or the release.
-func version() string {
-	if release != "" {
-		return release
+func newVersionReport(b version.Info) *versionReport {
+	return &versionReport{
+		Provender: b.Version, Commit: b.Commit, Modified: b.Modified, Date: b.Date, Go: b.Go, Platform: b.Platform, build: b,
 	}
-	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
-	}
-	return info.Main.Version
 }
 
-func goVersion() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	return strings.TrimPrefix(info.GoVersion, "go")
-}
+func (r *versionReport) text(p *printer) { p.printf("provender %s\n", r.build) }

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -82,12 +84,10 @@ func (a *app) demo(ctx context.Context, dir string) (*demoReport, error) {
 	r := &demoReport{Dir: dir, ShiftedWeeks: int64(example.Shift / (7 * 24 * time.Hour)), example: example}
 	// The example's own files say everything; no environment applies.
 	there := &app{World: a.World, dir: dir, output: a.output}
-	there.Getenv = func(name string) string {
-		if name == "NO_COLOR" || name == "TERM" {
-			return a.Getenv(name)
-		}
-		return ""
-	}
+	there.Environ = slices.DeleteFunc(slices.Clone(a.Environ), func(v string) bool {
+		name, _, _ := strings.Cut(v, "=")
+		return name != "NO_COLOR" && name != "TERM"
+	})
 	err = there.withProject(func(p *server.Project) error { return there.tell(ctx, p, r, began) })
 	r.Seconds = a.Now().Sub(began).Seconds()
 	return r, err

@@ -13,9 +13,9 @@ import (
 func (a *app) doctorCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "doctor",
-		Short: "Look whether registry and online store are there and well set up",
-		Long: `Look whether registry and online store answer, and whether they are set up well. Exits 1 where something does not
-work; warnings are advice.`,
+		Short: "Look whether registry, online store and this machine are well set up",
+		Long: `Look whether registry and online store answer, and whether they are set up well; and at this machine: clock, files,
+addresses, certificates, limits. Exits 1 where something does not work; warnings are advice.`,
 		Example: "  provender doctor\n  provender doctor --env prod -o json",
 		Args:    noArgs,
 		RunE: func(c *cobra.Command, _ []string) error {

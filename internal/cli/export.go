@@ -14,6 +14,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/server"
+	"github.com/provender-dev/provender/internal/version"
 	"github.com/provender-dev/provender/offline"
 	"github.com/provender-dev/provender/registry"
 )
@@ -230,7 +231,7 @@ func (a *app) export(ctx context.Context, p *server.Project, s selection, req of
 	if req.Memory == 0 {
 		req.Memory = p.Config.Limits.ExportMemory
 	}
-	req.Tool, req.Commit, req.Progress = version(), gitCommit(ctx, p.Dir), bar.export
+	req.Tool, req.Commit, req.Progress = version.String(), gitCommit(ctx, p.Dir), bar.export
 	done, err := offline.Export(ctx, req)
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/provender-dev/provender/internal/server"
+	"github.com/provender-dev/provender/internal/version"
 	"github.com/provender-dev/provender/offline"
 )
 
@@ -18,7 +19,7 @@ func (a *app) reproduce(ctx context.Context, p *server.Project, f *exportFlags) 
 	}
 	req := offline.ReproduceRequest{
 		Manifest: f.manifest, Revisions: revisions, Source: p.Files, Spine: f.spine, Out: f.out, CheckOnly: f.check,
-		Memory: int64(f.memory), Limits: p.ParquetLimits(), SpineLimits: p.SpineLimits(), Tool: version(), Commit: gitCommit(ctx, p.Dir), Workers: f.workers,
+		Memory: int64(f.memory), Limits: p.ParquetLimits(), SpineLimits: p.SpineLimits(), Tool: version.String(), Commit: gitCommit(ctx, p.Dir), Workers: f.workers,
 	}
 	if req.Memory == 0 {
 		req.Memory = p.Config.Limits.ExportMemory

@@ -70,7 +70,7 @@ func (a *app) fmtFiles(args []string) ([]definition.File, error) {
 	case len(args) > 0:
 		return definition.ReadAll(args)
 	}
-	_, err := definition.LoadConfig(a.dir, a.env, a.Getenv)
+	_, err := definition.LoadConfig(a.dir, a.outside())
 	var missing *problem.Error
 	if errors.As(err, &missing) {
 		return nil, err

@@ -211,7 +211,7 @@ func (a *app) importFeast(path string, flags importFlags) (*importReport, error)
 
 // configOf returns the provender.yaml of a folder, nil where there is none.
 func (a *app) configOf(dir string) (*definition.Config, error) {
-	config, err := definition.LoadConfig(dir, a.env, a.Getenv)
+	config, err := definition.LoadConfig(dir, a.outside())
 	if problem.CodeOf(err) == problem.NotFound {
 		return nil, nil
 	}

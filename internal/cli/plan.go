@@ -145,7 +145,7 @@ func (a *app) makePlan(ctx context.Context, c *client.Client, against int64) (*p
 // all that there is.
 func (a *app) definitionFiles() ([]definition.File, error) {
 	var missing *problem.Error
-	if _, err := definition.LoadConfig(a.dir, a.env, a.Getenv); errors.As(err, &missing) {
+	if _, err := definition.LoadConfig(a.dir, a.outside()); errors.As(err, &missing) {
 		return nil, err
 	}
 	files, err := definition.Read(a.dir)

@@ -16,14 +16,14 @@ import (
 func (a *app) registryCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "registry",
-		Short: "Export, import and check the registry itself",
-		Long: `Export, import and check the project's registry: every revision with its definitions and its plan. What runs know of
+		Short: "Export, import, check and migrate the registry itself",
+		Long: `Export, import, check and migrate the project's registry: every revision with its definitions and its plan. What runs know of
 online stores is no part of it. These commands open the registry of provender.yaml, whatever --server says.`,
 		Example: "  provender registry export --out registry.jsonl\n  provender registry import registry.jsonl\n  provender registry check",
 		Args:    noArgs,
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	c.AddCommand(a.registryExportCommand(), a.registryImportCommand(), a.registryCheckCommand())
+	c.AddCommand(a.registryExportCommand(), a.registryImportCommand(), a.registryCheckCommand(), a.registryMigrateCommand())
 	return c
 }
 
@@ -184,4 +184,32 @@ func (r *registryCheckReport) text(p *printer) {
 		return
 	}
 	p.printf("%s\n", p.bad(plural(len(r.Faults), "fault", "faults")+" in "+plural(r.Revisions, "revision", "revisions")+"."))
+}
+
+func (a *app) registryMigrateCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "migrate",
+		Short: "Bring the registry's database to this version, also where older ones can't use it any more",
+		Long: `Bring the registry's database to this version. Changes that older versions can live with are made by any command, and need
+no migrate. Others are made by this one alone: stop older servers first, and keep a backup.`,
+		Example: "  provender registry migrate",
+		Args:    noArgs,
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withProject(func(p *server.Project) error {
+				if err := p.MigrateRegistry(c.Context()); err != nil {
+					return err
+				}
+				return a.show(&registryMigrateReport{Current: true})
+			})
+		},
+	}
+}
+
+type registryMigrateReport struct {
+	Version formatVersion `json:"version"`
+	Current bool          `json:"current"`
+}
+
+func (r *registryMigrateReport) text(p *printer) {
+	p.printf("The registry is as this version of Provender needs it.\n")
 }

@@ -80,6 +80,7 @@ func TestServer(t *testing.T) {
 		{"runs", "show", "1", "-o", "json"},
 		{"runs", "cancel", "1"},
 		{"runs", "retry", "1"},
+		{"health", "-o", "json"},
 		{"pause"},
 		{"resume"},
 		{"status", "-o", "json"},
@@ -158,10 +159,10 @@ func TestServer(t *testing.T) {
 // TestEveryCommandHasItsPlace: a new command is asked for its behaviour with --server.
 func TestEveryCommandHasItsPlace(t *testing.T) {
 	remote := []string{
-		"apply", "explain", "get", "history", "list", "materialize", "pause", "plan", "prune", "resume", "rollback", "runs", "show", "status",
+		"apply", "explain", "get", "health", "history", "list", "materialize", "pause", "plan", "prune", "resume", "rollback", "runs", "show", "status",
 		"token", "verify",
 	}
-	local := []string{"demo", "doctor", "export", "fmt", "import", "init", "registry", "schema", "serve", "validate", "version"}
+	local := []string{"config", "demo", "doctor", "export", "fmt", "import", "init", "registry", "schema", "serve", "validate", "version"}
 	w, _ := world(nil, &bytes.Buffer{}, &bytes.Buffer{})
 	root := (&app{World: w}).root()
 	reference := read(t, "cli.md")

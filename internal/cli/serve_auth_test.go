@@ -105,7 +105,7 @@ func TestServeAuth(t *testing.T) {
 
 	for path, want := range map[string][3]int{ // without a token, a lookup's, an administrator's
 		"/livez": {200, 200, 200}, "/readyz": {200, 200, 200}, "/openapi.json": {200, 200, 200},
-		"/metrics": {401, 403, 200}, "/v1/status": {401, 403, 200}, "/v1/services": {401, 200, 200},
+		"/metrics": {401, 403, 200}, "/status": {401, 403, 200}, "/v1/status": {401, 403, 200}, "/v1/services": {401, 200, 200},
 	} {
 		reader := strings.TrimSpace(provender(t, "token", "create", "r"+strings.NewReplacer("/", "_", ".", "_").Replace(path), "--role", "read-online", "-C", dir))
 		for i, token := range []string{"", reader, admin} {

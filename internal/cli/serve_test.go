@@ -46,6 +46,7 @@ func provender(t *testing.T, args ...string) string {
 // service is a provender serve in a process of its own.
 type service struct {
 	grpc, http string
+	admin      string // "": none
 	process    *exec.Cmd
 	log        journal
 	scheme     string       // of HTTP
@@ -94,14 +95,14 @@ func (s *service) start(t *testing.T, dir string, args ...string) {
 	})
 	if err := until("server alive", func() bool {
 		var at struct {
-			GRPC, HTTP string
-			PID        int
+			GRPC, HTTP, Admin string
+			PID               int
 		}
 		raw, err := os.ReadFile(filepath.Join(dir, ".provender", "serve.json"))
 		if err != nil || json.Unmarshal(raw, &at) != nil || at.PID != s.process.Process.Pid {
 			return false
 		}
-		s.grpc, s.http = at.GRPC, at.HTTP
+		s.grpc, s.http, s.admin = at.GRPC, at.HTTP, at.Admin
 		return s.get("/livez") == http.StatusOK
 	}); err != nil {
 		t.Fatalf("%v\n%s", err, &s.log)

@@ -6,17 +6,18 @@ import (
 	"log/slog"
 
 	"github.com/provender-dev/provender/internal/server"
+	"github.com/provender-dev/provender/internal/version"
 	"github.com/provender-dev/provender/registry"
 	"github.com/provender-dev/provender/sdk/client"
 )
 
 // withProject calls fn with the project of -C and --env.
 func (a *app) withProject(fn func(*server.Project) error) error {
-	p, err := server.Open(a.dir, a.env, a.Getenv)
+	p, err := server.Open(a.dir, a.outside())
 	if err != nil {
 		return problems(err)
 	}
-	p.Tool, p.Waiting = version(), a.waiting
+	p.Tool, p.Waiting = version.String(), a.waiting
 	return errors.Join(fn(p), p.Close())
 }
 

@@ -24,7 +24,7 @@ there are problems.`,
 		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			r := &validateReport{Valid: true, Problems: []diag.Diagnostic{}}
-			project, err := definition.LoadProject(a.dir, a.env, a.Getenv)
+			project, err := definition.LoadProject(a.dir, a.outside())
 			var found diag.Set
 			switch {
 			case errors.As(err, &found):

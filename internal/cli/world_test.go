@@ -52,7 +52,7 @@ func (w *watched) String() string {
 func world(stdin io.Reader, stdout, stderr io.Writer) (World, chan os.Signal) {
 	signals := make(chan os.Signal, 2)
 	return World{
-		Stdin: stdin, Stdout: stdout, Stderr: stderr, Getenv: func(string) string { return "" }, Now: time.Now,
+		Stdin: stdin, Stdout: stdout, Stderr: stderr, Now: time.Now,
 		Signals: signals, Exit: func(int) { panic("stopped at once") },
 	}, signals
 }
@@ -110,7 +110,7 @@ func TestReference(t *testing.T) {
 	for _, r := range []report{
 		&versionReport{}, &initReport{}, &validateReport{}, &fmtReport{}, &planReport{}, &applyReport{}, &listReport{}, &showReport{},
 		&historyReport{}, &runsReport{}, &oneRunReport{}, &schedulesReport{}, &statusReport{}, &verifyReport{}, &getReport{}, &exportReport{},
-		&serveReport{}, &demoReport{}, &explainReport{}, &doctorReport{}, &runPlansReport{}, &pruneReport{}, &cancelReport{},
+		&serveReport{}, &demoReport{}, &explainReport{}, &doctorReport{}, &runPlansReport{}, &pruneReport{}, &cancelReport{}, &configReport{},
 	} {
 		for _, name := range jsonFields(reflect.TypeOf(r)) {
 			if !strings.Contains(fields, "`"+name+"`") {

@@ -19,6 +19,9 @@ const (
 	Error
 )
 
+// Statuses is how many there are, StatusInvalid included.
+const Statuses = int(Error) + 1
+
 var statusNames = [...]string{"INVALID", "PRESENT", "NULL", "EXPIRED", "NOT_FOUND", "ERROR"}
 
 // String returns the status as every output writes it: "NOT_FOUND".

@@ -10,8 +10,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
-	"io/fs"
 	"strings"
 	"time"
 
@@ -29,8 +27,9 @@ const migrationPatience = 10 * time.Minute
 
 // DB is an open database. Safe for concurrent use; the database, by several processes.
 type DB struct {
-	sql  *sql.DB
-	kind kind
+	sql    *sql.DB
+	kind   kind
+	parted func(ctx context.Context) error // by PartFromOlder; nil: Migrate does not
 }
 
 // kind is what differs.
@@ -49,6 +48,10 @@ type kind interface {
 	explain(err error) reason
 	// tables is the query that counts the tables of a name, the parameter.
 	tables() string
+	// clock is the query of the server's time, in microseconds; "" where there is no server.
+	clock() string
+	// product is the query of the database's name and version.
+	product() string
 	// integrity is the query that looks for damage, whose rows are what it finds, or ok; "" where there is none.
 	integrity() string
 }
@@ -92,55 +95,6 @@ func (db *DB) Name() string { return db.kind.name() }
 
 // Close closes the database.
 func (db *DB) Close() error { return db.sql.Close() }
-
-// Schema is a set of tables that are versioned together.
-type Schema struct {
-	Name       string // for messages
-	Table      string // that keeps the version
-	Migrations fs.FS  // has them in the folder migrations, or in its folders sqlite and postgres where they differ
-}
-
-// Migrate brings a schema up to date. Processes that do so at once take turns. Precondition where a newer Provender has
-// been here.
-func (db *DB) Migrate(ctx context.Context, s Schema) error {
-	folder := "migrations/" + db.kind.folder()
-	if _, err := fs.Stat(s.Migrations, folder); errors.Is(err, fs.ErrNotExist) {
-		folder = "migrations"
-	}
-	files, err := fs.Sub(s.Migrations, folder)
-	if err != nil {
-		return err
-	}
-	provider, err := goose.NewProvider(db.kind.dialect(), db.sql, files,
-		goose.WithTableName(s.Table), goose.WithDisableGlobalRegistry(true))
-	if err != nil {
-		return err
-	}
-	ctx, alive, end := watch(ctx)
-	defer end()
-	done, err := db.kind.exclusive(ctx, db.sql)
-	if err != nil {
-		return told(ctx, err)
-	}
-	defer done()
-	have, known, err := provider.GetVersions(ctx)
-	if err != nil {
-		return told(ctx, err)
-	}
-	if have > known {
-		return &problem.Error{
-			Code:       problem.Precondition,
-			Message:    fmt.Sprintf("the %s has schema version %d, this Provender knows %d", s.Name, have, known),
-			Suggestion: "use the newer Provender that wrote it",
-		}
-	}
-	if have == known {
-		return nil
-	}
-	alive.Reset(migrationPatience)
-	_, err = provider.Up(ctx)
-	return told(ctx, err)
-}
 
 // Failure turns what the database says into an error that tells what to do: Unavailable, or Canceled where the caller
 // gave up. What is a *problem.Error already stays as it is.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -257,14 +258,17 @@ func TestRollback(t *testing.T) {
 			t.Fatal(err)
 		}
 		want(t, db, "a", 0)
-		ctx, cancel := context.WithCancel(t.Context())
-		err := db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
-			_, err := tx.Exec(ctx, `UPDATE tally SET n = 7`)
-			cancel()
-			return err
-		})
-		if problem.CodeOf(db.Failure("write", err)) != problem.Canceled {
-			t.Fatal(err)
+		for range 100 { // database/sql rolls back at its leisure
+			ctx, cancel := context.WithCancel(t.Context())
+			err := db.Write(ctx, func(ctx context.Context, tx *database.Tx) error {
+				_, err := tx.Exec(ctx, `UPDATE tally SET n = 7`)
+				cancel()
+				runtime.Gosched()
+				return err
+			})
+			if problem.CodeOf(db.Failure("write", err)) != problem.Canceled {
+				t.Fatal(err)
+			}
 		}
 		want(t, db, "a", 0)
 		if err := db.Row(t.Context(), `SELECT n FROM tally WHERE name = $1`, "none").Scan(new(int64)); !errors.Is(err, sql.ErrNoRows) {

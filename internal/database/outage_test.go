@@ -2,9 +2,12 @@ package database_test
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -12,6 +15,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/database"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/testenv/pki"
 	"github.com/provender-dev/provender/internal/testenv/postgres"
 )
 
@@ -33,6 +37,83 @@ func TestRefused(t *testing.T) {
 			unavailable(t, err, c.want)
 		})
 	}
+}
+
+// A server that does not prove who it is, or refuses us, does so the next time, too: nobody is told to try again.
+func TestNoWaiting(t *testing.T) {
+	server := postgres.Shared(t)
+	ours, theirs := pki.New(t), pki.New(t)
+	roots := t.TempDir()
+	pki.Put(t, filepath.Join(roots, "ours"), ours.PEM)
+	pki.Put(t, filepath.Join(roots, "theirs"), theirs.PEM)
+	plain := server.Database(t)
+	behind := func(leaf pki.Leaf, host, parameters string) string {
+		url := strings.Replace(plain, fmt.Sprintf("127.0.0.1:%d", server.Port()), fmt.Sprintf("%s:%d", host, encrypt(t, server.Port(), ours.Pair(t, leaf))), 1)
+		return strings.Replace(url, "sslmode=disable", parameters+filepath.Join(roots, "ours"), 1)
+	}
+	const full, ca = "sslmode=verify-full&sslrootcert=", "sslmode=verify-ca&sslrootcert="
+	db := open(t, place{url: behind(pki.Leaf{}, "127.0.0.1", full)})
+	if err := db.Failure("open", db.Migrate(t.Context(), schema)); err != nil {
+		t.Fatalf("a certificate that is trusted: %v", err)
+	}
+	for name, c := range map[string]struct{ url, want string }{
+		"another authority":            {strings.Replace(behind(pki.Leaf{}, "127.0.0.1", full), "/ours", "/theirs", 1), "not trusted"},
+		"another authority, no host":   {strings.Replace(behind(pki.Leaf{}, "127.0.0.1", ca), "/ours", "/theirs", 1), "not trusted"},
+		"another host":                 {behind(pki.Leaf{DNS: "elsewhere"}, "localhost", full), "not trusted"},
+		"a certificate that is over":   {behind(pki.Leaf{End: time.Now().Add(-time.Minute)}, "127.0.0.1", full), "not trusted"},
+		"the same, whatever the host":  {behind(pki.Leaf{End: time.Now().Add(-time.Minute)}, "127.0.0.1", ca), "not trusted"},
+		"a password that is not right": {strings.Replace(plain, postgres.Password+"@", postgres.Password+"x@", 1), "it refuses the login"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			db := open(t, place{url: c.url})
+			err := db.Failure("open", db.Migrate(t.Context(), schema))
+			unavailable(t, err, c.want)
+			var p *problem.Error
+			if !errors.As(err, &p) || p.RetryAfter != 0 || p.Suggestion == "" {
+				t.Errorf("%+v", p)
+			}
+		})
+	}
+}
+
+// encrypt starts what speaks TLS with clients of a server that does not, and returns its port.
+func encrypt(t *testing.T, port int, certificate tls.Certificate) int {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	serve := func(client net.Conn) {
+		defer client.Close()
+		asked := make([]byte, 8) // SSLRequest
+		if _, err := io.ReadFull(client, asked); err != nil {
+			return
+		}
+		if _, err := client.Write([]byte("S")); err != nil {
+			return
+		}
+		server, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err != nil {
+			return
+		}
+		encrypted := tls.Server(client, &tls.Config{Certificates: []tls.Certificate{certificate}})
+		go func() {
+			_, _ = io.Copy(encrypted, server)
+			_ = client.Close()
+		}()
+		_, _ = io.Copy(server, encrypted)
+		_ = server.Close()
+	}
+	go func() {
+		for {
+			client, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go serve(client)
+		}
+	}()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 // What listens and says nothing is given up, within the caller's time or its own.

@@ -2,6 +2,8 @@ package database
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -104,6 +106,14 @@ func (p postgres) tables() string {
 	return `SELECT count(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = $1`
 }
 
+func (p postgres) clock() string {
+	return `SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint`
+}
+
+func (p postgres) product() string {
+	return `SELECT 'PostgreSQL ' || current_setting('server_version')`
+}
+
 // integrity: what looks for damage is an extension, for superusers.
 func (p postgres) integrity() string { return "" }
 
@@ -158,6 +168,12 @@ func (p postgres) explain(err error) reason {
 	if errors.As(err, &said) {
 		return explainCode(said)
 	}
+	if distrusted(err) {
+		return reason{
+			why: "its certificate is not trusted: " + strings.Join(strings.Fields(err.Error()), " "),
+			fix: "check sslmode and sslrootcert in the registry's URL, and that the server's certificate names its host and is not over",
+		}
+	}
 	var connect *pgconn.ConnectError
 	var network net.Error
 	if errors.As(err, &connect) || errors.As(err, &network) || pgconn.SafeToRetry(err) || errors.Is(err, driver.ErrBadConn) ||
@@ -165,6 +181,15 @@ func (p postgres) explain(err error) reason {
 		return reason{why: "it does not answer: " + strings.Join(strings.Fields(err.Error()), " "), retryAfter: time.Second, lost: true}
 	}
 	return reason{}
+}
+
+// distrusted reports that a server showed a certificate that does not prove who it is. Waiting mends nothing.
+func distrusted(err error) bool {
+	var unverified *tls.CertificateVerificationError
+	var authority x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	return errors.As(err, &unverified) || errors.As(err, &authority) || errors.As(err, &name) || errors.As(err, &invalid)
 }
 
 func explainCode(said *pgconn.PgError) reason {

@@ -3,6 +3,7 @@ package database
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"math/rand/v2"
 	"strconv"
 	"strings"
@@ -135,6 +136,30 @@ func (db *DB) HasTable(ctx context.Context, name string) (bool, error) {
 	return n > 0, err
 }
 
+// Clock returns the time of the database's server, false where that is this machine's.
+func (db *DB) Clock(ctx context.Context) (at time.Time, own bool, err error) {
+	query := db.kind.clock()
+	if query == "" {
+		return time.Time{}, false, nil
+	}
+	var micros int64
+	err = db.Failure("ask for the time", db.Row(ctx, query).Scan(&micros))
+	return time.UnixMicro(micros), true, err
+}
+
+// Product returns the name and version of the database's software.
+func (db *DB) Product(ctx context.Context) (string, error) {
+	var name string
+	err := db.Row(ctx, db.kind.product()).Scan(&name)
+	return name, db.Failure("ask for the version of", err)
+}
+
+// Version returns the version that a schema has.
+func (db *DB) Version(ctx context.Context, s Schema) (version int64, err error) {
+	err = db.Row(ctx, `SELECT max(version_id) FROM `+s.Table).Scan(&version)
+	return version, db.Failure("ask for the schema version of", err)
+}
+
 // Integrity looks for damage to the database's own structures, where the kind of database can, and returns what it finds.
 func (db *DB) Integrity(ctx context.Context) (found []string, err error) {
 	query := db.kind.integrity()
@@ -179,12 +204,16 @@ func watch(parent context.Context) (ctx context.Context, alive *time.Timer, end 
 	}
 }
 
-// told is err, or errSilent where that is why ctx has ended, at which err only hints.
+// told is err, or why ctx has ended where err only hints at it.
 func told(ctx context.Context, err error) error {
-	if err != nil && context.Cause(ctx) == errSilent { //nolint:errorlint // it is put there bare
+	switch {
+	case err != nil && context.Cause(ctx) == errSilent: //nolint:errorlint // it is put there bare
 		return errSilent
+	case errors.Is(err, sql.ErrTxDone) && ctx.Err() != nil: // database/sql rolls back as ctx ends
+		return ctx.Err()
+	default:
+		return err
 	}
-	return err
 }
 
 // pause waits, and reports false where ctx ended first.

@@ -68,6 +68,10 @@ func (f sqliteFile) tables() string {
 	return `SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = $1`
 }
 
+func (f sqliteFile) clock() string { return "" }
+
+func (f sqliteFile) product() string { return `SELECT 'SQLite ' || sqlite_version()` }
+
 // integrity ends after some: who needs them all does not want this file.
 func (f sqliteFile) integrity() string { return `PRAGMA integrity_check(20)` }
 

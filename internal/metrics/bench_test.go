@@ -25,11 +25,12 @@ func BenchmarkCount(b *testing.B) {
 		Store: none, Registry: none, Refreshed: time.Now, Revision: func() int64 { return 1 },
 		Damaged: func() int64 { return 0 }, Logger: slog.New(slog.DiscardHandler),
 	})
-	lookups := m.Count(nothing{&serving.Answer{Rows: 100}})
+	lookups := m.Count(nothing{&serving.Answer{Rows: 100, Cells: [columnar.Statuses]int{columnar.Present: 900, columnar.Null: 100}}})
 	b.ReportAllocs()
 	b.RunParallel(func(p *testing.PB) {
+		var req serving.Request
 		for p.Next() {
-			if _, err := lookups.Lookup(b.Context(), nil); err != nil {
+			if _, err := lookups.Lookup(b.Context(), &req); err != nil {
 				b.Error(err)
 				return
 			}

@@ -3,7 +3,6 @@ package metrics
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -36,6 +35,8 @@ type lookupCounters struct {
 	byCode   [len(lookupCodes)]prometheus.Counter
 	duration prometheus.Histogram
 	entities prometheus.Counter
+	cells    *prometheus.CounterVec
+	byStatus [columnar.Statuses]prometheus.Counter // none for StatusInvalid
 }
 
 func newLookupCounters() lookupCounters {
@@ -54,9 +55,15 @@ func newLookupCounters() lookupCounters {
 		entities: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "provender_lookup_entities_total", Help: "Rows of the answers.",
 		}),
+		cells: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "provender_cells_total", Help: "Cells of the answers, one for each row and feature, by status.",
+		}, []string{"status"}),
 	}
 	for i, code := range lookupCodes {
 		c.byCode[i] = c.requests.WithLabelValues(code)
+	}
+	for s := columnar.Present; int(s) < columnar.Statuses; s++ {
+		c.byStatus[s] = c.cells.WithLabelValues(s.String())
 	}
 	return c
 }
@@ -66,6 +73,7 @@ func (c *lookupCounters) Describe(out chan<- *prometheus.Desc) {
 	c.requests.Describe(out)
 	c.duration.Describe(out)
 	c.entities.Describe(out)
+	c.cells.Describe(out)
 }
 
 // Collect implements prometheus.Collector.
@@ -73,6 +81,7 @@ func (c *lookupCounters) Collect(out chan<- prometheus.Metric) {
 	c.requests.Collect(out)
 	c.duration.Collect(out)
 	c.entities.Collect(out)
+	c.cells.Collect(out)
 }
 
 // Count returns next, its lookups counted.
@@ -85,15 +94,19 @@ type counted struct {
 
 // Lookup implements Lookups.
 func (c *counted) Lookup(ctx context.Context, req *serving.Request) (*serving.Answer, error) {
-	began := time.Now()
 	a, err := c.Lookups.Lookup(ctx, req)
-	c.counters.duration.Observe(time.Since(began).Seconds())
+	c.counters.duration.Observe(req.Took.Ended.Sub(req.Took.Began).Seconds())
 	if err != nil {
 		c.counters.byCode[codeOf(err)].Inc()
 		return nil, err
 	}
 	c.counters.byCode[codeOK].Inc()
 	c.counters.entities.Add(float64(a.Rows))
+	for s, n := range a.Cells {
+		if n > 0 {
+			c.counters.byStatus[s].Add(float64(n))
+		}
+	}
 	return a, nil
 }
 

@@ -5,7 +5,6 @@ package metrics
 import (
 	"log/slog"
 	"net/http"
-	"runtime/debug"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +12,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/provender-dev/provender/control/gitops"
+	"github.com/provender-dev/provender/internal/admission"
+	"github.com/provender-dev/provender/internal/tracing"
+	"github.com/provender-dev/provender/internal/version"
+	"github.com/provender-dev/provender/materialize/schedule"
+	"github.com/provender-dev/provender/online"
 )
 
 // Config is what there is to tell. All calls but those of Operations answer at once, from memory.
@@ -23,8 +27,19 @@ type Config struct {
 	Refreshed  func() time.Time // when the registry answered last
 	Revision   func() int64     // that lookups are answered by
 	Damaged    func() int64     // damaged rows met by lookups
+	// Admission tells which lookups were admitted, and which refused.
+	Admission func() admission.Stats
 	// Definitions tells of the source of definitions, false where there is none.
 	Definitions func() (gitops.Status, bool)
+	// Scheduler tells of the schedules of this server, false where none run.
+	Scheduler func() (schedule.Stats, bool)
+	Trips     *Trips             // to the online store; nil: not counted
+	Pool      func() online.Pool // nil where the online store has none
+	// Evicts tells whether the online store may drop rows, known false where it does not tell.
+	Evicts func() (evicts, known bool)
+	// Certificate is when the certificate that is served ends, zero where none is.
+	Certificate func() time.Time
+	Spans       func() (tracing.Stats, bool) // false where calls are not traced; nil: the same
 	Logger      *slog.Logger
 }
 
@@ -32,6 +47,8 @@ type Config struct {
 type Metrics struct {
 	config   Config
 	registry *prometheus.Registry
+	traffic  *prometheus.Registry // those of Traffic, which are among them
+	requests requestCounters
 	lookups  lookupCounters
 	views    viewCollector
 	runs     runCounters
@@ -40,13 +57,21 @@ type Metrics struct {
 
 // New returns the metrics of a server; those of views and runs begin with Run.
 func New(c Config) *Metrics {
-	m := &Metrics{
-		config: c, registry: prometheus.NewRegistry(), lookups: newLookupCounters(), runs: newRunCounters(), news: make(chan struct{}, 1),
+	if c.Trips == nil {
+		c.Trips = NewTrips()
 	}
+	m := &Metrics{
+		config: c, registry: prometheus.NewRegistry(), traffic: prometheus.NewRegistry(), requests: newRequestCounters(), lookups: newLookupCounters(), runs: newRunCounters(),
+		news: make(chan struct{}, 1),
+	}
+	admitted := admissionCollector(c.Admission)
+	m.traffic.MustRegister(&m.lookups, admitted)
 	m.registry.MustRegister(
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
-		&m.views, &m.lookups, &m.runs, definitionsCollector(c.Definitions),
+		&m.views, &m.requests, &m.lookups, &m.runs, definitionsCollector(c.Definitions), schedulerCollector(c.Scheduler),
+		sample{evictionDesc, c.eviction}, sample{certificateDesc, c.certificate},
+		c.Trips, poolCollector(c.Pool), spanCollector(c.Spans), admitted,
 		constant("provender_build_info", "1; the labels tell the build.", buildLabels()),
 		answers("online_store", "online store", c.Store),
 		answers("registry", "registry", c.Registry),
@@ -84,11 +109,8 @@ func constant(name, help string, labels prometheus.Labels) prometheus.Collector 
 }
 
 func buildLabels() prometheus.Labels {
-	labels := prometheus.Labels{"version": "unknown", "goversion": "unknown"}
-	if info, ok := debug.ReadBuildInfo(); ok {
-		labels["version"], labels["goversion"] = info.Main.Version, info.GoVersion
-	}
-	return labels
+	b := version.Get()
+	return prometheus.Labels{"version": b.Version, "commit": b.Commit, "goversion": "go" + b.Go}
 }
 
 func truth(b bool) float64 {

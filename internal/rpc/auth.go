@@ -100,6 +100,8 @@ var rules = map[string]rule{
 	"GET /v1/runs":                      read,
 	"GET /v1/status":                    read,
 	"GET /metrics":                      read,
+	"GET /status":                       read,
+	"GET /debug/pprof/":                 {},
 }
 
 // Tokens finds who has a token; *tokens.Keeper does. The error is Unauthenticated where nobody has it.

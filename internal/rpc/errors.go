@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/rpc/calls"
 )
 
 // errorDomain is the ErrorInfo domain of every error that Provender itself answers.
@@ -72,6 +73,24 @@ func statusOf(err error, hidden func(reference string, err error)) *status.Statu
 		return withDetails(codes.Internal, message, &errdetails.ErrorInfo{Reason: classes[problem.Internal].reason, Domain: errorDomain})
 	}
 	return problemStatus(first, message)
+}
+
+// withRequest returns s with the id of the call where the server's log is to be looked at.
+func withRequest(ctx context.Context, s *status.Status) *status.Status {
+	if id := calls.ID(ctx); s.Code() == codes.Internal && id != "" {
+		if with, err := s.WithDetails(&errdetails.RequestInfo{RequestId: id}); err == nil {
+			return with
+		}
+	}
+	return s
+}
+
+// codeOf is the code of statusOf.
+func codeOf(err error) codes.Code {
+	if err == nil {
+		return codes.OK
+	}
+	return statusOf(err, func(string, error) {}).Code()
 }
 
 // classify returns the problem that err is or wraps, and the text to show; nil where err has no class.

@@ -11,6 +11,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -83,7 +84,7 @@ func newLake(t *testing.T, limits ExportLimits, edit func(*flightServer), option
 	if edit != nil {
 		edit(l.flight)
 	}
-	l.server = grpc.NewServer(append(ServerOptions(slog.New(slog.DiscardHandler)), grpc.MaxRecvMsgSize(messageLimit))...)
+	l.server = grpc.NewServer(append(ServerOptions(slog.New(slog.DiscardHandler), nil), grpc.MaxRecvMsgSize(messageLimit))...)
 	l.server.RegisterService(&flightServiceDesc, l.flight)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -627,11 +628,10 @@ func TestFlightTurns(t *testing.T) {
 	if err := w.Write(spine[0]); err != nil {
 		t.Fatal(err)
 	}
-	// The first one has its turn once another one is refused.
-	var err error
-	for err == nil {
-		_, err = l.exchange(t, delays, schema, spine)
+	for len(l.flight.turns) == 0 {
+		runtime.Gosched()
 	}
+	_, err := l.exchange(t, delays, schema, spine)
 	s := status.Convert(err)
 	if s.Code() != codes.ResourceExhausted || !strings.Contains(s.Message(), "1 exports are under way, as many as this server does at once (limits.exports)") {
 		t.Error(err)

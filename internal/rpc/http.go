@@ -21,6 +21,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/diag"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/rpc/calls"
 	"github.com/provender-dev/provender/internal/rpc/feast"
 )
 
@@ -57,21 +58,25 @@ func Handler(s Services, opts HTTPOptions) http.Handler {
 	if opts.MaxBody <= 0 {
 		opts.MaxBody = 16 << 20
 	}
+	if s.Lookups != nil {
+		s.Lookups = calls.Watched(s.Lookups)
+	}
 	h := &web{Services: s, HTTPOptions: opts}
+	other := s.Calls.HTTP("", "")
 	mux := http.NewServeMux()
 	paths := make([]string, 0, 16)
 	for _, e := range h.endpoints() {
 		paths = append(paths, e.path)
 		pattern := e.method + " " + e.path
-		mux.Handle(pattern, h.serve(e.query, h.Gate.call(pattern, e.call)))
-		mux.Handle(e.path, h.serve(nil, func(w http.ResponseWriter, r *http.Request) error {
+		mux.Handle(pattern, h.serve(s.Calls.HTTP(e.method, e.path), e.query, h.Gate.call(pattern, e.call)))
+		mux.Handle(e.path, h.serve(other, nil, func(w http.ResponseWriter, r *http.Request) error {
 			w.Header().Set("Allow", e.method)
 			return &httpError{http.StatusMethodNotAllowed, &problem.Error{
 				Code: problem.Invalid, Message: "the method of " + r.URL.Path + " is " + e.method + ", not " + r.Method,
 			}}
 		}))
 	}
-	mux.Handle("/", h.serve(nil, func(_ http.ResponseWriter, r *http.Request) error {
+	mux.Handle("/", h.serve(other, nil, func(_ http.ResponseWriter, r *http.Request) error {
 		err := &problem.Error{Code: problem.NotFound, Message: "nothing is at " + strconv.Quote(r.URL.Path)}
 		if err.Suggestion = diag.Suggest(r.URL.Path, paths); err.Suggestion == "" {
 			err.Suggestion = "GET " + openAPIPath + " tells what there is"
@@ -87,7 +92,7 @@ func (h *web) endpoints() []endpoint {
 	if h.Lookups != nil {
 		all = append(all,
 			endpoint{http.MethodPost, "/v1/features:get", nil, h.getFeatures},
-			endpoint{http.MethodPost, "/get-online-features", []string{"status"}, feast.Handler(h.Lookups, h.MaxBody)})
+			endpoint{http.MethodPost, "/get-online-features", []string{"status"}, feast.Handler(h.Lookups, h.Admission, h.MaxBody)})
 	}
 	if h.Snapshot != nil {
 		all = append(all,
@@ -117,13 +122,15 @@ type httpError struct {
 func (e *httpError) Unwrap() error { return e.error }
 
 // serve runs a call: its query is checked, its time bounded, its error answered, its panic logged.
-func (h *web) serve(query []string, call func(http.ResponseWriter, *http.Request) error) http.Handler {
+func (h *web) serve(m *calls.Method, query []string, call func(http.ResponseWriter, *http.Request) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ctx, cancel := context.WithTimeout(r.Context(), httpTime)
 		defer cancel()
-		r = r.WithContext(ctx)
+		watched, r := m.BeginHTTP(w, r.WithContext(ctx))
 		answer := &begun{ResponseWriter: w}
-		if err := guarded(answer, r, query, call); err != nil {
+		err := guarded(answer, r, query, call)
+		defer func() { watched.EndHTTP(r, codeOf(err)) }()
+		if err != nil {
 			if answer.begun { // too late to tell
 				logHidden(r.Context(), h.Logger, newReference(), r.URL.Path, err)
 				panic(http.ErrAbortHandler)
@@ -184,8 +191,9 @@ func unknownName(what, field, name string, known []string) error {
 // maxPooledBody bounds the memory that is kept for the next request's body.
 const maxPooledBody = 64 << 10
 
-// readBody calls use with a request's JSON, which is valid and bounded. It must not be kept.
-func (h *web) readBody(w http.ResponseWriter, r *http.Request, use func(body []byte) error) error {
+// readBody calls enter with a request's body, which is bounded, then use with the same where it is valid JSON. Both must not
+// keep it. An error of either is its own.
+func (h *web) readBody(w http.ResponseWriter, r *http.Request, enter, use func(body []byte) error) error {
 	kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	if err != nil || kind != contentJSON {
 		return &httpError{http.StatusUnsupportedMediaType, &problem.Error{
@@ -224,6 +232,9 @@ func (h *web) readBody(w http.ResponseWriter, r *http.Request, use func(body []b
 	case len(bytes.TrimSpace(body.Bytes())) == 0:
 		return problem.New(problem.Invalid, "the body is empty")
 	}
+	if err := enter(body.Bytes()); err != nil {
+		return err
+	}
 	if err := checkJSON(body.Bytes()); err != nil {
 		return err
 	}
@@ -241,6 +252,8 @@ func (h *web) tooLarge() error {
 const (
 	chunkBytes    = 64 << 10  // of an answer are sent at once
 	maxPooledText = 256 << 10 // of an answer's memory are kept for the next
+	// patientTurn is how long an answer that is sent in chunks keeps its lookup's turn: a client that reads them takes less.
+	patientTurn = 100 * time.Millisecond
 )
 
 // chunks is an answer's text, sent as it grows.
@@ -248,23 +261,34 @@ type chunks struct {
 	w    io.Writer
 	text []byte
 	err  error // of sending; nothing is sent after it
+	// leave ends the lookup's turn, and can be called again. timer calls it, from the first chunk on.
+	leave func()
+	timer *time.Timer
 }
 
-// answer sends what write appends, as JSON with status 200. Errors of sending are those of a client that has gone.
-func (h *web) answer(w http.ResponseWriter, write func(c *chunks)) {
+// answer sends what write appends, as JSON with status 200, and calls leave, unless it is nil, when it is made, or takes
+// long to send. Errors of sending are those of a client that has gone.
+func (h *web) answer(w http.ResponseWriter, leave func(), write func(c *chunks)) {
 	c, _ := h.chunks.Get().(*chunks)
 	if c == nil {
 		c = new(chunks)
 	}
-	c.w, c.err = w, nil
+	if leave == nil {
+		leave = func() {}
+	}
+	c.w, c.err, c.leave = w, nil, leave
 	w.Header().Set("Content-Type", contentJSON)
 	write(c)
 	c.text = append(c.text, '\n')
 	if b, ok := w.(*begun); ok && !b.begun {
 		w.Header().Set("Content-Length", strconv.Itoa(len(c.text)))
 	}
+	leave()
 	c.send()
-	c.w = nil
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.w, c.leave, c.timer = nil, nil, nil
 	if cap(c.text) <= maxPooledText {
 		h.chunks.Put(c)
 	}
@@ -273,6 +297,9 @@ func (h *web) answer(w http.ResponseWriter, write func(c *chunks)) {
 // grown sends the text where there is enough of it.
 func (c *chunks) grown() {
 	if len(c.text) >= chunkBytes {
+		if c.timer == nil {
+			c.timer = time.AfterFunc(patientTurn, c.leave)
+		}
 		c.send()
 	}
 }

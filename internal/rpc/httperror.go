@@ -32,6 +32,7 @@ var httpStatus = map[codes.Code]int{
 // itself is 413, not 429. logger gets what callers are not shown.
 func WriteError(w http.ResponseWriter, r *http.Request, logger *slog.Logger, err error) {
 	s := statusOf(err, func(reference string, err error) { logHidden(r.Context(), logger, reference, r.URL.Path, err) })
+	s = withRequest(r.Context(), s)
 	code, ok := httpStatus[s.Code()]
 	if !ok {
 		code = http.StatusInternalServerError

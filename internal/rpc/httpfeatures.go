@@ -6,8 +6,10 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
+	"github.com/provender-dev/provender/internal/admission"
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/online/serving"
@@ -26,7 +28,13 @@ type lookupRequest struct {
 // getFeatures answers GetFeatures over HTTP.
 func (h *web) getFeatures(w http.ResponseWriter, r *http.Request) error {
 	var req lookupRequest
+	leave := func() {}
+	defer func() { leave() }()
 	err := h.readBody(w, r, func(body []byte) error {
+		turn, err := h.Admission.Enter(r.Context(), admission.Call{Keys: admission.KeysOfJSON(body, "keys"), Bytes: len(body)})
+		leave = sync.OnceFunc(turn.Release)
+		return err
+	}, func(body []byte) error {
 		if err := req.decode(body); err != nil {
 			return err
 		}
@@ -44,7 +52,7 @@ func (h *web) getFeatures(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer a.Release()
-	h.answer(w, func(c *chunks) { c.lookup(a, req.int64Strings) })
+	h.answer(w, leave, func(c *chunks) { c.lookup(a, req.int64Strings) })
 	return nil
 }
 

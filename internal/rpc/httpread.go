@@ -54,7 +54,7 @@ func reading[In any, Out proto.Message, P message[In]](h *web, path string, call
 		if err != nil {
 			return err
 		}
-		h.answer(w, func(c *chunks) { c.text = appendMessage(c.text, out.ProtoReflect()) })
+		h.answer(w, nil, func(c *chunks) { c.text = appendMessage(c.text, out.ProtoReflect()) })
 		return nil
 	}}
 }
@@ -274,6 +274,6 @@ func (h *web) answerJSON(w http.ResponseWriter, v any) error {
 	if err := encoder.Encode(v); err != nil {
 		return err
 	}
-	h.answer(w, func(c *chunks) { c.text = append(c.text, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...) })
+	h.answer(w, nil, func(c *chunks) { c.text = append(c.text, bytes.TrimSuffix(text.Bytes(), []byte("\n"))...) })
 	return nil
 }

@@ -101,8 +101,13 @@ func (*giving) KeyKinds(context.Context, *serving.Request) ([]columnar.Kind, err
 // dialGRPC returns a client of services on gRPC.
 func dialGRPC(t *testing.T, s Services) pb.OnlineServiceClient {
 	t.Helper()
+	return pb.NewOnlineServiceClient(connectGRPC(t, s))
+}
+
+func connectGRPC(t *testing.T, s Services) *grpc.ClientConn {
+	t.Helper()
 	listener := bufconn.Listen(1 << 20)
-	server := grpc.NewServer(ServerOptions(quiet)...)
+	server := grpc.NewServer(append(ServerOptions(quiet, s.Calls), RefuseEarly(quiet, s.Calls, s.Admission))...)
 	Register(server, s)
 	go func() { _ = server.Serve(listener) }()
 	t.Cleanup(server.Stop)
@@ -112,7 +117,7 @@ func dialGRPC(t *testing.T, s Services) pb.OnlineServiceClient {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	return pb.NewOnlineServiceClient(conn)
+	return conn
 }
 
 func compareAnswers(t *testing.T, want *pb.GetFeaturesResponse, got *lookupAnswer, asStrings bool) {

@@ -6,6 +6,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/provender-dev/provender/internal/admission"
 	"github.com/provender-dev/provender/internal/rpc/wire"
 	"github.com/provender-dev/provender/online/serving"
 	pb "github.com/provender-dev/provender/proto/provender/v1"
@@ -33,6 +34,7 @@ var requests = sync.Pool{New: func() any { return new(featuresRequest) }}
 
 // release keeps r for another call.
 func (r *featuresRequest) release() {
+	r.received.Free() // where the call ended before it was decoded
 	if r.poolable() {
 		requests.Put(r)
 	}
@@ -43,11 +45,13 @@ func handleGetFeatures(
 ) (any, error) {
 	in := requests.Get().(*featuresRequest)
 	defer in.release()
-	if err := decode(in); err != nil {
-		return nil, err
-	}
+	// What stands between gRPC and a handler sees an empty request: it is decoded when the call is admitted.
 	call := func(ctx context.Context, req any) (any, error) {
-		return srv.(lookupHandler).getFeatures(ctx, req.(*featuresRequest))
+		in := req.(*featuresRequest)
+		if err := decode(&in.received); err != nil {
+			return nil, err
+		}
+		return srv.(lookupHandler).getFeatures(ctx, in)
 	}
 	if interceptor == nil {
 		return call(ctx, in)
@@ -56,9 +60,27 @@ func handleGetFeatures(
 	return interceptor(ctx, in, info, call)
 }
 
-type onlineService struct{ lookups Lookups }
+// keysField is the field of GetFeaturesRequest, messageField that of StreamFeaturesRequest, which wraps one.
+const (
+	keysField    = 3
+	messageField = 1
+)
 
+type onlineService struct {
+	lookups   Lookups
+	admission *admission.Controller
+}
+
+// getFeatures answers a request that was received.
 func (s *onlineService) getFeatures(ctx context.Context, in *featuresRequest) (*wire.Reply, error) {
+	turn, err := s.admission.Enter(ctx, admission.Call{Keys: in.received.Sizes(0, keysField), Bytes: in.received.Size()})
+	if err != nil {
+		return nil, err
+	}
+	defer turn.Release()
+	if err := in.received.Decode(in); err != nil {
+		return nil, err
+	}
 	answer, err := s.answer(ctx, in)
 	if err != nil {
 		return nil, err
@@ -67,6 +89,7 @@ func (s *onlineService) getFeatures(ctx context.Context, in *featuresRequest) (*
 	return wire.Encode(features{answer})
 }
 
+// answer answers a request that is decoded.
 func (s *onlineService) answer(ctx context.Context, in *featuresRequest) (*serving.Answer, error) {
 	req, err := in.lookup()
 	if err != nil {

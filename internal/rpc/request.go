@@ -12,14 +12,16 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/rpc/wire"
 	"github.com/provender-dev/provender/online/serving"
 )
 
 // featuresRequest is a GetFeaturesRequest, decoded straight into what a lookup takes. It is used again: Decode resets it.
 // The fields' numbers are those of online.proto; a test compares it with generated code.
 type featuresRequest struct {
-	request serving.Request
-	keys    []keyColumn // in use, and beyond their length spare ones
+	received wire.Received // until it is decoded
+	request  serving.Request
+	keys     []keyColumn // in use, and beyond their length spare ones
 }
 
 // keyColumn is a KeyColumn.

@@ -8,20 +8,16 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/provender-dev/provender/control/gitops"
-	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/admission"
+	"github.com/provender-dev/provender/internal/rpc/calls"
 	"github.com/provender-dev/provender/internal/rpc/feast"
 	"github.com/provender-dev/provender/materialize"
-	"github.com/provender-dev/provender/online/serving"
 	pb "github.com/provender-dev/provender/proto/provender/v1"
 	"github.com/provender-dev/provender/registry"
 )
 
 // Lookups answers GetFeatures; *serving.Server does.
-type Lookups interface {
-	Lookup(ctx context.Context, req *serving.Request) (*serving.Answer, error)
-	// KeyKinds returns the kinds of the keys that a request names, for JSON, whose values have none.
-	KeyKinds(ctx context.Context, req *serving.Request) ([]columnar.Kind, error)
-}
+type Lookups = calls.Lookups
 
 // Operations runs and checks materializations; *materialize.Service does.
 type Operations interface {
@@ -50,6 +46,7 @@ type Revisions interface {
 // Services is what a server offers. A service whose part is nil is not registered.
 type Services struct {
 	Lookups    Lookups
+	Admission  *admission.Controller // of lookups; nil: all are admitted
 	Operations Operations
 	Revisions  Revisions
 	Control    Control // nil where definitions are only read
@@ -61,13 +58,16 @@ type Services struct {
 	Tokens   TokenStore
 	// Definitions tells of the source of definitions, false where there is none; may be nil.
 	Definitions func() (gitops.Status, bool)
+	Calls       *calls.Watcher // sees every call; may be nil
 }
 
 // Register adds services to a server that was made with ServerOptions.
 func Register(server grpc.ServiceRegistrar, s Services) {
+	server = s.Calls.Registrar(server)
 	if s.Lookups != nil {
-		feast.Register(server, s.Lookups)
-		server.RegisterService(&onlineServiceDesc, &onlineService{lookups: s.Lookups})
+		s.Lookups = calls.Watched(s.Lookups)
+		feast.Register(server, s.Lookups, s.Admission)
+		server.RegisterService(&onlineServiceDesc, &onlineService{s.Lookups, s.Admission})
 	}
 	if s.Operations != nil {
 		pb.RegisterOperationsServiceServer(server, &operationsService{operations: s.Operations, definitions: s.Definitions})

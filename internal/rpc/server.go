@@ -7,10 +7,18 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/tap"
 
+	"github.com/provender-dev/provender/internal/admission"
+	"github.com/provender-dev/provender/internal/rpc/calls"
 	"github.com/provender-dev/provender/internal/rpc/wire"
+	feastserver "github.com/provender-dev/provender/proto/feast/server"
+	feastpb "github.com/provender-dev/provender/proto/feast/serving"
+	pb "github.com/provender-dev/provender/proto/provender/v1"
 )
 
 const (
@@ -19,20 +27,50 @@ const (
 	// window is what a client may send ahead, per call and per connection. A fixed one saves the pings by which gRPC
 	// would measure it.
 	window = 1 << 20
+	// A connection on which nothing comes for so long is asked for a sign of life, and ended where none comes: a client that
+	// stands still would keep its calls and their answers.
+	silence    = time.Minute
+	signOfLife = 20 * time.Second
 )
 
 // ServerOptions returns what a server of these services needs: errors become statuses, panics become INTERNAL and are
-// logged. logger gets what callers are not shown.
-func ServerOptions(logger *slog.Logger) []grpc.ServerOption {
+// logged. logger gets what callers are not shown; watcher, which may be nil, is that of the Services.
+func ServerOptions(logger *slog.Logger, watcher *calls.Watcher) []grpc.ServerOption {
 	g := guard{logger}
 	return []grpc.ServerOption{
 		grpc.ForceServerCodecV2(wire.Codec()),
 		grpc.NumStreamWorkers(uint32(streamWorkers * runtime.GOMAXPROCS(0))),
 		grpc.InitialWindowSize(window),
 		grpc.InitialConnWindowSize(window),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: silence, Timeout: signOfLife}),
 		grpc.ChainUnaryInterceptor(g.unary),
-		grpc.ChainStreamInterceptor(g.stream),
+		grpc.ChainStreamInterceptor(watcher.Streams(), g.stream),
 	}
+}
+
+// RefuseEarly returns what refuses lookups, but those of streams, when only their heads have come.
+func RefuseEarly(logger *slog.Logger, watcher *calls.Watcher, admitted *admission.Controller) grpc.ServerOption {
+	g := guard{logger}
+	count := map[string]func(context.Context, error){}
+	for _, method := range []string{
+		pb.OnlineService_GetFeatures_FullMethodName,
+		feastpb.ServingService_GetOnlineFeatures_FullMethodName, feastserver.GrpcFeatureServer_GetOnlineFeatures_FullMethodName,
+	} {
+		count[method] = watcher.Refused(method)
+	}
+	return grpc.InTapHandle(func(ctx context.Context, info *tap.Info) (context.Context, error) {
+		refused, ok := count[info.FullMethodName]
+		if !ok {
+			return ctx, nil
+		}
+		err := admitted.RefuseEarly(ctx)
+		if err == nil {
+			return ctx, nil
+		}
+		err = g.convert(ctx, info.FullMethodName, err)
+		refused(ctx, err)
+		return ctx, err
+	})
 }
 
 // guard stands between handlers and gRPC.
@@ -63,7 +101,8 @@ func (g guard) convert(ctx context.Context, method string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return statusOf(err, func(reference string, err error) { logHidden(ctx, g.logger, reference, method, err) }).Err()
+	s := statusOf(err, func(reference string, err error) { logHidden(ctx, g.logger, reference, method, err) })
+	return withRequest(ctx, s).Err()
 }
 
 // logHidden logs an error that callers are shown a reference of.

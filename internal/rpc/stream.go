@@ -8,6 +8,8 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/encoding/protowire"
 
+	"github.com/provender-dev/provender/internal/admission"
+	"github.com/provender-dev/provender/internal/rpc/calls"
 	"github.com/provender-dev/provender/internal/rpc/wire"
 )
 
@@ -52,11 +54,12 @@ func (s *onlineService) streamFeatures(stream grpc.ServerStream) error {
 	return received
 }
 
-// receive takes requests and starts their lookups until the client has sent its last.
+// receive takes requests and starts their lookups, each when its turn has come, until the client has sent its last. While
+// nothing is asked or no answer is taken, the stream has no turn.
 func (s *onlineService) receive(ctx context.Context, stream grpc.ServerStream, answers chan<- *streamed) error {
 	for {
-		in := streamRequest{requests.Get().(*featuresRequest)}
-		if err := stream.RecvMsg(in); err != nil {
+		in := requests.Get().(*featuresRequest)
+		if err := stream.RecvMsg(&in.received); err != nil {
 			if errors.Is(err, io.EOF) {
 				return nil
 			}
@@ -66,20 +69,37 @@ func (s *onlineService) receive(ctx context.Context, stream grpc.ServerStream, a
 		select {
 		case answers <- a:
 		case <-ctx.Done():
+			in.received.Free()
 			return ctx.Err()
+		}
+		called, end := calls.Message(ctx)
+		turn, err := s.admission.Enter(called, admission.Call{
+			Keys: in.received.Sizes(messageField, keysField), Bytes: in.received.Size(), Stream: true,
+		})
+		if err != nil {
+			in.received.Free()
+			end(codeOf(err))
+			a.err = err
+			close(a.done)
+			return nil // the error is the answer
 		}
 		go func() {
 			defer close(a.done)
+			defer turn.Release()
 			a.err = caught(func() (err error) {
-				a.reply, err = s.answerStreamed(ctx, in.featuresRequest)
+				a.reply, err = s.answerStreamed(called, in)
 				return err
 			})
+			end(codeOf(a.err))
 		}()
 	}
 }
 
 func (s *onlineService) answerStreamed(ctx context.Context, in *featuresRequest) (*wire.Reply, error) {
 	defer in.release()
+	if err := in.received.Decode(streamRequest{in}); err != nil {
+		return nil, err
+	}
 	answer, err := s.answer(ctx, in)
 	if err != nil {
 		return nil, err

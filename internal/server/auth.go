@@ -2,9 +2,9 @@ package server
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 
@@ -20,16 +20,17 @@ import (
 // door is how callers from outside come in: with TLS or without, proven or not. The zero value is for a process that
 // listens to its project's owner alone.
 type door struct {
+	proven bool           // callers must prove who they are
 	tls    *tlsFiles      // nil: connections are not encrypted
 	gate   *rpc.Gate      // nil: all may call
-	store  *tokens.Store  // nil: callers need not prove who they are
+	store  *tokens.Store  // nil until openTokens
 	keeper *tokens.Keeper // of store
 	audit  *auth.Audit    // nil: none
 }
 
-// openDoor opens what the project's configuration asks for.
-func openDoor(ctx context.Context, p *Project, logger *slog.Logger) (_ *door, err error) {
-	d := &door{}
+// openDoor opens what the project's configuration asks for, but for the tokens: openTokens does, before there are calls.
+func openDoor(p *Project, logger *slog.Logger) (_ *door, err error) {
+	d := &door{proven: p.Config.Server.Auth}
 	c := &p.Config.Server
 	if d.tls, err = openTLS(p.Dir, c.TLS, logger); err != nil {
 		return nil, err
@@ -38,16 +39,14 @@ func openDoor(ctx context.Context, p *Project, logger *slog.Logger) (_ *door, er
 		return nil, err
 	}
 	d.gate = &rpc.Gate{Certificates: c.Certificates, Audit: d.audit, Logger: logger}
-	if !c.Auth {
-		return d, nil
-	}
-	if err := d.openTokens(ctx, p, logger); err != nil {
-		return nil, errors.Join(err, d.close())
-	}
 	return d, nil
 }
 
+// openTokens opens what callers prove who they are by, where they must.
 func (d *door) openTokens(ctx context.Context, p *Project, logger *slog.Logger) (err error) {
+	if !d.proven {
+		return nil
+	}
 	if d.store, err = p.Tokens(ctx); err != nil {
 		return err
 	}
@@ -88,6 +87,15 @@ func (d *door) options() []grpc.ServerOption {
 	return append(d.gate.ServerOptions(), grpc.Creds(newTransport(d.tls)))
 }
 
+// serve answers over HTTP until web is closed.
+func (d *door) serve(web *http.Server, l net.Listener) error {
+	if d.tls == nil {
+		return web.Serve(l)
+	}
+	web.TLSConfig = d.tls.server()
+	return web.ServeTLS(l, "", "")
+}
+
 func (d *door) close() error { return d.audit.Close() }
 
 // safe returns why it is not safe to listen at an address: others than this machine reach it, and nobody proves who they
@@ -97,9 +105,9 @@ func (d *door) safe(at net.Addr, allowed bool) error {
 	switch {
 	case allowed || auth.Loopback(at):
 		return nil
-	case d.keeper == nil && d.tls == nil:
+	case !d.proven && d.tls == nil:
 		lacks = "callers need not prove who they are, and connections are not encrypted"
-	case d.keeper == nil:
+	case !d.proven:
 		lacks = "callers need not prove who they are"
 	case d.tls == nil:
 		lacks = "connections are not encrypted, tokens among what they carry"

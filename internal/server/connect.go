@@ -54,6 +54,20 @@ func (p *Project) Do(ctx context.Context, logger *slog.Logger, fn func(context.C
 	}
 }
 
+// Ask calls fn with a client of the process that listens for the project, and never opens a store.
+func (p *Project) Ask(ctx context.Context, fn func(context.Context, *client.Client) error) error {
+	if !p.held(ctx) {
+		err := problem.New(problem.Unavailable, "no server of project %s runs here", p.Config.Project)
+		err.Suggestion = "start one with `provender serve`, or name another with --server"
+		return err
+	}
+	c, err := dialVia(ctx, p.socket().dial)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fn(ctx, c), c.Close())
+}
+
 // DoRegistry calls fn with a client of this process that reads, plans and applies definitions, and answers from history. No
 // online store is opened.
 func (p *Project) DoRegistry(ctx context.Context, logger *slog.Logger, fn func(context.Context, *client.Client) error) error {
@@ -65,7 +79,7 @@ func (p *Project) DoRegistry(ctx context.Context, logger *slog.Logger, fn func(c
 	if err != nil {
 		return err
 	}
-	s := grpc.NewServer(append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(math.MaxInt32), grpc.WaitForHandlers(true))...)
+	s := grpc.NewServer(append(rpc.ServerOptions(logger, nil), grpc.MaxRecvMsgSize(math.MaxInt32), grpc.WaitForHandlers(true))...)
 	rpc.Register(s, rpc.Services{Revisions: reg, Control: changes, History: &history{project: p, snapshot: p.Snapshot}})
 	l := bufconn.Listen(bufferBytes)
 	served := make(chan error, 1)
@@ -121,7 +135,7 @@ func (p *Project) connect(ctx context.Context, logger *slog.Logger) (connection,
 		if _, err := p.Registry(ctx); err != nil {
 			return lasting{err}
 		}
-		n, err := openNode(ctx, p, time.Time{}, &door{}, logger)
+		n, err := openNode(ctx, p, time.Time{}, &door{}, nil, logger)
 		if err != nil {
 			return err
 		}

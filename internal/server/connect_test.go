@@ -9,12 +9,13 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/provender-dev/provender/registry/definition"
 	"github.com/provender-dev/provender/sdk/client"
 )
 
 func open(t *testing.T, dir string) *Project {
 	t.Helper()
-	p, err := Open(dir, "", func(string) string { return "" })
+	p, err := Open(dir, definition.Outside{})
 	if err != nil {
 		t.Fatal(err)
 	}

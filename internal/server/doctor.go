@@ -9,6 +9,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/dustin/go-humanize"
 
@@ -16,24 +18,95 @@ import (
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/online"
+	"github.com/provender-dev/provender/registry/store"
 )
 
-// Doctor looks at what the project needs, and at how it is set up. It changes nothing of it, but a registry that is not
-// there yet is made.
+const (
+	// doctorTime is what all looks have together; they are taken side by side.
+	doctorTime = 8 * time.Second
+	// doctorLast is when a look that does not even see that its time is over is left behind.
+	doctorLast = 10 * time.Second
+)
+
+// doctor looks at a project and at this machine. Whatever hangs, the others are told.
+type doctor struct {
+	*Project
+	logger   *slog.Logger
+	now      func() time.Time
+	kernel   func() (synchronised, known bool) // of this machine's clock
+	system   fs.FS                             // the root of the file system, for what the kernel tells there
+	registry func() (*store.Store, error)      // opened once; why it can't be is told by the look at it alone
+}
+
+// look is one thing that is looked at. It ends with ctx, unless a system call hangs.
+type look struct {
+	name string
+	at   func(*doctor, context.Context) []checkup.Check
+}
+
+func looks() []look {
+	return []look{
+		{"registry", (*doctor).lookAtRegistry},
+		{"online store", (*doctor).lookAtOnline},
+		{"clock", (*doctor).lookAtClocks},
+		{"versions", (*doctor).lookAtVersions},
+		{"roots", (*doctor).lookAtRoots},
+		{"sources", (*doctor).lookAtSources},
+		{"disk", (*doctor).lookAtDisks},
+		{"addresses", (*doctor).lookAtAddresses},
+		{"TLS", (*doctor).lookAtTLS},
+		{"limits of the process", (*doctor).lookAtLimits},
+	}
+}
+
+// Doctor looks at what the project needs, at how it is set up, and at this machine, within about ten seconds. It changes nothing
+// of it, but a registry that is not there yet, and the folder for it, are made.
 func (p *Project) Doctor(ctx context.Context, logger *slog.Logger) []checkup.Check {
-	var found []checkup.Check
-	for _, look := range []func(context.Context, *slog.Logger) []checkup.Check{
-		p.doctorRegistry,
-		p.doctorOnline,
-	} {
-		found = append(found, look(ctx, logger)...)
+	ctx, cancel := context.WithTimeout(ctx, doctorTime)
+	defer cancel()
+	return p.doctor(ctx, logger).examine(ctx, looks(), doctorLast)
+}
+
+func (p *Project) doctor(ctx context.Context, logger *slog.Logger) *doctor {
+	return &doctor{
+		Project: p, logger: logger, now: time.Now, kernel: kernelClock, system: os.DirFS("/"),
+		registry: sync.OnceValues(func() (*store.Store, error) { return p.Registry(ctx) }),
+	}
+}
+
+// examine takes the looks side by side, and returns what they find in their order.
+func (d *doctor) examine(ctx context.Context, looks []look, last time.Duration) (found []checkup.Check) {
+	results := make([]chan []checkup.Check, len(looks))
+	for i, l := range looks {
+		results[i] = make(chan []checkup.Check, 1)
+		go func() { results[i] <- l.at(d, ctx) }()
+	}
+	over := make(chan struct{})
+	timer := time.AfterFunc(last, func() { close(over) })
+	defer timer.Stop()
+	for i, l := range looks {
+		select {
+		case checks := <-results[i]:
+			found = append(found, checks...)
+			continue
+		default:
+		}
+		select {
+		case checks := <-results[i]:
+			found = append(found, checks...)
+		case <-over:
+			found = append(found, checkup.Check{
+				Name: l.name, State: checkup.Error, Text: fmt.Sprintf("no answer within %v", last),
+				Fix: "look at the network, and at file systems that are mounted from elsewhere",
+			})
+		}
 	}
 	return found
 }
 
-func (p *Project) doctorRegistry(ctx context.Context, _ *slog.Logger) []checkup.Check {
+func (d *doctor) lookAtRegistry(ctx context.Context) []checkup.Check {
 	c := checkup.Check{Name: "registry", State: checkup.OK}
-	reg, err := p.Registry(ctx)
+	reg, err := d.registry()
 	if err != nil {
 		return []checkup.Check{checkup.Failed(c.Name, err)}
 	}
@@ -49,13 +122,13 @@ func (p *Project) doctorRegistry(ctx context.Context, _ *slog.Logger) []checkup.
 	return []checkup.Check{c}
 }
 
-func (p *Project) doctorOnline(ctx context.Context, logger *slog.Logger) []checkup.Check {
-	if p.isEmbedded() {
-		return p.doctorEmbedded(ctx, logger)
+func (d *doctor) lookAtOnline(ctx context.Context) []checkup.Check {
+	if d.isEmbedded() {
+		return d.doctorEmbedded(ctx, d.logger)
 	}
 	const name = "online store"
 	failed := func(err error) []checkup.Check { return []checkup.Check{checkup.Failed(name, err)} }
-	reg, err := p.Registry(ctx)
+	reg, err := d.registry()
 	if err != nil {
 		return nil // told already; without it nobody knows which keys are ours
 	}
@@ -71,15 +144,15 @@ func (p *Project) doctorOnline(ctx context.Context, logger *slog.Logger) []check
 	if err != nil {
 		return failed(err)
 	}
-	store, err := p.openOnline(logger)
+	opened, err := d.openOnline(nil, d.logger)
 	if err != nil {
 		return failed(err)
 	}
 	var found []checkup.Check
-	if advisor, ok := store.(online.Advisor); ok {
+	if advisor, ok := opened.(online.Advisor); ok {
 		found = advisor.Advise(ctx, id, prefix)
 	}
-	if err := store.Close(); err != nil {
+	if err := opened.Close(); err != nil {
 		found = append(found, checkup.Failed(name, err))
 	}
 	return found
@@ -102,10 +175,10 @@ func (p *Project) doctorEmbedded(ctx context.Context, logger *slog.Logger) []che
 		c.Text += "; a process holds it and answers for it: " + p.holder()
 		return []checkup.Check{c}
 	}
-	store, err := p.openOnline(logger)
+	opened, err := p.openOnline(nil, logger)
 	switch {
 	case err == nil:
-		err = store.Close()
+		err = opened.Close()
 	case problem.CodeOf(err) == problem.Unavailable && p.held(ctx):
 		return []checkup.Check{c} // it began just now
 	}

@@ -19,6 +19,10 @@ import (
 const (
 	followEvery    = time.Second
 	refreshTimeout = 5 * time.Second
+	// checkTimeout bounds a look at the store: whether it answers is to be known soon.
+	checkTimeout = 3 * time.Second
+	// evictionEvery is how often the store is asked whether it may drop rows.
+	evictionEvery = 15 * time.Second
 )
 
 // follower keeps a server's compiled plans up with the registry and with the generations that serve. Where the
@@ -31,19 +35,24 @@ type follower struct {
 	logger   *slog.Logger
 	// presence is told what lookups are answered by; nil where this process is no server. Set before run.
 	presence *presence
-	// observe is called after every look at registry and store; may be nil. Set before run.
+	// observe is called after every look at the store; may be nil. Set before run.
 	observe func()
 
 	snapshot      atomic.Pointer[registry.Snapshot]
 	registryState condition
 	storeState    condition
 
+	eviction atomic.Pointer[bool] // whether the store may drop rows; nil: it does not tell
+	asked    time.Time            // when it was asked for that; of lookAtStore
+
 	answered atomic.Int64 // when the registry answered last, in microseconds; 0: never
 
-	mu     sync.Mutex // one refresh at a time
+	refreshing sync.Mutex // one refresh at a time
+	begun      time.Time  // when the last refresh that succeeded began
+
+	mu     sync.Mutex // held for no more than an update: the store is looked after while the registry hangs
 	serves []online.Live
-	swap   int64     // the last that serves shows
-	begun  time.Time // when the last refresh that succeeded began
+	swap   int64 // the last that serves shows
 	lost   []online.GenerationID
 }
 
@@ -51,8 +60,8 @@ type follower struct {
 // what is known.
 func (f *follower) refresh(ctx context.Context) error {
 	asked := time.Now()
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.refreshing.Lock()
+	defer f.refreshing.Unlock()
 	if f.begun.After(asked) {
 		return nil // another caller's, while this one waited
 	}
@@ -69,8 +78,10 @@ func (f *follower) refresh(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	f.swap = swap
 	f.begun = begun
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.swap = swap
 	f.mark(live)
 	f.answered.Store(begun.UnixMicro())
 	known := f.snapshot.Load()
@@ -128,35 +139,83 @@ func (f *follower) poke() {
 	f.registryState.set(f.logger, f.refresh(ctx))
 }
 
-// run refreshes, and looks after the store, every second until ctx ends.
+// run looks at the registry and at the store, each every second, until ctx ends.
 func (f *follower) run(ctx context.Context) {
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		f.look(ctx)
-		if ctx.Err() == nil && f.observe != nil {
-			f.observe()
-		}
+	var looking sync.WaitGroup
+	for _, look := range []func(context.Context){f.lookAtRegistry, f.lookAtStore} {
+		looking.Go(func() {
+			tick := time.NewTicker(followEvery)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case <-tick.C:
+				}
+				look(ctx)
+			}
+		})
+	}
+	looking.Wait()
+}
+
+// look looks at both once.
+func (f *follower) look(ctx context.Context) {
+	var looking sync.WaitGroup
+	looking.Go(func() { f.lookAtRegistry(ctx) })
+	looking.Go(func() { f.lookAtStore(ctx) })
+	looking.Wait()
+}
+
+func (f *follower) lookAtRegistry(ctx context.Context) {
+	within, cancel := context.WithTimeout(ctx, refreshTimeout)
+	defer cancel()
+	err := f.refresh(within)
+	if err == nil && f.presence != nil {
+		err = f.tell(within)
+	}
+	if ctx.Err() == nil {
+		f.registryState.set(f.logger, err)
 	}
 }
 
-// look refreshes and checks once.
-func (f *follower) look(ctx context.Context) {
-	within, cancel := context.WithTimeout(ctx, refreshTimeout)
+func (f *follower) lookAtStore(ctx context.Context) {
+	within, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	refreshed, checked := f.refresh(within), f.check(within)
-	if refreshed == nil && f.presence != nil {
-		refreshed = f.tell(within)
+	err := f.check(within)
+	if ctx.Err() != nil {
+		return
 	}
-	if ctx.Err() == nil {
-		f.registryState.set(f.logger, refreshed)
-		f.storeState.set(f.logger, checked)
+	f.storeState.set(f.logger, err)
+	if err == nil {
+		f.lookAtEviction(within)
 	}
+	if f.observe != nil {
+		f.observe()
+	}
+}
+
+// lookAtEviction asks the store now and then whether it may drop rows: somebody may change its settings.
+func (f *follower) lookAtEviction(ctx context.Context) {
+	store, ok := f.online.(online.Evicting)
+	if !ok || time.Since(f.asked) < evictionEvery {
+		return
+	}
+	f.asked = time.Now()
+	evicts, known := store.Evicts(ctx)
+	if !known {
+		f.eviction.Store(nil)
+		return
+	}
+	f.eviction.Store(&evicts)
+}
+
+// evicts reports what the store told of that last.
+func (f *follower) evicts() (evicts, known bool) {
+	if e := f.eviction.Load(); e != nil {
+		return *e, true
+	}
+	return false, false
 }
 
 // tell says that this server lives, and what its lookups are answered by.
@@ -203,18 +262,27 @@ func (f *follower) check(ctx context.Context) error {
 
 // condition is whether something works, told when that changes. Safe for concurrent use.
 type condition struct {
-	name    string
-	failure atomic.Pointer[error] // nil: it works
+	name     string
+	failure  atomic.Pointer[error] // nil: it works
+	since    atomic.Int64          // when that changed, in microseconds; 0: never
+	answered atomic.Int64          // when it worked last, in microseconds; 0: never
 }
 
 func (c *condition) set(logger *slog.Logger, err error) {
+	now := time.Now().UnixMicro()
 	if err == nil {
+		c.answered.Store(now)
 		if c.failure.Swap(nil) != nil {
+			c.since.Store(now)
 			logger.Info(c.name + " answers again")
 		}
 		return
 	}
-	if before := c.failure.Swap(&err); before == nil || (*before).Error() != err.Error() {
+	before := c.failure.Swap(&err)
+	if before == nil {
+		c.since.Store(now)
+	}
+	if before == nil || (*before).Error() != err.Error() {
 		logger.Warn(c.name+" does not answer", "error", err)
 	}
 }
@@ -225,6 +293,17 @@ func (c *condition) err() error {
 		return *e
 	}
 	return nil
+}
+
+// times returns since when it has worked, or not, and when it worked last; zero for ever and never.
+func (c *condition) times() (since, answered time.Time) {
+	of := func(micros int64) time.Time {
+		if micros == 0 {
+			return time.Time{}
+		}
+		return time.UnixMicro(micros)
+	}
+	return of(c.since.Load()), of(c.answered.Load())
 }
 
 // freshLookups looks at the registry again before it tells a caller that something is not there: it may have been

@@ -11,29 +11,28 @@ import (
 // definitionsHook is where the source of definitions tells that it has changed.
 const definitionsHook = "POST /hooks/definitions"
 
-// takeDefinitions prepares to keep the registry as the source of definitions has it, if there is one.
-func (s *server) takeDefinitions(ctx context.Context) error {
+// reconciler keeps the registry as the source of definitions has it; nil where there is none.
+func (s *server) reconciler(ctx context.Context, n *node) (*gitops.Reconciler, error) {
 	settings := &s.project.Config.Definitions
 	from := settings.From
 	if s.opts.Definitions != "" {
 		from = s.opts.Definitions
 	}
 	if from == "" {
-		return nil
+		return nil, nil //nolint:nilnil // none is no failure
 	}
 	origin, bad := definition.ParseOrigin(from)
 	if bad != nil {
-		return &problem.Error{Code: bad.Code, Message: "--definitions: " + bad.Message, Suggestion: bad.Suggestion}
+		return nil, &problem.Error{Code: bad.Code, Message: "--definitions: " + bad.Message, Suggestion: bad.Suggestion}
 	}
 	control, err := s.project.Control(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.definitions.Store(gitops.New(gitops.Config{
+	return gitops.New(gitops.Config{
 		Control: control, Origin: origin, Dir: s.project.Dir, Interval: settings.Interval, AllowBreaking: settings.AllowBreaking,
-		Changed: s.follow.poke, Logger: s.logger.With("part", "definitions"),
-	}))
-	return nil
+		Changed: n.follow.poke, Logger: s.logger.With("part", "definitions"),
+	}), nil
 }
 
 // definitionsStatus tells of the source of definitions, false where there is none.

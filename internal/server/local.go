@@ -8,9 +8,10 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
+
+	"github.com/provender-dev/provender/internal/rpc/calls"
 )
 
 // Local is where a project is answered for on this machine.
@@ -26,6 +27,7 @@ func ServeLocal(ctx context.Context, p *Project, logger *slog.Logger, ready func
 	if _, err := p.Registry(ctx); err != nil {
 		return err
 	}
+	logger = slog.New(calls.LogHandler(logger.Handler()))
 	var n *node
 	var l net.Listener
 	var other string
@@ -34,7 +36,7 @@ func ServeLocal(ctx context.Context, p *Project, logger *slog.Logger, ready func
 		if other, held = p.heldAt(ctx); held {
 			return nil
 		}
-		opened, err := openNode(ctx, p, time.Time{}, &door{}, logger)
+		opened, err := openNode(ctx, p, time.Time{}, &door{}, nil, logger)
 		if err != nil {
 			return err
 		}
@@ -52,27 +54,28 @@ func ServeLocal(ctx context.Context, p *Project, logger *slog.Logger, ready func
 	}
 	defer func() { err = errors.Join(err, n.close()) }()
 
-	s := &server{node: n, door: &door{}, health: health.NewServer()}
-	healthpb.RegisterHealthServer(n.grpc, s.health)
+	v := newVitals()
+	healthpb.RegisterHealthServer(n.grpc, v.health)
 	reflection.Register(n.grpc)
 	n.follow.presence = newPresence(n.state, p.storeName())
 	n.follow.look(ctx)
-	n.follow.observe = s.publishHealth
-	s.publishHealth()
+	n.follow.observe = v.publish
+	v.node.Store(n)
+	v.publish()
 	ctx, stop := context.WithCancel(ctx)
 	var following sync.WaitGroup
 	following.Go(func() { n.follow.run(ctx) })
 	defer func() {
 		stop()
 		following.Wait()
-		s.leave(ctx)
+		n.leave(ctx)
 	}()
 	n.serve(l)
 	if err := ready(Local{Socket: l.Addr().String(), Started: true}); err != nil {
 		return err
 	}
 	<-ctx.Done()
-	s.stopping.Store(true)
+	v.stop()
 	grace, cancel := context.WithTimeout(context.Background(), othersGrace)
 	defer cancel()
 	n.drain(grace)

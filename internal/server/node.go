@@ -14,8 +14,11 @@ import (
 
 	"github.com/provender-dev/provender/control"
 	"github.com/provender-dev/provender/control/gitops"
+	"github.com/provender-dev/provender/internal/admission"
 	"github.com/provender-dev/provender/internal/metrics"
 	"github.com/provender-dev/provender/internal/rpc"
+	"github.com/provender-dev/provender/internal/rpc/calls"
+	"github.com/provender-dev/provender/internal/tracing"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/materialize/schedule"
 	"github.com/provender-dev/provender/materialize/state"
@@ -47,9 +50,12 @@ type node struct {
 	running sync.WaitGroup
 }
 
+// minStreams is how many calls one connection may have under way whatever the limit of lookups: it has others, too.
+const minStreams = 100
+
 // openNode opens what the API needs. Unavailable where another process holds the embedded store. now is the fixed read
 // time, zero for the clock's.
-func openNode(ctx context.Context, p *Project, now time.Time, d *door, logger *slog.Logger) (_ *node, err error) {
+func openNode(ctx context.Context, p *Project, now time.Time, d *door, traces *tracing.Tracing, logger *slog.Logger) (_ *node, err error) {
 	reg, err := p.Registry(ctx)
 	if err != nil {
 		return nil, err
@@ -62,7 +68,8 @@ func openNode(ctx context.Context, p *Project, now time.Time, d *door, logger *s
 	if err != nil {
 		return nil, err
 	}
-	store, err := p.openOnline(logger)
+	trips := metrics.NewTrips()
+	store, err := p.openOnline(trips.Watch, logger)
 	if err != nil {
 		return nil, err
 	}
@@ -74,7 +81,7 @@ func openNode(ctx context.Context, p *Project, now time.Time, d *door, logger *s
 	limits := &p.Config.Limits
 	opts := serving.Options{
 		MaxEntities: int(limits.RequestEntities), MaxFeatures: int(limits.RequestFeatures), MaxStoredBytes: int(limits.RequestStored),
-		Logger: logger,
+		KeySecret: []byte(id), Logger: logger,
 	}
 	if !now.IsZero() {
 		opts.Now, opts.Fixed = func() time.Time { return now }, true
@@ -85,7 +92,7 @@ func openNode(ctx context.Context, p *Project, now time.Time, d *door, logger *s
 	runs := &p.Config.Materialize
 	n.ops = materialize.New(materialize.Config{
 		State: ops, Online: store, RegistryID: id, StoreName: p.storeName(), Files: p.Files,
-		Snapshot: n.follow.current, Changed: n.changed, NextRun: n.nextRun, By: identity(), Logger: logger,
+		Snapshot: n.follow.current, Changed: n.changed, NextRun: n.nextRun, By: identity(), Logger: logger, Tracer: traces.Tracer(),
 		Limits: p.ParquetLimits(), BatchRows: p.batchRows(), Memory: runs.Memory, Writers: int(runs.Writers), Rate: runs.Rate,
 		MaxRejected: runs.MaxRejected, MaxNullKeys: noneIfZero(runs.MaxNullKeys),
 	})
@@ -97,16 +104,20 @@ func openNode(ctx context.Context, p *Project, now time.Time, d *door, logger *s
 	if err != nil {
 		return nil, err
 	}
-	options := append(rpc.ServerOptions(logger), grpc.MaxRecvMsgSize(int(limits.RequestMessage)))
-	n.grpc = grpc.NewServer(append(options, d.options()...)...)
+	admitted := admission.New(admission.Options{Requests: int(limits.Requests), Waited: calls.Waited})
 	n.metrics = metrics.New(metrics.Config{
 		Operations: n.ops, Store: n.follow.storeState.err, Registry: n.follow.registryState.err,
 		Refreshed: func() time.Time { return time.UnixMicro(n.follow.answered.Load()) },
 		Revision:  func() int64 { return n.follow.snapshot.Load().Revision },
-		Damaged:   n.serving.Damaged, Definitions: n.definitionsStatus, Logger: logger,
+		Damaged:   n.serving.Damaged, Definitions: n.definitionsStatus, Scheduler: n.schedulerStats,
+		Trips: trips, Pool: poolOf(store), Evicts: n.follow.evicts, Certificate: d.tls.expires, Spans: traces.Stats, Admission: admitted.Stats, Logger: logger,
 	})
 	n.services = rpc.Services{
+		Calls: calls.New(calls.Options{
+			Meter: n.metrics, Slow: p.Config.Server.SlowRequest, Logger: logger, Sample: n.serving.SampleKeys, Tracer: traces.Tracer(),
+		}),
 		Lookups:    n.metrics.Count(freshLookups{n.serving, n.follow}),
+		Admission:  admitted,
 		Operations: n.ops,
 		Revisions:  reg,
 		Control:    following{changes, n.follow},
@@ -120,6 +131,9 @@ func openNode(ctx context.Context, p *Project, now time.Time, d *door, logger *s
 	if d.store != nil { // who can create tokens while nobody proves who they are could come back with them later
 		n.services.Tokens = d.store
 	}
+	options := append(rpc.ServerOptions(logger, n.services.Calls), rpc.RefuseEarly(logger, n.services.Calls, admitted),
+		grpc.MaxRecvMsgSize(int(limits.RequestMessage)), grpc.MaxConcurrentStreams(max(minStreams, uint32(limits.Requests))))
+	n.grpc = grpc.NewServer(append(options, d.options()...)...)
 	rpc.Register(n.grpc, n.services)
 	return n, nil
 }
@@ -168,6 +182,22 @@ func (n *node) nextRun(view string) time.Time {
 		return s.Next(view)
 	}
 	return time.Time{}
+}
+
+// schedulerStats tells of the scheduler, false where none runs.
+func (n *node) schedulerStats() (schedule.Stats, bool) {
+	if s := n.scheduler.Load(); s != nil {
+		return s.Stats(), true
+	}
+	return schedule.Stats{}, false
+}
+
+// poolOf returns what tells of a store's connections, nil where it has none.
+func poolOf(store online.Store) func() online.Pool {
+	if pooled, ok := store.(online.Pooled); ok {
+		return pooled.Pool
+	}
+	return nil
 }
 
 // start follows the registry in the background.

@@ -37,14 +37,13 @@ type Project struct {
 	registry *store.Store
 }
 
-// Open reads the configuration of the project in dir, for an environment of it ("": the one that
-// PROVENDER_ENV names, if any). It opens no store.
-func Open(dir, env string, getenv func(string) string) (*Project, error) {
+// Open reads the configuration of the project in dir, and what is said of it outside. It opens no store.
+func Open(dir string, o definition.Outside) (*Project, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("open project %s: %w", dir, err)
 	}
-	config, err := definition.LoadConfig(dir, env, getenv)
+	config, err := definition.LoadConfig(dir, o)
 	if err != nil {
 		return nil, err
 	}

@@ -5,8 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
+	"time"
 
+	"github.com/provender-dev/provender/internal/auth/tokens"
 	"github.com/provender-dev/provender/internal/database"
+	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/registry/store"
 )
@@ -35,4 +39,34 @@ func (p *Project) CheckRegistry(ctx context.Context) (revisions int, faults []st
 		}
 	}
 	return len(numbers), faults, err
+}
+
+// MigrateRegistry brings the registry's database to what this Provender needs, also where older ones can't live with that
+// any more. Precondition while servers use it.
+func (p *Project) MigrateRegistry(ctx context.Context) error {
+	db, err := database.Open(p.Config.Registry, p.Dir)
+	if err != nil {
+		return err
+	}
+	db.PartFromOlder(func(ctx context.Context) error { return noServers(ctx, db) })
+	reg, err := store.OpenIn(ctx, db)
+	if err != nil {
+		return err
+	}
+	_, stateErr := state.Open(ctx, db)
+	_, tokensErr := tokens.Open(ctx, db)
+	return errors.Join(stateErr, tokensErr, reg.Close())
+}
+
+// noServers is an error while servers live.
+func noServers(ctx context.Context, db *database.DB) error {
+	holders, err := state.Holders(ctx, db, time.Now())
+	if err != nil || len(holders) == 0 {
+		return err
+	}
+	return &problem.Error{
+		Code:       problem.Precondition,
+		Message:    "older servers use the registry: " + strings.Join(holders, ", "),
+		Suggestion: "stop them; one that was killed on another machine counts for ten minutes",
+	}
 }

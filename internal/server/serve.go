@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -17,12 +18,14 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/reflection"
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/rpc"
+	"github.com/provender-dev/provender/internal/rpc/calls"
+	"github.com/provender-dev/provender/internal/tracing"
+	"github.com/provender-dev/provender/internal/version"
 )
 
 // drainTime is how long calls under way may take after the server was told to stop.
@@ -31,6 +34,7 @@ const drainTime = 25 * time.Second
 // ServeOptions are settings of Serve.
 type ServeOptions struct {
 	GRPC, HTTP  string    // addresses, in place of the configuration's; port 0 takes a free one
+	Admin       string    // as these, or definition.AdminOff
 	Definitions string    // where to take definitions from, in place of the configuration's
 	Now         time.Time // fixed read time; zero: the clock's. Schedules rest while it is fixed.
 	Insecure    bool      // may listen beyond loopback without authentication or without TLS
@@ -41,53 +45,51 @@ type ServeOptions struct {
 
 // Addresses is where a server listens. While it runs they are in .provender/serve.json of the project.
 type Addresses struct {
-	GRPC string `json:"grpc"`
-	HTTP string `json:"http"`
-	PID  int    `json:"pid"`
+	GRPC  string `json:"grpc"`
+	HTTP  string `json:"http"`
+	Admin string `json:"admin,omitempty"` // "": nowhere
+	PID   int    `json:"pid"`
 }
 
-// Serve answers on the project's addresses and runs its schedules until ctx ends, then lets calls under way finish.
+// Serve answers on the project's addresses and runs its schedules until ctx ends, then lets calls under way finish. While the
+// registry is away it waits: it lives, and says that it can't be sent requests yet.
 func Serve(ctx context.Context, p *Project, opts ServeOptions) (err error) {
-	if _, err := p.Registry(ctx); err != nil {
+	if _, running := p.addresses(); running && p.isEmbedded() && p.held(ctx) {
+		return p.heldByOther()
+	}
+	opts.Logger = slog.New(calls.LogHandler(opts.Logger.Handler()))
+	limitMemory(os.DirFS("/"), os.Getenv, opts.Logger)
+	traces, err := tracing.New(ctx, os.Getenv, version.String(), opts.Logger)
+	if err != nil {
 		return err
 	}
-	d, err := openDoor(ctx, p, opts.Logger)
+	defer traces.Close()
+	d, err := openDoor(p, opts.Logger)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, d.close()) }()
-	var n *node
-	err = whileHeld(ctx, func() error {
-		if p.isEmbedded() && p.held(ctx) {
-			return p.heldByOther()
-		}
-		n, err = openNode(ctx, p, opts.Now, d, opts.Logger)
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, n.close()) }()
-
-	s := &server{node: n, opts: opts, door: d, health: health.NewServer()}
-	if err := s.takeDefinitions(ctx); err != nil {
-		return err
-	}
+	s := &server{project: p, opts: opts, logger: opts.Logger, door: d, vitals: newVitals(), traces: traces}
+	s.page = newStatusPage(p, s.vitals, opts.Now, opts.Logger)
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
 	defer s.forget()
-	s.follow.presence = newPresence(n.state, p.storeName())
-	defer s.leave(ctx)
-	return s.run(ctx)
+	err = s.run(ctx)
+	s.page.close()
+	if s.node != nil {
+		s.leave(ctx)
+		err = errors.Join(err, s.close())
+	}
+	return err
 }
 
 // leave tells runs elsewhere that this server answers no more.
-func (s *server) leave(ctx context.Context) {
+func (n *node) leave(ctx context.Context) {
 	brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), refreshTimeout)
 	defer cancel()
-	if err := s.follow.presence.leave(brief); err != nil {
-		s.logger.Warn("runs elsewhere don't know that this server has stopped", "error", err)
+	if err := n.follow.presence.leave(brief); err != nil {
+		n.logger.Warn("runs elsewhere don't know that this server has stopped", "error", err)
 	}
 }
 
@@ -115,61 +117,64 @@ func (p *Project) addresses() (at Addresses, running bool) {
 
 func (p *Project) addressFile() string { return filepath.Join(p.Dir, stateFolder, "serve.json") }
 
-// server is a node with everything that runs beside it.
+// server is a node, once there is one, and what stands around it.
 type server struct {
 	*node
+	project   *Project
 	opts      ServeOptions
+	logger    *slog.Logger
 	door      *door
-	health    *health.Server
-	stopping  atomic.Bool
+	vitals    *vitals
+	traces    *tracing.Tracing
+	page      *statusPage
 	addresses Addresses
-	listeners []net.Listener // of gRPC
+	tcp       *lentListener // of gRPC
+	socket    net.Listener  // the project's own; nil where another server of the folder has it
 	http      net.Listener
+	api       atomic.Pointer[http.ServeMux] // over HTTP, once there is a node
+	admin     *admin                        // nil: there is none
+	unfollow  context.CancelFunc            // ends what calls under way need of the node
 }
 
+// listen takes the addresses, so that what is wrong with them is told at once.
 func (s *server) listen(ctx context.Context) (err error) {
+	var taken []net.Listener
 	defer func() {
 		if err == nil {
 			return
 		}
-		for _, l := range s.listeners {
+		for _, l := range taken {
 			_ = l.Close()
 		}
 	}()
-	tcp := func(flag, override, configured string) (net.Listener, error) {
-		addr := configured
-		if override != "" {
-			addr = override
-		}
+	configured := &s.project.Config.Server
+	listen := func(flag, addr string) (net.Listener, error) {
 		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 		if err != nil {
 			e := problem.New(problem.Unavailable, "listen on %s: %w", addr, err)
-			e.Suggestion = fmt.Sprintf("choose another address with --%s, or in provender.yaml under server", flag)
+			e.Suggestion = fmt.Sprintf("choose another address with --%s, or as server.%s in provender.yaml", flag, flag)
 			return nil, e
 		}
-		if err := s.door.safe(l.Addr(), s.opts.Insecure || s.project.Config.Server.Insecure); err != nil {
+		if err := s.door.safe(l.Addr(), s.opts.Insecure || configured.Insecure); err != nil {
 			return nil, errors.Join(err, l.Close())
 		}
+		taken = append(taken, l)
 		return l, nil
 	}
-	l, err := tcp("grpc", s.opts.GRPC, s.project.Config.Server.GRPC)
+	if s.admin, err = s.listenAdmin(listen); err != nil {
+		return err
+	}
+	l, err := listen("grpc", cmp.Or(s.opts.GRPC, configured.GRPC))
 	if err != nil {
 		return err
 	}
-	s.listeners = append(s.listeners, l)
-	switch l, err := s.project.listen(); {
-	case err == nil:
-		s.listeners = append(s.listeners, l)
-	case !errors.Is(err, errClaimed):
+	s.tcp = &lentListener{Listener: l}
+	if s.http, err = listen("http", cmp.Or(s.opts.HTTP, configured.HTTP)); err != nil {
 		return err
 	}
-	if s.http, err = tcp("http", s.opts.HTTP, s.project.Config.Server.HTTP); err != nil {
-		return err
-	}
-	s.addresses = Addresses{GRPC: s.listeners[0].Addr().String(), HTTP: s.http.Addr().String(), PID: os.Getpid()}
-	if err := s.remember(); err != nil {
-		_ = s.http.Close()
-		return err
+	s.addresses = Addresses{GRPC: l.Addr().String(), HTTP: s.http.Addr().String(), PID: os.Getpid()}
+	if s.admin != nil {
+		s.addresses.Admin = s.admin.Addr().String()
 	}
 	return nil
 }
@@ -202,16 +207,38 @@ func (s *server) forget() {
 	}
 }
 
+// run answers until ctx ends: first how the server is, and once there is a node everything.
 func (s *server) run(ctx context.Context) error {
-	healthpb.RegisterHealthServer(s.grpc, s.health)
-	reflection.Register(s.grpc)
-	web := &http.Server{
-		Handler: s.routes(), ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
-		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
-	}
-
-	s.follow.look(ctx) // so that readiness is known from the first answer on
+	s.vitals.publish()
+	waiting := s.waitingServer()
+	web, admin := s.web(s.closing(s.routes())), s.web(nil)
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return served("gRPC", waiting.Serve(s.tcp.lend())) })
+	group.Go(func() error { return served("HTTP", s.door.serve(web, s.http)) })
+	if s.admin != nil {
+		group.Go(func() error { return served("the admin address", s.serveAdmin(admin)) })
+	}
+	group.Go(func() error {
+		err := s.open(ctx)
+		waiting.Stop()
+		if err == nil {
+			err = s.begin(ctx, group)
+		}
+		if ctx.Err() != nil { // that is why it did not open
+			err = nil
+		}
+		if err == nil {
+			<-ctx.Done()
+		}
+		return errors.Join(err, s.end(web), admin.Close())
+	})
+	return group.Wait()
+}
+
+// begin answers calls, and runs what runs beside them.
+func (s *server) begin(ctx context.Context, group *errgroup.Group) error {
+	healthpb.RegisterHealthServer(s.grpc, s.vitals.health)
+	reflection.Register(s.grpc)
 	if s.opts.Now.IsZero() {
 		s.startSchedules(ctx, group)
 	} else {
@@ -220,83 +247,105 @@ func (s *server) run(ctx context.Context) error {
 	if r := s.definitions.Load(); r != nil {
 		group.Go(func() error { r.Run(ctx); return nil })
 	}
-	s.follow.observe = s.publishHealth
-	group.Go(func() error { s.follow.run(ctx); return nil })
+	s.follow.observe = s.vitals.publish
+	// Calls that finish see what those before them saw: a store that was lost, generations that were swapped.
+	following, unfollow := context.WithCancel(context.WithoutCancel(ctx))
+	s.unfollow = unfollow
+	group.Go(func() error { s.follow.run(following); return nil })
 	group.Go(func() error { s.metrics.Run(ctx); return nil })
+	group.Go(func() error { s.page.traffic.run(ctx, s.metrics); return nil })
 	if s.door.keeper != nil {
 		group.Go(func() error { s.door.keeper.Run(ctx); return nil })
 	}
-	for _, l := range s.listeners {
-		group.Go(func() error {
-			if err := s.grpc.Serve(l); err != nil && !errors.Is(err, grpc.ErrServerStopped) {
-				return fmt.Errorf("serve gRPC: %w", err)
-			}
-			return nil
-		})
+	for _, l := range []net.Listener{s.tcp.take(), s.socket} {
+		if l != nil {
+			group.Go(func() error { return served("gRPC", s.grpc.Serve(l)) })
+		}
 	}
-	group.Go(func() error {
-		serve := func() error { return web.Serve(s.http) }
-		if s.door.tls != nil {
-			web.TLSConfig = s.door.tls.server()
-			serve = func() error { return web.ServeTLS(s.http, "", "") }
-		}
-		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
-			return fmt.Errorf("serve HTTP: %w", err)
-		}
-		return nil
-	})
-	group.Go(func() error {
-		<-ctx.Done()
-		s.logger.Info("stopping: calls under way finish", "within", drainTime)
-		s.stopping.Store(true)
-		s.health.Shutdown()
-		grace, cancel := context.WithTimeout(context.Background(), drainTime)
-		defer cancel()
-		var drained sync.WaitGroup
-		drained.Go(func() { s.drain(grace) })
-		defer drained.Wait()
-		return web.Shutdown(grace)
-	})
-	s.publishHealth()
+	s.api.Store(s.apiRoutes())
+	if s.admin != nil {
+		s.admin.routes.Store(s.adminRoutes())
+	}
+	s.vitals.node.Store(s.node)
+	s.vitals.publish()
+	if err := s.remember(); err != nil {
+		return err
+	}
 	if s.opts.Ready != nil {
 		s.opts.Ready(s.addresses)
-	}
-	return group.Wait()
-}
-
-// ready returns why lookups can't be answered, nil where they can.
-func (s *server) ready() error {
-	if s.stopping.Load() {
-		return errors.New("the server is stopping")
-	}
-	if err := s.follow.storeState.err(); err != nil {
-		return errors.New("the online store does not answer")
 	}
 	return nil
 }
 
-func (s *server) publishHealth() {
-	status := healthpb.HealthCheckResponse_SERVING
-	if s.ready() != nil {
-		status = healthpb.HealthCheckResponse_NOT_SERVING
+// end lets calls under way finish. How the server is can be asked until they have.
+func (s *server) end(web *http.Server) error {
+	s.vitals.stop()
+	if s.vitals.node.Load() == nil {
+		return errors.Join(s.tcp.Close(), web.Close())
 	}
-	s.health.SetServingStatus("", status)
+	defer s.unfollow()
+	// First balancers hear of it, while connections are still taken; then connections end.
+	delay := s.project.Config.Server.DrainDelay
+	s.logger.Info("stopping: not ready any more; calls under way finish", "connections_taken_for", delay, "within", drainTime)
+	<-time.After(delay)
+	grace, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	var drained sync.WaitGroup
+	drained.Go(func() { s.drain(grace) })
+	defer drained.Wait()
+	return web.Shutdown(grace)
 }
 
-// routes answers whether the process lives, whether it can be sent requests, its metrics, and the API in JSON.
+// closing ends a connection of HTTP with the answer to its next request once the server is stopping: a client that is told
+// so sends the one after elsewhere, while one whose idle connection is closed may have sent it already.
+func (s *server) closing(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if s.vitals.stopping.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// served is why a listener is served no more, nil where it was told to end.
+func served(what string, err error) error {
+	if err == nil || errors.Is(err, grpc.ErrServerStopped) || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve %s: %w", what, err)
+}
+
+func (s *server) web(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelWarn),
+		ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 2 * time.Minute,
+	}
+}
+
+// routes are those over HTTP: how the server is, and the API once it can be called.
 func (s *server) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	ready := func(w http.ResponseWriter, _ *http.Request) {
-		if err := s.ready(); err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	s.vitals.routes(mux, false)
+	mux.HandleFunc("GET /health", answer(s.vitals.ready, false)) // as Feast's servers call it
+	// Where callers must prove who they are, they can once there is an API.
+	if !s.door.proven {
+		mux.Handle(statusPath, s.page.handler(nil, false, false))
+	}
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		if api := s.api.Load(); api != nil {
+			api.ServeHTTP(w, r)
 			return
 		}
-		fmt.Fprintln(w, "ok")
-	}
-	mux.HandleFunc("GET /readyz", ready)
-	mux.HandleFunc("GET /health", ready) // as Feast's servers call it
+		rpc.WriteError(w, r, s.logger, errStarting)
+	})
+	return mux
+}
+
+// apiRoutes are the metrics, the page of how the server is, and the API in JSON.
+func (s *server) apiRoutes() *http.ServeMux {
+	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.door.gate.Handler("GET /metrics", s.metrics.Handler()))
+	mux.Handle(statusPath, s.page.handler(s.door.gate, false, false))
 	if r, secret := s.definitions.Load(), s.project.Config.Definitions.WebhookSecret; r != nil && secret != "" {
 		mux.Handle(definitionsHook, r.Hook(secret))
 	}

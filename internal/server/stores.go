@@ -57,11 +57,13 @@ func (p *Project) batchRows() int {
 }
 
 // openOnline opens the project's online store. Unavailable where it does not answer, or, embedded, where another
-// process holds it.
-func (p *Project) openOnline(logger *slog.Logger) (online.Store, error) {
+// process holds it. watch is told of its reads, nil for nobody.
+func (p *Project) openOnline(watch online.Watch, logger *slog.Logger) (online.Store, error) {
 	if p.isEmbedded() {
 		store := p.embeddedURL()
-		return embedded.Open(p.embeddedDir(), embedded.Options{CacheBytes: store.Cache, MaxBytes: store.MaxSize, Logger: logger})
+		return embedded.Open(p.embeddedDir(), embedded.Options{
+			CacheBytes: store.Cache, MaxBytes: store.MaxSize, Watch: watch, Logger: logger,
+		})
 	}
-	return redis.Open(p.Config.Online, redis.Options{Dir: p.Dir, Logger: logger})
+	return redis.Open(p.Config.Online, redis.Options{Dir: p.Dir, Watch: watch, Logger: logger})
 }

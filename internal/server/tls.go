@@ -59,16 +59,27 @@ func openTLS(dir string, c definition.TLS, logger *slog.Logger) (*tlsFiles, erro
 // server returns the configuration of a server, which asks for the files' for each connection.
 func (f *tlsFiles) server() *tls.Config {
 	return &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"h2", "http/1.1"},
-		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
-			c, err := f.refresh(time.Now())
-			if err != nil {
-				f.logger.Error("new TLS files can't be used, the former ones stay", "error", err)
-			}
-			return c, nil
-		},
+		MinVersion:         tls.VersionTLS12,
+		NextProtos:         []string{"h2", "http/1.1"},
+		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return f.current(), nil },
 	}
+}
+
+// current returns the newest configuration that can be used, and logs that a newer one can't.
+func (f *tlsFiles) current() *tls.Config {
+	c, err := f.refresh(time.Now())
+	if err != nil {
+		f.logger.Error("new TLS files can't be used, the former ones stay", "error", err)
+	}
+	return c
+}
+
+// expires is when the certificate that is served ends, zero where none is.
+func (f *tlsFiles) expires() time.Time {
+	if f == nil {
+		return time.Time{}
+	}
+	return f.current().Certificates[0].Leaf.NotAfter
 }
 
 // refresh returns the files' configuration, and once an error where new files can't be used.

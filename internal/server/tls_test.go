@@ -6,12 +6,17 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/provender-dev/provender/internal/admission"
+	"github.com/provender-dev/provender/internal/metrics"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/testenv/pki"
 	"github.com/provender-dev/provender/registry/definition"
@@ -92,6 +97,52 @@ func TestTLSBroken(t *testing.T) {
 		t.Errorf("%v, %v without TLS", files, err)
 	}
 }
+
+// The metric follows the file.
+func TestTLSExpiry(t *testing.T) {
+	dir, ca := t.TempDir(), pki.New(t)
+	end := time.Now().Add(time.Hour).Truncate(time.Second)
+	ca.Write(t, dir, "server", pki.Leaf{End: end})
+	files, err := openTLS(dir, definition.TLS{Cert: "server.crt", Key: "server.key"}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := func() float64 {
+		t.Helper()
+		w := httptest.NewRecorder()
+		metrics.New(metrics.Config{
+			Store: noFailure, Registry: noFailure, Refreshed: time.Now, Revision: zero, Damaged: zero, Certificate: files.expires,
+			Admission: func() admission.Stats { return admission.Stats{} }, Logger: slog.New(slog.DiscardHandler),
+		}).Handler().ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+		_, rest, found := strings.Cut(w.Body.String(), "\nprovender_certificate_expiry_timestamp_seconds ")
+		if !found {
+			return 0
+		}
+		text, _, _ := strings.Cut(rest, "\n")
+		value, err := strconv.ParseFloat(text, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return value
+	}
+	if got := told(); got != float64(end.Unix()) {
+		t.Errorf("%v, want %d", got, end.Unix())
+	}
+	end = end.Add(time.Hour)
+	ca.Write(t, dir, "server", pki.Leaf{End: end})
+	files.checked = time.Time{} // as if some time had passed
+	if got := told(); got != float64(end.Unix()) {
+		t.Errorf("%v, want %d", got, end.Unix())
+	}
+	files = nil
+	if got := told(); got != 0 {
+		t.Errorf("without TLS: %v", got)
+	}
+}
+
+func noFailure() error { return nil }
+
+func zero() int64 { return 0 }
 
 // Old versions of TLS are refused; a client's certificate is verified, and may be missing.
 func TestTLSClients(t *testing.T) {

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/provender-dev/provender/internal/version"
 	"github.com/provender-dev/provender/materialize"
 )
 
@@ -131,7 +132,7 @@ func (w *webhook) post(ctx context.Context, body []byte) error {
 		return errors.New("the URL can't be used")
 	}
 	request.Header.Set("Content-Type", "application/json")
-	request.Header.Set("User-Agent", "provender")
+	request.Header.Set("User-Agent", version.Agent("provender"))
 	response, err := w.client.Do(request)
 	if err != nil {
 		// The error of the client names the URL.

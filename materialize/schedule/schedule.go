@@ -52,12 +52,13 @@ type Entry struct {
 
 // Stats counts since New.
 type Stats struct {
-	Ticks     int64 // calls for a tick
-	Coalesced int64 // those of them that stood for several ticks
-	Repeated  int64 // calls that Fire asked for
-	Running   int   // calls under way now
-	Waiting   int   // calls that are due now and wait for others
-	Paused    int   // schedules that rest now
+	Ticks     int64     // calls for a tick
+	Coalesced int64     // those of them that stood for several ticks
+	Repeated  int64     // calls that Fire asked for
+	Running   int       // calls under way now
+	Waiting   int       // calls that are due now and wait for others
+	Paused    int       // schedules that rest now
+	Last      time.Time // the last tick that was called for; zero: none
 }
 
 // Scheduler calls Fire as the entries say. Safe for concurrent use.
@@ -285,6 +286,9 @@ func (s *Scheduler) begin(t *task, now time.Time) Call {
 		// The clock may be set on between two ticks by any number of them.
 		t.tick, t.next, c.Again = t.spec.Last(first.Add(-1), now.Add(-t.jitter)), t.after(now), false
 		s.stats.Ticks++
+		if t.tick.After(s.stats.Last) {
+			s.stats.Last = t.tick
+		}
 		if t.tick.After(first) {
 			s.stats.Coalesced++
 		}

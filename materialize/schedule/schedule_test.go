@@ -271,7 +271,7 @@ func TestTickReplacesRepeat(t *testing.T) {
 		if got := c.tell("a", begin); !slices.Equal(got, want) {
 			t.Errorf("%q", got)
 		}
-		if stats := s.Stats(); stats != (schedule.Stats{Ticks: 3, Repeated: 1}) {
+		if stats := s.Stats(); stats != (schedule.Stats{Ticks: 3, Repeated: 1, Last: stats.Last}) || !stats.Last.Equal(begin.Add(6*time.Minute)) {
 			t.Errorf("%+v", stats)
 		}
 	})
@@ -289,7 +289,7 @@ func TestConcurrency(t *testing.T) {
 		}
 		c.take("d", 6*time.Minute)
 		pass(time.Hour + 3*time.Minute)
-		if stats := s.Stats(); stats != (schedule.Stats{Ticks: 2, Running: 2, Waiting: 3}) {
+		if stats := s.Stats(); stats != (schedule.Stats{Ticks: 2, Running: 2, Waiting: 3, Last: stats.Last}) || stats.Last.IsZero() {
 			t.Errorf("%+v", stats)
 		}
 		if next := s.Next("a"); !next.Equal(time.Now().Add(-time.Minute)) {

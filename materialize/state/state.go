@@ -18,7 +18,7 @@ import (
 var migrations embed.FS
 
 // schema has its version apart from that of the definitions in the same database.
-var schema = database.Schema{Name: "registry's operations state", Table: "goose_state", Migrations: migrations}
+var schema = database.Schema{Name: "registry's operations state", Table: "goose_state", Migrations: migrations, Least: 2}
 
 // NoTime stands for an instant that there is not.
 const NoTime = math.MinInt64

@@ -4,6 +4,7 @@ package source
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -83,6 +84,38 @@ func (f *Files) List(ctx context.Context, patterns []string) ([]File, error) {
 	}
 	slices.SortFunc(files, func(a, b File) int { return strings.Compare(a.Path, b.Path) })
 	return slices.CompactFunc(files, func(a, b File) bool { return a.Path == b.Path }), nil
+}
+
+// Reach reports why what lies in a root can't be listed, nil where it can; "" is the project's own folder. An empty root is fine.
+func (f *Files) Reach(ctx context.Context, root string) error {
+	name := "."
+	if root != "" {
+		name = root + ":"
+	}
+	at, err := f.resolve(name)
+	if err != nil {
+		return err
+	}
+	if at.bucket != nil {
+		if _, err := at.bucket.store.List(ctx, at.bucket.prefix, true, ""); err != nil {
+			return at.bucket.explain(name, at.bucket.prefix, fmt.Errorf("list: %w", err))
+		}
+		return nil
+	}
+	folder, err := at.open()
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	listed, err := folder.Open(".")
+	if err == nil {
+		_, err = listed.Readdirnames(1)
+		_ = listed.Close()
+	}
+	if err != nil && !errors.Is(err, io.EOF) {
+		return problem.New(problem.Precondition, "%s: cannot list %s: %w", name, at.dir, err)
+	}
+	return nil
 }
 
 // Handle is an open file, pinned to the identity it was listed with. Safe for concurrent use, but for Close.

@@ -91,7 +91,7 @@ func BenchmarkRead(b *testing.B) {
 	for _, source := range []struct {
 		name  string
 		bytes int64
-	}{{"Rows", defaultCacheBytes / 2}, {"Blocks", 0}} {
+	}{{"Rows", DefaultCacheBytes / 2}, {"Blocks", 0}} {
 		s.rows = newRowCache(source.bytes)
 		warm := read(b, all)
 		for range 10_000 {

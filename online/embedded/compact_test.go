@@ -2,30 +2,14 @@ package embedded
 
 import (
 	"testing"
-	"time"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/provender-dev/provender/online"
+	"github.com/provender-dev/provender/online/onlinetest"
 )
-
-// patience is how long a test waits for what happens in the background before it fails.
-const patience = 2 * time.Minute
 
 // watched opens a store and returns it with a function that waits until its files, flushed, take so many bytes at most.
 func watched(t *testing.T, opts Options) (_ *Store, shrinksTo func(most uint64)) {
 	t.Helper()
-	changes := make(chan struct{}, 1)
-	changed := func() {
-		select {
-		case changes <- struct{}{}:
-		default:
-		}
-	}
-	opts.events = pebble.EventListener{
-		CompactionEnd: func(pebble.CompactionInfo) { changed() },
-		TableDeleted:  func(pebble.TableDeleteInfo) { changed() },
-	}
 	s, err := Open(t.TempDir(), opts)
 	if err != nil {
 		t.Fatal(err)
@@ -40,15 +24,8 @@ func watched(t *testing.T, opts Options) (_ *Store, shrinksTo func(most uint64))
 		if err := s.db.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		late := time.NewTimer(patience)
-		defer late.Stop()
-		for tableBytes(s) > most {
-			select {
-			case <-changes:
-			case <-late.C:
-				t.Fatalf("more than %d bytes on disk:\n%s", most, s.db.Metrics())
-			}
-		}
+		// Not by Pebble's events: it tells that a table went before it counts it as gone.
+		onlinetest.Until(t, "the files shrink", func() bool { return tableBytes(s) <= most })
 	}
 }
 

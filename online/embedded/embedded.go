@@ -11,9 +11,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -30,26 +31,33 @@ type Options struct {
 	MaxBytes   int64        // on disk, above which rows are refused; 0: none
 	DropRate   int          // rows per second that DropGeneration removes; default 200,000
 	Logger     *slog.Logger // default slog.Default
+	Watch      online.Watch // nil: nobody is told of reads
 
-	// Of tests alone: faults, what they wait for, and a small table in memory, so that little data makes many files.
+	// Of tests alone: faults, and a small table in memory, so that little data makes many files.
 	fs       vfs.FS
-	events   pebble.EventListener
 	memTable uint64
 }
 
+// DefaultCacheBytes is the cache where Options name none.
+const DefaultCacheBytes = 256 << 20
+
 const (
-	defaultCacheBytes = 256 << 20
-	defaultDropRate   = 200_000
-	memTableBytes     = 16 << 20 // Pebble takes memtables out of the cache
-	bloomBits         = 10
+	defaultDropRate = 200_000
+	memTableBytes   = 16 << 20 // Pebble takes memtables out of the cache
+	bloomBits       = 10
 	// Small blocks hold little beside what a lookup wants, and are searched sooner; a large index is one search, not two.
 	blockBytes      = 2 << 10
 	indexBlockBytes = 256 << 10
+
+	// pebbleFormat is what Pebble's files are. A newer one may come with a release only if the one before reads it: it is
+	// for good.
+	pebbleFormat = pebble.FormatValueSeparation
 )
 
 // Store implements online.Store. Safe for concurrent use.
 type Store struct {
 	db   *pebble.DB
+	disk *disk
 	lock *pebble.Lock
 	opts Options
 	rows *rowCache
@@ -57,7 +65,6 @@ type Store struct {
 
 	shards [shardCount]sync.Mutex // by entity: a row is compared and replaced under its shard
 	marks  sync.RWMutex           // held exclusively while a generation's marker goes
-	failed atomic.Pointer[error]  // the first failed commit: nothing is written after it
 
 	mu     sync.RWMutex
 	closed bool
@@ -69,7 +76,7 @@ var _ online.Store = (*Store)(nil)
 // Open opens the store in dir, creating it where there is none. Unavailable where another process holds it.
 func Open(dir string, opts Options) (*Store, error) {
 	if opts.CacheBytes <= 0 {
-		opts.CacheBytes = defaultCacheBytes
+		opts.CacheBytes = DefaultCacheBytes
 	}
 	if opts.DropRate <= 0 {
 		opts.DropRate = defaultDropRate
@@ -83,18 +90,51 @@ func Open(dir string, opts Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open online store: %w", err)
 	}
-	if err := opts.fs.MkdirAll(dir, 0o700); err != nil {
+	if err := makeFolder(dir, opts.fs); err != nil {
 		return nil, fmt.Errorf("open online store: %w", err)
 	}
 	lock, err := lockFolder(dir, opts.fs)
 	if err != nil {
 		return nil, err
 	}
-	db, err := openDB(dir, lock, opts)
-	if err != nil {
+	s := &Store{
+		disk: newDisk(opts.fs, opts.Logger), lock: lock, opts: opts, rows: newRowCache(opts.CacheBytes / 2), room: room{most: opts.MaxBytes},
+	}
+	var db *pebble.DB
+	err = s.disk.run(func() (err error) {
+		db, err = openDB(dir, lock, s.disk, opts)
+		return err
+	})
+	switch {
+	case err == nil:
+		s.db = db
+		return s, nil
+	case s.disk.isBroken(): // the folder stays locked, as after Close
+		return nil, fmt.Errorf("open online store %s: %w", dir, err)
+	default:
 		return nil, errors.Join(err, lock.Close())
 	}
-	return &Store{db: db, lock: lock, opts: opts, rows: newRowCache(opts.CacheBytes / 2), room: room{most: opts.MaxBytes}}, nil
+}
+
+// makeFolder makes a folder, and those above it that are missing, so that they are there after a crash too.
+func makeFolder(dir string, fs vfs.FS) error {
+	if _, err := fs.Stat(dir); !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	above := filepath.Dir(dir)
+	if above != dir {
+		if err := makeFolder(above, fs); err != nil {
+			return err
+		}
+	}
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	f, err := fs.OpenDir(above)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
 }
 
 func lockFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
@@ -114,27 +154,21 @@ func lockFolder(dir string, fs vfs.FS) (*pebble.Lock, error) {
 	}
 }
 
-func openDB(dir string, lock *pebble.Lock, opts Options) (_ *pebble.DB, err error) {
-	defer func() {
-		if f := recovered(recover()); f != nil {
-			err = fmt.Errorf("open online store %s: %w", dir, f)
-		}
-	}()
+func openDB(dir string, lock *pebble.Lock, disk *disk, opts Options) (*pebble.DB, error) {
 	cache := pebble.NewCache(opts.CacheBytes - opts.CacheBytes/2)
 	defer cache.Unref() // the database keeps its own reference
 	o := &pebble.Options{
 		Cache:              cache,
-		FS:                 opts.fs,
+		FS:                 disk,
 		Lock:               lock,
 		MemTableSize:       opts.memTable,
-		FormatMajorVersion: pebble.FormatNewest,
+		FormatMajorVersion: pebbleFormat,
 		Logger:             logger{opts.Logger},
-		EventListener:      &opts.events,
 	}
 	// A damaged file fails the reads that meet it; Pebble would end the process.
-	o.EventListener.DataCorruption = func(info pebble.DataCorruptionInfo) {
+	o.EventListener = &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
 		opts.Logger.Error("online store: damaged file", "details", info.String())
-	}
+	}}
 	o.EnsureDefaults()
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
@@ -143,8 +177,14 @@ func openDB(dir string, lock *pebble.Lock, opts Options) (_ *pebble.DB, err erro
 		o.Levels[i].IndexBlockSize = indexBlockBytes
 	}
 	db, err := pebble.Open(dir, o)
-	if err != nil {
-		return nil, fmt.Errorf("open online store %s: %w", dir, err)
+	switch {
+	case err != nil && strings.Contains(err.Error(), "unknown format major version"):
+		return nil, newerFormat(dir, err)
+	case err != nil:
+		return nil, &problem.Error{
+			Code: problem.CodeOf(err), Err: err, Message: fmt.Sprintf("open online store %s: %v", dir, err),
+			Suggestion: "if it stays so, move the folder away and materialize again",
+		}
 	}
 	if err := checkFormat(db, dir); err != nil {
 		return nil, errors.Join(err, db.Close())
@@ -160,11 +200,17 @@ func checkFormat(db *pebble.DB, dir string) error {
 	case found == nil:
 		return db.Set([]byte{spaceFormat}, []byte{formatVersion}, pebble.Sync)
 	case !bytes.Equal(found, []byte{formatVersion}):
-		return problem.New(problem.Precondition,
-			"the online store %s has format %d, this program reads %d: move the folder away and materialize again",
-			dir, found[0], formatVersion)
+		return newerFormat(dir, fmt.Errorf("format %d, and this Provender reads %d", found[0], formatVersion))
 	}
 	return nil
+}
+
+// newerFormat is the error of a store that this Provender does not read.
+func newerFormat(dir string, why error) error {
+	return &problem.Error{
+		Code: problem.Precondition, Err: why, Message: fmt.Sprintf("the online store %s is a newer Provender's: %v", dir, why),
+		Suggestion: "use that one, or move the folder away and materialize again",
+	}
 }
 
 // begin counts a call in, or reports that the store is closed; end counts it out.
@@ -193,12 +239,15 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.calls.Wait()
-	if s.failed.Load() != nil {
-		// The write-ahead log is broken and closing would wait for it. What was acknowledged is on disk; the rest is
-		// not to be saved. The folder stays locked until the process ends, so that nobody opens it under this one.
+	if s.disk.isBroken() {
+		// What was acknowledged is on disk; the rest is not to be saved, and closing would wait for it. The folder stays
+		// locked until the process ends, so that nobody opens it under this one.
 		return nil
 	}
-	err := s.db.Close()
+	err := s.disk.run(s.db.Close)
+	if s.disk.isBroken() {
+		return err
+	}
 	return errors.Join(err, s.lock.Close())
 }
 

@@ -5,10 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -218,6 +222,119 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
+// TestFailedWrites lets one write to the disk after the other fail, of whatever file, once or from then on, while several
+// write: nobody panics or waits for ever, no more writes are taken, reads go on, and all that was acknowledged is there
+// after a crash.
+func TestFailedWrites(t *testing.T) {
+	const writers, writes = 3, 30
+	rnd := testenv.Rand(t)
+	trials := 150
+	if testenv.Long() {
+		trials = 3000
+	}
+	met := map[string]int{}
+	for trial := range trials {
+		mem := vfs.NewCrashableMem()
+		var left atomic.Int64
+		var first atomic.Pointer[string]
+		left.Store(1 + rnd.Int64N(500))
+		forGood := rnd.IntN(2) == 0
+		broken := errors.New("input/output error")
+		fs := errorfs.Wrap(mem, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			if op.Kind.ReadOrWrite() == errorfs.OpIsRead || op.Kind == errorfs.OpLock || op.Kind == errorfs.OpMkdirAll {
+				return nil
+			}
+			if n := left.Add(-1); n > 0 || n < 0 && !forGood {
+				return nil
+			}
+			what := strings.Trim(filepath.Base(op.Path), "0123456789-.")
+			first.CompareAndSwap(nil, &what)
+			return broken
+		}))
+		acked := writeUntilFailed(t, fs, writers, writes)
+		if what := first.Load(); what != nil {
+			met[*what]++
+		}
+
+		restarted := mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rnd.IntN(2) * 50, RNG: rnd})
+		s, err := Open("store", Options{fs: restarted, CacheBytes: 1 << 20, memTable: 16 << 10})
+		if err != nil {
+			if slices.Max(acked) == 0 {
+				continue // a store that a crash met half made: which files of it are there is the disk's choice
+			}
+			t.Fatalf("trial %d, after a failure of %s: %v", trial, *first.Load(), err)
+		}
+		for w, event := range acked {
+			if event == 0 {
+				continue
+			}
+			for k := range int64(50) {
+				group := []online.Group{{Keyspace: 1, Generations: []online.GenerationID{online.GenerationID(w + 1)}, Keys: [][]byte{onlinetest.Key(k)}}}
+				var rows online.Rows
+				if err := s.Read(t.Context(), group, &rows); err != nil {
+					t.Fatal(err)
+				}
+				same := func(event int64) bool {
+					return string(rows.Row(0, 0, 0, 1)) == string(onlinetest.At(event, event).Row())
+				}
+				if !same(event) && !same(event+1) {
+					t.Fatalf("trial %d, after a failure of %s: writer %d, key %d: acknowledged up to %d, found %x", trial, *first.Load(), w, k, event, rows.Row(0, 0, 0, 1))
+				}
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Log(met)
+}
+
+// writeUntilFailed has several write, each to a generation of its own, until a write fails or all are done, and returns up to
+// which event time each was acknowledged.
+func writeUntilFailed(t *testing.T, fs vfs.FS, writers, writes int) []int64 {
+	t.Helper()
+	acked := make([]int64, writers)
+	s, err := Open("store", Options{fs: fs, CacheBytes: 1 << 20, memTable: 16 << 10, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return acked
+	}
+	var group sync.WaitGroup
+	for w := range writers {
+		group.Go(func() {
+			gen := online.Generation{ID: online.GenerationID(w + 1), Keyspace: 1}
+			err := s.CreateGeneration(t.Context(), gen)
+			for event := int64(1); err == nil && event <= int64(writes); event++ {
+				if _, err = s.Write(t.Context(), gen, batch(event), online.WinNewest); err == nil {
+					acked[w] = event
+				}
+			}
+			if err != nil && problem.CodeOf(err) != problem.Unavailable {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+	group.Wait()
+	if s.disk.isBroken() {
+		if err := s.CreateGeneration(t.Context(), gen); problem.CodeOf(err) != problem.Unavailable {
+			t.Errorf("a write after the failed one: %v", err)
+		}
+	}
+	for w, event := range acked {
+		rows := 0
+		err := s.Scan(t.Context(), online.Generation{ID: online.GenerationID(w + 1), Keyspace: 1}, func(_, _ []byte) error {
+			rows++
+			return nil
+		})
+		if event > 0 && (err != nil || rows != 50) {
+			t.Errorf("reads do not go on: %d rows, %v", rows, err)
+		}
+	}
+	if err := s.Close(); err != nil && problem.CodeOf(err) != problem.Unavailable {
+		t.Errorf("close: %v", err)
+	}
+	return acked
+}
+
 func TestFormat(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(dir, Options{})
@@ -232,6 +349,33 @@ func TestFormat(t *testing.T) {
 	}
 	for range 2 { // the lock is let go
 		if _, err = Open(dir, Options{}); problem.CodeOf(err) != problem.Precondition {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// Files of a Pebble that is newer than ours are left alone as well.
+func TestNewerPebble(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.db.FormatMajorVersion(); got != pebbleFormat {
+		t.Errorf("the files have format %d, want %d", got, pebbleFormat)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	markers, err := filepath.Glob(filepath.Join(dir, "marker.format-version.*"))
+	if err != nil || len(markers) != 1 {
+		t.Fatal(markers, err)
+	}
+	if err := os.Rename(markers[0], filepath.Join(dir, "marker.format-version.000999.999")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the lock is let go
+		if _, err = Open(dir, Options{}); problem.CodeOf(err) != problem.Precondition || !strings.Contains(err.Error(), "a newer Provender's") {
 			t.Errorf("got %v", err)
 		}
 	}

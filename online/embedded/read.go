@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
+	"github.com/provender-dev/provender/internal/clock"
 	"github.com/provender-dev/provender/online"
 )
 
@@ -27,6 +28,17 @@ func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Row
 	if out.Scratch == nil {
 		out.Scratch = make([]byte, 0, 1024) // so that no cell cut from it is nil
 	}
+	trip := &out.Trip
+	trip.Began, trip.Reads = clock.Now(), 1
+	err := s.read(ctx, groups, out)
+	trip.Ended = clock.Now()
+	if s.opts.Watch != nil {
+		s.opts.Watch(online.OutcomeOf(err), trip.Ended.Sub(trip.Began))
+	}
+	return err
+}
+
+func (s *Store) read(ctx context.Context, groups []online.Group, out *online.Rows) error {
 	r := readers.Get().(*reader)
 	defer r.release()
 	r.rows, r.groups, r.out = s.rows, groups, out

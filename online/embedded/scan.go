@@ -50,7 +50,7 @@ func (s *Store) DropGeneration(ctx context.Context, gen online.Generation) error
 	if err == nil && dropped {
 		// By itself Pebble does it once so much more was written.
 		keyspace := appendKeyspace(nil, gen.Keyspace)
-		err = s.db.Compact(ctx, keyspace, successor(keyspace), false)
+		err = s.disk.run(func() error { return s.db.Compact(ctx, keyspace, successor(keyspace), false) })
 	}
 	if err != nil {
 		return fmt.Errorf("drop generation %d: %w", gen.ID, err)

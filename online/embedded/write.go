@@ -9,7 +9,6 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 
-	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/online"
 )
@@ -144,7 +143,7 @@ func (w *writer) commit() error {
 }
 
 func (w *writer) close() {
-	if w.batch != nil && w.s.failed.Load() == nil {
+	if w.batch != nil && !w.s.disk.isBroken() {
 		_ = w.batch.Close()
 	}
 	w.batch = nil
@@ -199,22 +198,7 @@ func (s *Store) set(key, value []byte) error {
 	return s.commit(batch)
 }
 
-// commit returns when a batch is on disk. After a failure nobody knows what is on disk, so nothing is written again
-// until the store was closed and opened.
-func (s *Store) commit(batch *pebble.Batch) (err error) {
-	if failed := s.failed.Load(); failed != nil {
-		return *failed
-	}
-	defer func() {
-		if f := recovered(recover()); f != nil {
-			err = f
-		}
-		if err != nil {
-			var p error = problem.New(problem.Unavailable,
-				"the online store could not write to its disk and takes no more writes until it is opened again: %w", err)
-			s.failed.CompareAndSwap(nil, &p)
-			err = p
-		}
-	}()
-	return batch.Commit(pebble.Sync)
+// commit returns when a batch is on disk. After a failure nothing is written again until the store was closed and opened.
+func (s *Store) commit(batch *pebble.Batch) error {
+	return s.disk.run(func() error { return batch.Commit(pebble.Sync) })
 }

@@ -189,7 +189,7 @@ func (r *Redis) Client(t testing.TB) *redis.Client {
 }
 
 // patience is how long Until waits.
-const patience = 30 * time.Second
+const patience = 2 * time.Minute
 
 // Until waits for something that other processes do, looking again and again.
 func Until(t testing.TB, what string, met func() bool) {

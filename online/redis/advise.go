@@ -136,6 +136,43 @@ func eviction(told []told) checkup.Check {
 	return c
 }
 
+var (
+	_ online.Clocked  = (*Store)(nil)
+	_ online.Evicting = (*Store)(nil)
+)
+
+// Offsets implements online.Clocked.
+func (s *Store) Offsets(ctx context.Context, now func() time.Time) ([]checkup.Offset, error) {
+	nodes, err := s.nodes(ctx)
+	if err != nil {
+		return nil, s.failure(ctx, "find the servers", err)
+	}
+	var offsets []checkup.Offset
+	for _, node := range nodes {
+		addr := node.Options().Addr
+		if s.cluster == nil {
+			addr = s.name
+		}
+		o, err := checkup.Measure(addr, now, func() (time.Time, error) { return node.Time(ctx).Result() })
+		if err != nil {
+			return nil, s.failure(ctx, "ask for the time", err)
+		}
+		offsets = append(offsets, o)
+	}
+	return offsets, nil
+}
+
+// Evicts implements online.Evicting.
+func (s *Store) Evicts(ctx context.Context) (evicts, known bool) {
+	nodes, _ := s.about(ctx, "memory")
+	for _, node := range nodes {
+		policy := node.fields["maxmemory_policy"]
+		known = known || policy != ""
+		evicts = evicts || policy != "" && policy != noEviction
+	}
+	return evicts, known
+}
+
 // durability tells what becomes of the values when a server goes. Nothing is lost for good: a run writes them again.
 func (s *Store) durability(ctx context.Context, nodes []*redis.Client, told []told) checkup.Check {
 	c := checkup.Check{Name: "durability", State: checkup.OK}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/provender-dev/provender/internal/checkup"
 	"github.com/provender-dev/provender/online"
@@ -99,6 +100,25 @@ func number(t *testing.T, text, pattern string) int {
 	return n
 }
 
+// wantEvicts wants a store that tells whether it may drop rows, and what time it is.
+func wantEvicts(t *testing.T, url string, want bool) {
+	t.Helper()
+	s := openURL(t, url)
+	defer s.Close()
+	if evicts, known := s.Evicts(t.Context()); evicts != want || !known {
+		t.Errorf("%s: evicts %v, known %v", url, evicts, known)
+	}
+	offsets, err := s.Offsets(t.Context(), func() time.Time { return time.Now().Add(-time.Hour) })
+	if err != nil || len(offsets) == 0 {
+		t.Fatal(offsets, err)
+	}
+	for _, o := range offsets {
+		if o.Server == "" || (o.Ahead-time.Hour).Abs() > time.Minute {
+			t.Errorf("%+v", o)
+		}
+	}
+}
+
 func TestAdvice(t *testing.T) {
 	server := onlinetest.StartRedisServer(t, "--maxmemory-policy", "allkeys-lru")
 	host, port, _ := strings.Cut(server.Addr, ":")
@@ -106,6 +126,7 @@ func TestAdvice(t *testing.T) {
 	wantCheck(t, found["online store"], checkup.OK, "Redis ", server.Addr, "one server", "a ping takes")
 	wantCheck(t, found["store prefix"], checkup.OK, "nothing is there yet")
 	wantCheck(t, found["server version"], checkup.OK, "Redis ")
+	wantEvicts(t, server.URL, true)
 	wantCheck(t, found["eviction"], checkup.Warning, "allkeys-lru", "maxmemory-policy noeviction")
 	wantCheck(t, found["durability"], checkup.Warning, "on disk: no; replicas: no", server.Addr, "add a replica")
 	claimed(t, server)
@@ -132,6 +153,11 @@ func TestAdvice(t *testing.T) {
 	wantCheck(t, advice(t, limited, "registry")["memory"], checkup.OK, "does not tell its settings", "NOPERM")
 
 	server.Kill()
+	gone := openURL(t, server.URL)
+	defer gone.Close()
+	if _, known := gone.Evicts(t.Context()); known {
+		t.Error("a server that is not there tells its policy")
+	}
 	found = advice(t, server.URL, "registry")
 	wantCheck(t, found["online store"], checkup.Error, "does not answer")
 	if len(found) != 1 {
@@ -144,6 +170,7 @@ func TestClusterAdvice(t *testing.T) {
 	fill(t, claimedURL(t, cluster.URL), 300, 100)
 	found := advice(t, cluster.URL, "registry")
 	wantCheck(t, found["online store"], checkup.OK, "a cluster of 3 primaries")
+	wantEvicts(t, cluster.URL, false)
 	wantCheck(t, found["memory"], checkup.Warning, "300 of 300 sampled")
 	wantCheck(t, found["durability"], checkup.Warning, "replicas: no", cluster.Primaries[0].Addr, cluster.Primaries[2].Addr)
 	if err := cluster.Primaries[1].Client(t).ClusterDelSlots(t.Context(), 8000).Err(); err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strconv"
 	"sync"
 	"syscall"
@@ -53,6 +54,9 @@ func (l *lanes) exchange(ctx context.Context, calls []*call) error {
 			return nil
 		}
 		_ = c.Close() // what came last is unknown
+		if errors.Is(err, os.ErrDeadlineExceeded) && ended(ctx) == nil {
+			l.forget() // what is as old may be as dead, and would cost as much time
+		}
 		// A connection that waited may have died unnoticed, with its server.
 		if fresh || !isBroken(err) {
 			return err
@@ -93,11 +97,29 @@ func (l *lanes) put(c *lane) {
 	l.idle = append(l.idle, c)
 }
 
+// waiting returns how many connections wait.
+func (l *lanes) waiting() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.idle)
+}
+
 // close closes the connections; those in use, once their exchange ends.
 func (l *lanes) close() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.done = true
+	l.closeIdle()
+}
+
+// forget closes the connections that wait.
+func (l *lanes) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closeIdle()
+}
+
+func (l *lanes) closeIdle() {
 	for _, c := range l.idle {
 		_ = c.Close() // nothing is on its way
 	}

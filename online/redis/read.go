@@ -2,8 +2,12 @@ package redis
 
 import (
 	"context"
+	"errors"
 	"slices"
 
+	"github.com/redis/go-redis/v9"
+
+	"github.com/provender-dev/provender/internal/clock"
 	"github.com/provender-dev/provender/online"
 )
 
@@ -28,6 +32,9 @@ func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Row
 	c.ask(o, groups, out.Scratch)
 	if c.commands > 0 {
 		left, err := s.reads.do(ctx, c)
+		if !left {
+			out.Trip = c.trip
+		}
 		if left {
 			out.Scratch = nil // what is still under way may yet write there
 			return s.failure(ctx, "read rows", err)
@@ -42,8 +49,49 @@ func (s *Store) Read(ctx context.Context, groups []online.Group, out *online.Row
 	}
 	missing := c.cut(groups, out)
 	s.release(c)
-	return s.markerFailure(ctx, s.markers.behind(ctx, o, groups, out, missing))
+	return s.behind(ctx, o, groups, out, missing)
 }
+
+// behind looks for the markers of generations of which rows are absent.
+func (s *Store) behind(ctx context.Context, o *owner, groups []online.Group, out *online.Rows, absent []online.GenerationID) error {
+	if len(absent) == 0 {
+		return nil
+	}
+	began := clock.Now()
+	err := s.markers.behind(ctx, o, groups, out, absent)
+	out.Trip.Ended = clock.Now()
+	told := err
+	if errors.Is(err, online.ErrGenerationLost) {
+		told = nil
+	}
+	s.opts.Watch(outcomeOf(told), out.Trip.Ended.Sub(began))
+	return s.markerFailure(ctx, err)
+}
+
+// outcomeOf tells how a round trip ended.
+func outcomeOf(err error) online.Outcome {
+	if err != nil && isReply(err) {
+		return online.Refused
+	}
+	return online.OutcomeOf(err)
+}
+
+// Pool tells of the connections to all servers.
+func (s *Store) Pool() online.Pool {
+	p := online.Pool{
+		Idle: s.lanes.waiting(), Used: s.reads.underWay(), Waits: s.reads.waits.Load(), Timeouts: s.reads.timeouts.Load(),
+	}
+	known := s.client.PoolStats()
+	for _, k := range []*redis.PoolStats{known, (*redis.PoolStats)(known.PipelineStats)} {
+		if k != nil {
+			p.Idle, p.Used = p.Idle+int(k.IdleConns), p.Used+max(0, int(k.TotalConns)-int(k.IdleConns))
+			p.Waits, p.Timeouts = p.Waits+int64(k.WaitCount), p.Timeouts+int64(k.Timeouts)
+		}
+	}
+	return p
+}
+
+var _ online.Pooled = (*Store)(nil)
 
 // call is one Read on its way. It is used again.
 type call struct {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/provender-dev/provender/internal/clock"
 	"github.com/provender-dev/provender/online"
 )
 
@@ -27,7 +28,11 @@ func (s *Store) readCluster(ctx context.Context, o *owner, groups []online.Group
 		args = append(append(args, "hmget", &a.key), a.fields...)
 		_ = pipe.Process(ctx, redis.NewRawWriteToCmd(ctx, &replies[i], args[from:len(args):len(args)]...))
 	}
-	cmds, _ := pipe.Exec(ctx) // each command has its error
+	trip := &out.Trip
+	trip.Began, trip.Reads = clock.Now(), 1
+	cmds, err := pipe.Exec(ctx) // each command has its error
+	trip.Ended = clock.Now()
+	s.opts.Watch(outcomeOf(err), trip.Ended.Sub(trip.Began))
 	var again []int
 	for i, a := range asked {
 		err := cmds[i].Err()
@@ -43,8 +48,14 @@ func (s *Store) readCluster(ctx context.Context, o *owner, groups []online.Group
 			return s.failure(ctx, "read rows", err)
 		}
 	}
-	if err := s.readRedirected(ctx, asked, again); err != nil {
-		return s.failure(ctx, "read rows", err)
+	if len(again) > 0 {
+		began := clock.Now()
+		err := s.readRedirected(ctx, asked, again)
+		trip.Ended = clock.Now()
+		s.opts.Watch(outcomeOf(err), trip.Ended.Sub(began))
+		if err != nil {
+			return s.failure(ctx, "read rows", err)
+		}
 	}
 	var absent []online.GenerationID
 	for _, a := range asked {
@@ -54,7 +65,7 @@ func (s *Store) readCluster(ctx context.Context, o *owner, groups []online.Group
 			}
 		}
 	}
-	return s.markerFailure(ctx, s.markers.behind(ctx, o, groups, out, absent))
+	return s.behind(ctx, o, groups, out, absent)
 }
 
 // askedKey is one key of a read and the cells of its answer.
@@ -113,9 +124,6 @@ func isDial(err error) bool {
 
 // readRedirected asks for some of the keys by commands that follow slots.
 func (s *Store) readRedirected(ctx context.Context, asked []askedKey, which []int) error {
-	if len(which) == 0 {
-		return nil
-	}
 	s.cluster.ReloadState(ctx)
 	pipe := s.client.Pipeline()
 	cmds := make([]*redis.SliceCmd, len(which))

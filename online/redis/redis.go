@@ -29,6 +29,7 @@ type Options struct {
 	DropRate     int           // keys per second that DropGeneration looks at; default 50,000
 	Dir          string        // where relative paths in the URL begin
 	Logger       *slog.Logger  // default slog.Default
+	Watch        online.Watch  // nil: nobody is told of reads
 }
 
 func (o Options) withDefaults() Options {
@@ -50,6 +51,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
+	}
+	if o.Watch == nil {
+		o.Watch = func(online.Outcome, time.Duration) {}
 	}
 	return o
 }
@@ -95,7 +99,8 @@ func Open(url string, opts Options) (*Store, error) {
 	case *redis.Client:
 		s.markers = &oneMarker{client: client}
 		s.lanes.options = client.Options()
-		s.reads.exec, s.reads.wait = s.lanes.exchange, s.lanes.options.PoolTimeout
+		s.reads.exec, s.reads.wait, s.reads.watch = s.lanes.exchange, s.lanes.options.PoolTimeout, opts.Watch
+		s.reads.still.timeout = s.lanes.options.ReadTimeout
 		if u.Kind == redisurl.Sentinel {
 			s.lanes.maxAge = masterAge
 		}
@@ -123,7 +128,7 @@ func (s *Store) Close() error {
 	return s.client.Close()
 }
 
-// begin returns whose keys to use.
+// begin returns whose keys to use: Unavailable before a Claim that succeeded, which waits for the server.
 func (s *Store) begin(ctx context.Context) (*owner, error) {
 	if s.closed.Load() {
 		return nil, online.ErrClosed
@@ -133,7 +138,9 @@ func (s *Store) begin(ctx context.Context) (*owner, error) {
 	}
 	o := s.owner.Load()
 	if o == nil {
-		return nil, errors.New("online store: used before it was claimed")
+		p := problem.New(problem.Unavailable, "online store: Redis at %s has not answered yet", s.name)
+		p.RetryAfter = time.Second
+		return nil, p
 	}
 	return o, nil
 }

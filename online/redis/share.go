@@ -5,7 +5,11 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"github.com/provender-dev/provender/internal/clock"
+	"github.com/provender-dev/provender/online"
 )
 
 const (
@@ -20,8 +24,12 @@ const (
 // own goroutine; while all lanes are busy reads wait, and whoever comes back sends the next pipeline off with what has
 // gathered. So nothing waits for company, and the busier the server, the fewer round trips it needs per read.
 type sharer struct {
-	exec func(ctx context.Context, calls []*call) error
-	wait time.Duration // for a lane, at most
+	exec  func(ctx context.Context, calls []*call) error
+	wait  time.Duration // for a lane, at most
+	watch online.Watch  // is told of each pipeline
+	still stillness
+
+	trips, waits, timeouts atomic.Int64
 
 	mu    sync.Mutex
 	busy  int     // lanes
@@ -35,6 +43,8 @@ type seat struct {
 	timer    *time.Timer   // stopped, unless the call waits
 	lead     []*call       // the pipeline that this call has to send, itself first; set before wake
 	err      error         // of the pipeline, where another call sent it
+	asked    clock.Instant // when the call began to wait; 0: it did not
+	trip     online.Trip
 }
 
 func newSeat() seat {
@@ -49,6 +59,10 @@ var errBusy = errors.New("all connections are busy, for longer than pool_timeout
 // do returns when c has been sent and answered, or ctx ends. left reports that c is in a pipeline of another call that
 // is still under way: it must not be touched again.
 func (s *sharer) do(ctx context.Context, c *call) (left bool, err error) {
+	c.asked, c.trip = 0, online.Trip{}
+	if err := s.still.allow(); err != nil {
+		return false, err
+	}
 	c.deadline, _ = ctx.Deadline()
 	s.mu.Lock()
 	if s.busy < maxLanes {
@@ -57,8 +71,10 @@ func (s *sharer) do(ctx context.Context, c *call) (left bool, err error) {
 		c.lead = append(c.lead[:0], c)
 		return false, s.send(ctx, c.lead)
 	}
+	c.asked = clock.Now() // before another call can take this one along
 	s.queue = append(s.queue, c)
 	s.mu.Unlock()
+	s.waits.Add(1)
 	c.timer.Reset(s.wait)
 	defer c.timer.Stop()
 	select {
@@ -67,10 +83,14 @@ func (s *sharer) do(ctx context.Context, c *call) (left bool, err error) {
 		err = ctx.Err()
 	case <-c.timer.C:
 		err = errBusy
+		s.timeouts.Add(1)
 	}
 	if err != nil {
 		waits, leads := s.leave(c)
 		if !leads {
+			if waits {
+				c.trip.Waited = c.asked.Since()
+			}
 			return !waits, err
 		}
 		<-c.wake // others count on it
@@ -97,8 +117,19 @@ func (s *sharer) send(ctx context.Context, calls []*call) error {
 	if len(calls) > 1 {
 		ctx = until(calls)
 	}
+	trip := online.Trip{Began: clock.Now(), Reads: len(calls), ID: s.trips.Add(1)}
+	s.still.asks(trip.Began)
 	err := s.exec(ctx, calls)
+	s.still.hears(err)
+	trip.Ended = clock.Now()
 	s.next()
+	s.watch(outcome(err, calls), trip.Ended.Sub(trip.Began))
+	for _, c := range calls {
+		c.trip = trip
+		if c.asked != 0 {
+			c.trip.Waited = trip.Began.Sub(c.asked)
+		}
+	}
 	for _, c := range calls[1:] {
 		c.err = err
 		c.wake <- struct{}{}
@@ -107,6 +138,26 @@ func (s *sharer) send(ctx context.Context, calls []*call) error {
 	clear(calls)
 	own.lead = own.lead[:0]
 	return err
+}
+
+// outcome tells how a pipeline ended. Of one that was answered, the first refusal counts.
+func outcome(err error, calls []*call) online.Outcome {
+	if err != nil {
+		return online.OutcomeOf(err)
+	}
+	for _, c := range calls {
+		if c.refused != nil {
+			return online.Refused
+		}
+	}
+	return online.Answered
+}
+
+// underWay returns how many pipelines are.
+func (s *sharer) underWay() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.busy
 }
 
 // next gives the lane to those that wait, or frees it.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -129,8 +130,59 @@ func TestHungReadsEnd(t *testing.T) {
 	if err := server.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	got, err := read(t.Context(), s, gen, onlinetest.Key(1))
-	if err != nil || !bytes.Equal(got[0], stored) {
-		t.Errorf("got %x, %v", got, err)
+	onlinetest.Until(t, "the server answers", func() bool {
+		got, err := read(t.Context(), s, gen, onlinetest.Key(1))
+		if err == nil && !bytes.Equal(got[0], stored) {
+			t.Fatalf("got %x", got)
+		}
+		return err == nil
+	})
+}
+
+// TestStill: once a server has been still for as long as an answer may take, reads are refused at once, but for a few; and
+// answered as soon as it is back.
+func TestStill(t *testing.T) {
+	server := onlinetest.StartRedisServer(t)
+	s, err := redis.Open(server.URL, redis.Options{ReadTimeout: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer s.Close()
+	if _, err := s.Claim(t.Context(), "registry", "p1"); err != nil {
+		t.Fatal(err)
+	}
+	create(t, s, gen)
+	write(t, s, gen, online.Entry{Key: onlinetest.Key(1), Row: onlinetest.At(1, 1).Row()})
+	one := func() error {
+		_, err := read(t.Context(), s, gen, onlinetest.Key(1))
+		return err
+	}
+	refused := func() bool {
+		err := one()
+		wantUnavailable(t, err)
+		return strings.Contains(err.Error(), "has been still")
+	}
+	for range 3 {
+		onlinetest.Until(t, "the server answers", func() bool { return one() == nil })
+		if err := server.Process.Signal(syscall.SIGSTOP); err != nil {
+			t.Fatal(err)
+		}
+		onlinetest.Until(t, "the server is known to be still", refused)
+		quick := 0
+		for range 100 {
+			if refused() {
+				quick++
+			}
+		}
+		if quick < 80 {
+			t.Errorf("%d of 100 reads were refused at once", quick)
+		}
+		if err := server.Process.Signal(syscall.SIGCONT); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A server that is gone is not still: who asks is told what is wrong.
+	server.Kill()
+	onlinetest.Until(t, "the server refuses", func() bool { err := one(); return err != nil && strings.Contains(err.Error(), "refused") })
+	server.Restart(t)
 }

@@ -341,13 +341,13 @@ func TestServerHung(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer server.Process.Signal(syscall.SIGCONT)
-	_, err = read(t.Context(), s, gen, onlinetest.Key(1))
-	wantUnavailable(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
 	if _, err = read(ctx, s, gen, onlinetest.Key(1)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
+	_, err = read(t.Context(), s, gen, onlinetest.Key(1))
+	wantUnavailable(t, err)
 }
 
 // TestOutOfMemory: a full server fails the write and goes on answering.

@@ -190,6 +190,7 @@ func (a *Answer) cell(p *plan, r *read, i int) []byte {
 
 // decode turns the stored rows into columns and statuses. damaged is called for every row that can't be decoded.
 func (a *Answer) decode(p *plan, events bool, damaged func(r *read, key []byte)) {
+	a.Cells = [columnar.Statuses]int{}
 	a.statuses = resize(a.statuses, len(a.Columns)*a.Rows)
 	for o := range a.Status {
 		a.Status[o] = a.statuses[o*a.Rows : (o+1)*a.Rows : (o+1)*a.Rows]
@@ -209,9 +210,11 @@ func (a *Answer) decode(p *plan, events bool, damaged func(r *read, key []byte))
 			if status == columnar.Error {
 				damaged(r, a.keys[a.keyFirst[r.key]+a.keyOf(r, k)])
 			}
+			a.Cells[status] += len(r.outputs)
 			for j, o := range r.outputs {
 				if status == columnar.Present && a.columns[i][j].IsNull(k) {
 					a.Status[o][k] = columnar.Null
+					a.Cells[columnar.Null]++
 				} else {
 					a.Status[o][k] = status
 				}
@@ -221,6 +224,7 @@ func (a *Answer) decode(p *plan, events bool, damaged func(r *read, key []byte))
 			}
 		}
 	}
+	a.Cells[columnar.Present] -= a.Cells[columnar.Null]
 }
 
 // append adds one row's values to dst, and returns its status and event time. A row that counts as NOT_FOUND shows no

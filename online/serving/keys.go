@@ -2,9 +2,15 @@ package serving
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"math/rand/v2"
 	"slices"
+	"strings"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/row"
 	"github.com/provender-dev/provender/registry"
 )
 
@@ -24,4 +30,43 @@ func (s *Server) KeyKinds(_ context.Context, req *Request) ([]columnar.Kind, err
 		kinds = append(kinds, p.service.RequestKeys[i].Kind)
 	}
 	return kinds, nil
+}
+
+// hashKey tells keys apart in logs, the same way in all servers of a registry. Keys are people.
+func (s *Server) hashKey(key []byte) string {
+	h := hmac.New(sha256.New, s.opts.KeySecret)
+	h.Write(key)
+	return hex.EncodeToString(h.Sum(nil)[:8])
+}
+
+// SampleKeys returns the hashes of the keys of at most so many rows of a request, taken at random, those without a key
+// left out. For an entity that takes all of the request's keys they are those that are told of damaged rows.
+func (s *Server) SampleKeys(req *Request, most int) []string {
+	type column struct {
+		name string
+		*columnar.Vector
+	}
+	var columns []column
+	for i, v := range req.Keys {
+		columns = append(columns, column{req.KeyNames[i], v})
+	}
+	slices.SortFunc(columns, func(a, b column) int { return strings.Compare(a.name, b.name) })
+	var vectors []*columnar.Vector
+	rows := 0
+	for i, c := range columns {
+		if vectors = append(vectors, c.Vector); i == 0 || c.Len() < rows {
+			rows = c.Len()
+		}
+	}
+	var hashes []string
+	for k := range min(most, rows) {
+		i := k
+		if rows > most {
+			i = rand.IntN(rows)
+		}
+		if key, ok := row.AppendKey(nil, vectors, i); ok {
+			hashes = append(hashes, s.hashKey(key))
+		}
+	}
+	return hashes
 }

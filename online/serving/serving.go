@@ -6,12 +6,10 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"strconv"
 	"sync/atomic"
 	"time"
 
-	"github.com/zeebo/xxh3"
-
+	"github.com/provender-dev/provender/internal/clock"
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/online"
@@ -35,6 +33,7 @@ type Options struct {
 	MaxStoredBytes int              // of stored rows behind one answer; default 64 MiB
 	Now            func() time.Time // default time.Now
 	Fixed          bool             // Now is fixed (--now): a read before a view's T is refused, not moved to T
+	KeySecret      []byte           // of the hashes that keys are told by: who has them alone can't find a key by trying
 	Logger         *slog.Logger     // of damaged rows; default slog.Default
 }
 
@@ -88,6 +87,14 @@ type Request struct {
 	Events bool
 	// ReadTime fixes the read time of this request as Options.Fixed does for all; zero: Options.Now decides.
 	ReadTime time.Time
+	// Took tells how the lookup went, of one that failed too. Lookup sets it.
+	Took Took
+}
+
+// Took is where the time of a lookup went, for those who watch.
+type Took struct {
+	Began, Ended clock.Instant
+	Store        online.Trip
 }
 
 // Answer is the columns of a lookup. Release returns its memory.
@@ -101,6 +108,8 @@ type Answer struct {
 	Status   [][]columnar.Status // per output, per row
 	Views    []ViewAnswer        // per read of the service
 	Outputs  []registry.Output   // per output, which read it comes from; shared: do not change
+	// Cells counts the cells by their status.
+	Cells [columnar.Statuses]int
 
 	scratch
 }
@@ -117,6 +126,13 @@ type ViewAnswer struct {
 // type), Precondition (never materialized; a generation that lacks what the service needs; a fixed read time before a
 // view's T), Unavailable (store does not answer, or lost its data), Exhausted (a limit), Canceled (ctx).
 func (s *Server) Lookup(ctx context.Context, req *Request) (*Answer, error) {
+	req.Took = Took{Began: clock.Now()}
+	a, err := s.lookup(ctx, req)
+	req.Took.Ended = clock.Now()
+	return a, err
+}
+
+func (s *Server) lookup(ctx context.Context, req *Request) (*Answer, error) {
 	p, revision, err := s.plan(req)
 	if err != nil {
 		return nil, err
@@ -183,7 +199,7 @@ func (s *Server) answer(ctx context.Context, p *plan, req *Request, a *Answer) e
 	a.groups = p.appendGroups(a.groups[:0], a)
 	if a.Rows == 0 {
 		a.rows.Reset(a.groups)
-	} else if err := s.store.Read(ctx, a.groups, &a.rows); err != nil {
+	} else if err := s.read(ctx, req, a); err != nil {
 		return storeError(ctx, err)
 	}
 	if stored := a.stored(p); stored > s.opts.MaxStoredBytes {
@@ -191,6 +207,12 @@ func (s *Server) answer(ctx context.Context, p *plan, req *Request, a *Answer) e
 	}
 	a.decode(p, req.Events, s.logDamaged)
 	return nil
+}
+
+func (s *Server) read(ctx context.Context, req *Request, a *Answer) error {
+	err := s.store.Read(ctx, a.groups, &a.rows)
+	req.Took.Store = a.rows.Trip
+	return err
 }
 
 // Damaged returns how many damaged rows lookups have met.
@@ -207,7 +229,7 @@ func (s *Server) logDamaged(r *read, key []byte) {
 		return
 	}
 	s.opts.Logger.Error("a stored row is damaged: its cells are answered as ERROR; `provender verify --repair` writes it anew",
-		"view", r.generation.View, "generation", uint64(r.generation.ID), "key_hash", strconv.FormatUint(xxh3.Hash(key), 16),
+		"view", r.generation.View, "generation", uint64(r.generation.ID), "key_hash", s.hashKey(key),
 		"not_told", s.damaged.since.Swap(0))
 }
 

@@ -3,6 +3,8 @@ package serving
 import (
 	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/zeebo/xxh3"
 	"go.uber.org/goleak"
 
 	"github.com/provender-dev/provender/internal/columnar"
@@ -347,7 +348,7 @@ func TestDamagedRowsAreLogged(t *testing.T) {
 		}
 	}
 	var log bytes.Buffer
-	s := New(store, Options{Now: fixed, Logger: slog.New(slog.NewJSONHandler(&log, nil))})
+	s := New(store, Options{Now: fixed, KeySecret: []byte("secret"), Logger: slog.New(slog.NewJSONHandler(&log, nil))})
 	s.Update(snapshot, generations)
 	for range 3 {
 		a, err := s.Lookup(t.Context(), drivers(1, 2, 3))
@@ -360,7 +361,12 @@ func TestDamagedRowsAreLogged(t *testing.T) {
 		}
 		a.Release()
 	}
-	hash := fmt.Sprintf(`"key_hash":"%x"`, xxh3.Hash(row.AppendInt64Key(nil, 2)))
+	mac := hmac.New(sha256.New, []byte("secret"))
+	mac.Write(row.AppendInt64Key(nil, 2))
+	hash := fmt.Sprintf(`"key_hash":"%x"`, mac.Sum(nil)[:8])
+	if sample := s.SampleKeys(drivers(2), 5); len(sample) != 1 || !strings.Contains(hash, sample[0]) {
+		t.Errorf("a request for the key has the hash %q, not %s", sample, hash)
+	}
 	if n := strings.Count(log.String(), "key_hash"); n < 1 || n > 5 || !strings.Contains(log.String(), hash) {
 		t.Errorf("log: %s", log.String())
 	}

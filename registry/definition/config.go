@@ -17,10 +17,7 @@ import (
 	"github.com/provender-dev/provender/internal/redisurl"
 )
 
-// EnvironmentVariable chooses the environment where the caller does not.
-const EnvironmentVariable = "PROVENDER_ENV"
-
-// Config is provender.yaml with an environment's overrides, variables expanded and defaults filled in.
+// Config is provender.yaml with the overrides of an environment and from outside, variables expanded and defaults filled in.
 type Config struct {
 	Version     int
 	Project     string
@@ -42,6 +39,11 @@ var (
 	onlineSchemes   = append([]string{"embedded"}, redisurl.Schemes()...)
 )
 
+const (
+	defaultRegistry = "sqlite://.provender/registry.db"
+	defaultOnline   = "embedded://.provender/online"
+)
+
 // setting is one value as written, with its place. It is never part of a message: it may hold a secret.
 type setting struct {
 	text string
@@ -56,14 +58,19 @@ type settings struct {
 	definitions                map[string]setting
 }
 
-// LoadConfig reads provender.yaml in dir for an environment, "" for the one that PROVENDER_ENV names, if any. Only
-// what that environment uses of variables must be set. The error is a *problem.Error where there is no such file, else a
-// diag.Set with every problem found.
-func LoadConfig(dir, env string, getenv func(string) string) (*Config, error) {
+// LoadConfig reads provender.yaml in dir, and what is said of its settings outside. Only what the environment chosen uses of
+// variables must be set. The error is a *problem.Error where there is no such file, else a diag.Set with every problem found.
+func LoadConfig(dir string, o Outside) (*Config, error) {
+	_, _, cfg, err := load(dir, o)
+	return cfg, err
+}
+
+// load also returns what the configuration is made of.
+func load(dir string, o Outside) (*decoder, *settings, *Config, error) {
 	path := filepath.Join(dir, ConfigName)
 	content, err := readConfig(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, &problem.Error{
+		return nil, nil, nil, &problem.Error{
 			Code: problem.NotFound, Message: "no " + ConfigName + " in " + filepath.Clean(dir), Err: err,
 			Suggestion: "provender init makes a project; -C DIR names its folder",
 		}
@@ -71,16 +78,17 @@ func LoadConfig(dir, env string, getenv func(string) string) (*Config, error) {
 	var set diag.Set
 	if err != nil {
 		set.Add(diag.Position{File: path}, codeUnreadableFile, "%v", cause(err))
-		return nil, set.Err()
+		return nil, nil, nil, set.Err()
 	}
-	if env == "" {
-		env = getenv(EnvironmentVariable)
+	if o.Env == "" {
+		o.Env = o.Getenv(EnvironmentVariable)
 	}
-	cfg := parseConfig(&decoder{file: path, set: &set}, content, env, values{dir, getenv})
-	if err := told(set); err != nil {
-		return nil, err
+	d := newDecoder(path)
+	s, cfg := parseConfig(d, content, o, values{dir, o.Getenv})
+	if err := told(*d.set); err != nil {
+		return nil, nil, nil, err
 	}
-	return cfg, nil
+	return d, s, cfg, nil
 }
 
 // readConfig reads a little more than is allowed of a file that is too large.
@@ -98,16 +106,20 @@ func readConfig(path string) ([]byte, error) {
 	return os.ReadFile(path)
 }
 
-func parseConfig(d *decoder, content []byte, env string, from values) *Config {
+// parseConfig returns nothing where it could not read everything.
+func parseConfig(d *decoder, content []byte, o Outside, from values) (*settings, *Config) {
+	variables, flags := o.variables(d.set, string(content)), o.flags(d.set)
 	roots, whole := d.documents(content)
 	if !whole {
-		return nil
+		return nil, nil
 	}
-	s := d.project(roots, env)
+	s := d.project(roots, o.Env)
 	if s == nil {
-		return nil
+		return nil, nil
 	}
-	return s.config(d, env, from)
+	d.override(s, variables)
+	d.override(s, flags)
+	return s, s.config(d, o.Env, from)
 }
 
 // project reads what the document says, defaults for what it does not, nil where it says nothing.
@@ -127,9 +139,9 @@ func (d *decoder) project(roots []*yaml.Node, env string) *settings {
 		d.add(n, codeBadVersion, "version must be 1, the number").Hint = "a newer Provender may know others"
 	}
 	s := settings{
-		registry:    setting{text: "sqlite://.provender/registry.db"},
-		online:      setting{text: "embedded://.provender/online"},
-		server:      serverSettings{grpc: setting{text: "127.0.0.1:6565"}, http: setting{text: "127.0.0.1:6566"}},
+		registry:    setting{text: defaultRegistry},
+		online:      setting{text: defaultOnline},
+		server:      defaultServer(),
 		roots:       map[string]setting{},
 		limits:      map[string]setting{},
 		materialize: map[string]setting{},

@@ -37,9 +37,9 @@ type Project struct {
 
 // LoadProject reads provender.yaml and the definitions, and checks that paths begin with roots that exist. The error
 // is a *problem.Error where there is no project, else a diag.Set. Arguments are those of LoadConfig.
-func LoadProject(dir, env string, getenv func(string) string) (*Project, error) {
+func LoadProject(dir string, o Outside) (*Project, error) {
 	var set diag.Set
-	cfg, err := LoadConfig(dir, env, getenv)
+	cfg, err := LoadConfig(dir, o)
 	var missing *problem.Error
 	if errors.As(err, &missing) {
 		return nil, err

@@ -54,12 +54,7 @@ project: flights
 online: "embedded://x?cache=${SIZE}&maxsize=1"
 server: {grpc: nowhere}
 `))
-	_, err := LoadConfig(dir, "", func(name string) string {
-		if name == "SIZE" {
-			return "canary"
-		}
-		return ""
-	})
+	_, err := LoadConfig(dir, Outside{Environ: []string{"SIZE=canary"}})
 	if err == nil || strings.Contains(err.Error(), "canary") {
 		t.Fatalf("got %v", err)
 	}

@@ -69,7 +69,7 @@ func meaning(name string, content []byte) says {
 	r := &reader{positions: &Positions{at: map[[2]string]declared{}}, defs: &registry.Definitions{}}
 	out := says{Definitions: r.defs}
 	if name == ConfigName {
-		out.Config = parseConfig(&decoder{file: name, set: &r.set}, content, "", values{"", func(string) string { return "x" }})
+		_, out.Config = parseConfig(&decoder{file: name, set: &r.set}, content, Outside{}, values{"", func(string) string { return "x" }})
 	} else {
 		r.file(File{name, content})
 		sortByName(r.defs)

@@ -37,7 +37,7 @@ func FuzzDefinitions(f *testing.F) {
 			t.Errorf("accepted, but does not compile: %v", err)
 		}
 		var set diag.Set
-		parseConfig(&decoder{file: "provender.yaml", set: &set}, content, "", values{"", func(string) string { return "x" }})
+		parseConfig(&decoder{file: "provender.yaml", set: &set}, content, Outside{}, values{"", func(string) string { return "x" }})
 		if err := set.Err(); err != nil {
 			check(t, err)
 		}

@@ -33,9 +33,24 @@ const (
 )
 
 var (
-	upstreamKeys  = []string{"from", "interval", "allow_breaking", "webhook_secret"}
+	upstreamTable = []upstreamOption{
+		{"from", "a folder, or git:URL#branch:folder, which definitions are taken from", "", "--definitions"},
+		{"interval", "between two looks, 1s to a day", "1m", ""},
+		{"allow_breaking", "whether changes are applied that break services", "false", ""},
+		{"webhook_secret", "what a caller of the webhook must know, at least 16 characters; without it there is none", "", ""},
+	}
+	upstreamKeys = func() []string {
+		keys := make([]string, len(upstreamTable))
+		for i, o := range upstreamTable {
+			keys[i] = o.name
+		}
+		return keys
+	}()
 	originSchemes = []string{"https", "http", "file"}
 )
+
+// upstreamOption is one key of `definitions`.
+type upstreamOption struct{ name, meaning, byDefault, flag string }
 
 // defaultUpstream is that of a project that has none.
 var defaultUpstream = Upstream{Interval: time.Minute}

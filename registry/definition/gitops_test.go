@@ -134,12 +134,12 @@ environments:
   prod:
     definitions: {from: "git:https://me:${TOKEN}@host/r", interval: 5m, allow_breaking: "${BREAK}", webhook_secret: "${SECRET}"}
 `))
-	vars := map[string]string{"TOKEN": "hunter2", "BREAK": "false", "SECRET": "0123456789abcdef"}
+	environ := []string{"TOKEN=hunter2", "BREAK=false", "SECRET=0123456789abcdef"}
 	for env, want := range map[string]Upstream{
 		"":     {From: "./features", Interval: time.Minute, AllowBreaking: true},
 		"prod": {From: "git:https://me:hunter2@host/r", Interval: 5 * time.Minute, WebhookSecret: "0123456789abcdef"},
 	} {
-		cfg, err := LoadConfig(dir, env, func(name string) string { return vars[name] })
+		cfg, err := LoadConfig(dir, Outside{Env: env, Environ: environ})
 		if err != nil {
 			t.Fatal(err)
 		}

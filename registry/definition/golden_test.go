@@ -18,7 +18,7 @@ import (
 	"github.com/provender-dev/provender/internal/diag"
 )
 
-var update = flag.Bool("update", false, "rewrite the golden files and docs/reference/errors.md")
+var update = flag.Bool("update", false, "rewrite the golden files, docs/reference/errors.md and configuration.md")
 
 func golden(t *testing.T, path string, got []byte) {
 	t.Helper()
@@ -77,8 +77,8 @@ func TestBadFiles(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			getenv := func(name string) string { return map[string]string{"SET": "hunter2"}[name] }
-			_, err = LoadProject(dir, says["env"], getenv)
+			outside := Outside{Env: says["env"], Environ: []string{"SET=hunter2"}}
+			_, err = LoadProject(dir, outside)
 			var set diag.Set
 			if !errors.As(err, &set) {
 				t.Fatalf("got %v", err)
@@ -99,7 +99,7 @@ func TestBadFiles(t *testing.T) {
 			// The same problems from any working folder, less what leads to the project.
 			for from, name := range map[string]string{dir: ".", filepath.Dir(dir): filepath.Base(dir)} {
 				t.Chdir(from)
-				_, err = LoadProject(name, says["env"], getenv)
+				_, err = LoadProject(name, outside)
 				var again diag.Set
 				errors.As(err, &again)
 				if diff := cmp.Diff(within(dir, set.Error()), within(name, again.Error())); diff != "" {

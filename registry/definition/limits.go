@@ -28,6 +28,7 @@ type Limits struct {
 	RequestFeatures    int64
 	RequestStored      int64 // bytes
 	RequestMessage     int64 // bytes
+	Requests           int64
 }
 
 // limit is one key of `limits`.
@@ -104,6 +105,10 @@ var limitTable = []limit{
 	{
 		"request_message", "bytes of one message to a server", false, "16MiB", math.MaxInt32,
 		func(l *Limits) *int64 { return &l.RequestMessage },
+	},
+	{
+		"requests", "lookups under way or waiting at once, of all callers of a server; more are refused", true, "4000", math.MaxInt32,
+		func(l *Limits) *int64 { return &l.Requests },
 	},
 }
 

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/google/jsonschema-go/jsonschema"
 	"go.yaml.in/yaml/v4"
@@ -12,18 +13,30 @@ import (
 	"github.com/provender-dev/provender/internal/diag"
 )
 
+const (
+	// AdminOff is the admin address of a server that has none.
+	AdminOff = "off"
+	// defaultAdmin is the admin address where nothing says another.
+	defaultAdmin = "127.0.0.1:6567"
+)
+
 // AuditStderr is the audit log of a server that writes it to stderr.
 const AuditStderr = "stderr"
 
 // Server is where `provender serve` listens, and whom it answers.
 type Server struct {
-	GRPC         string // host:port
-	HTTP         string // host:port
-	TLS          TLS
-	Auth         bool                   // callers must prove who they are
-	Certificates map[string][]auth.Role // by the name that a client's certificate has
-	Insecure     bool                   // may listen beyond loopback without authentication or without TLS
-	Audit        string                 // AuditStderr or a file, as written; "": AuditStderr where callers prove who they are
+	GRPC  string // host:port
+	HTTP  string // host:port
+	Admin string // host:port, or AdminOff
+	// AdminByDefault says that nobody asked for that address: a server does without where another has it.
+	AdminByDefault bool
+	TLS            TLS
+	Auth           bool                   // callers must prove who they are
+	Certificates   map[string][]auth.Role // by the name that a client's certificate has
+	Insecure       bool                   // may listen beyond loopback without authentication or without TLS
+	Audit          string                 // AuditStderr or a file, as written; "": AuditStderr where callers prove who they are
+	DrainDelay     time.Duration          // how long a server that is told to stop, and is not ready any more, takes connections
+	SlowRequest    time.Duration          // requests that take as long are logged; 0: none
 }
 
 // TLS names files in PEM, as written; relative ones are relative to the project's folder. Cert is "" where connections
@@ -34,14 +47,73 @@ type TLS struct {
 }
 
 var (
-	serverKeys = []string{"grpc", "http", "tls", "auth", "certificates", "insecure", "audit"}
+	serverKeys = []string{"grpc", "http", "admin", "tls", "auth", "certificates", "insecure", "audit", "drain_delay", "slow_request"}
 	tlsKeys    = []string{"cert", "key", "client_ca"}
 )
 
+// serverOption is a key of `server` that has one value.
+type serverOption struct {
+	name      string
+	meaning   string
+	byDefault string
+	flag      string // of serve, "" for none
+	at        func(*serverSettings) *setting
+}
+
+var serverTable = []serverOption{
+	{
+		"grpc", "host:port of gRPC; others than loopback take auth and tls", "127.0.0.1:6565", "--grpc",
+		func(s *serverSettings) *setting { return &s.grpc },
+	},
+	{
+		"http", "host:port of HTTP; others than loopback take auth and tls", "127.0.0.1:6566", "--http",
+		func(s *serverSettings) *setting { return &s.http },
+	},
+	{
+		"admin", "host:port for those who run the server: its state, metrics and profiles; off for none", defaultAdmin, "--admin",
+		func(s *serverSettings) *setting { return &s.admin },
+	},
+	{"tls.cert", "file with the server's certificates, PEM", "", "", func(s *serverSettings) *setting { return &s.cert }},
+	{"tls.key", "file with the key of the first of them, PEM", "", "", func(s *serverSettings) *setting { return &s.key }},
+	{
+		"tls.client_ca", "file with the authorities that sign the certificates of clients, PEM", "", "",
+		func(s *serverSettings) *setting { return &s.clientCA },
+	},
+	{
+		"auth", "callers prove who they are, by a token or a certificate", "false", "",
+		func(s *serverSettings) *setting { return &s.auth },
+	},
+	{
+		"insecure", "may listen beyond loopback without authentication or without TLS", "false", "--insecure",
+		func(s *serverSettings) *setting { return &s.insecure },
+	},
+	{
+		"audit", "file of the audit log, or stderr; without it, stderr where callers prove who they are", "", "",
+		func(s *serverSettings) *setting { return &s.audit },
+	},
+	{
+		"drain_delay", "how long a server that is told to stop says that it is not ready, and still takes connections, before it ends them", "500ms", "",
+		func(s *serverSettings) *setting { return &s.drainDelay },
+	},
+	{
+		"slow_request", "requests that take as long are logged, with where the time went; 0s: none", "1s", "",
+		func(s *serverSettings) *setting { return &s.slow },
+	},
+}
+
+// defaultServer is that of a project that says nothing.
+func defaultServer() serverSettings {
+	var s serverSettings
+	for _, o := range serverTable {
+		*o.at(&s) = setting{text: o.byDefault}
+	}
+	return s
+}
+
 // serverSettings is the key `server`.
 type serverSettings struct {
-	grpc, http, cert, key, clientCA, auth, insecure, audit setting
-	certificates                                           map[string]certificateSetting
+	grpc, http, admin, cert, key, clientCA, auth, insecure, audit, drainDelay, slow setting
+	certificates                                                                    map[string]certificateSetting
 }
 
 // certificateSetting is one key of `server.certificates`.
@@ -59,7 +131,10 @@ func (m *mapping) server(s *serverSettings) {
 	server := m.mapping(n, "server", serverKeys)
 	server.setting("grpc", &s.grpc)
 	server.setting("http", &s.http)
+	server.setting("admin", &s.admin)
 	server.setting("audit", &s.audit)
+	server.setting("drain_delay", &s.drainDelay)
+	server.setting("slow_request", &s.slow)
 	server.flag("auth", &s.auth)
 	server.flag("insecure", &s.insecure)
 	if n := server.get("tls"); n != nil {
@@ -112,9 +187,12 @@ func (m *mapping) flag(key string, s *setting) {
 func (e *expander) server(s *serverSettings) Server {
 	out := Server{
 		GRPC: e.address(s.grpc, "server.grpc"), HTTP: e.address(s.http, "server.http"),
+		Admin: e.admin(s.admin), AdminByDefault: s.admin.node == nil,
 		TLS:  TLS{Cert: e.file(s.cert, "tls.cert"), Key: e.file(s.key, "tls.key"), ClientCA: e.file(s.clientCA, "tls.client_ca")},
 		Auth: e.boolean(s.auth, "auth"), Insecure: e.boolean(s.insecure, "insecure"),
 		Audit: e.file(s.audit, "audit"), Certificates: e.certificates(s.certificates),
+		DrainDelay:  e.duration(s.drainDelay, "drain_delay", "500ms"),
+		SlowRequest: e.duration(s.slow, "slow_request", "1s"),
 	}
 	needs := func(have setting, what string, lack setting, key string) {
 		if have.node != nil && lack.node == nil {
@@ -161,6 +239,14 @@ func (e *expander) certificates(s map[string]certificateSetting) map[string][]au
 	return out
 }
 
+// admin is an address, or none.
+func (e *expander) admin(s setting) string {
+	if text, ok := e.expand(s); !ok || text == AdminOff {
+		return text
+	}
+	return e.address(s, "server.admin")
+}
+
 // file is the path of a file, "" for none.
 func (e *expander) file(s setting, what string) string {
 	text, ok := e.expand(s)
@@ -168,6 +254,14 @@ func (e *expander) file(s setting, what string) string {
 		e.add(s.node, codeBadSetting, "server.%s is empty", what).Hint = "leave it out for none"
 	}
 	return text
+}
+
+// duration is a setting that is a time, of at most a day.
+func (e *expander) duration(s setting, what, hint string) (d time.Duration) {
+	if text, ok := e.expand(s); ok && !length(&d, strings.TrimSpace(text)) {
+		e.add(s.node, codeBadSetting, "server.%s is not a duration of at most a day", what).Hint = "write " + hint + ", or 0s for none"
+	}
+	return d
 }
 
 func (e *expander) boolean(s setting, what string) bool {
@@ -187,8 +281,9 @@ func serverSchema() *jsonschema.Schema {
 		return either(description, &jsonschema.Schema{Type: "boolean"}, &jsonschema.Schema{Type: "string", Pattern: `^(true|false|.*\$\{.*)$`})
 	}
 	return object("Where `provender serve` listens, and whom it answers.", serverKeys, nil, map[string]*jsonschema.Schema{
-		"grpc": text("host:port of gRPC."),
-		"http": text("host:port of HTTP."),
+		"grpc":  text("host:port of gRPC."),
+		"http":  text("host:port of HTTP."),
+		"admin": text("host:port for those who run the server: its state, metrics and profiles; off for none."),
 		"tls": object("Connections are encrypted.", tlsKeys, nil, map[string]*jsonschema.Schema{
 			"cert":      text("File with the server's certificates, PEM."),
 			"key":       text("File with the key of the first of them, PEM."),
@@ -197,7 +292,9 @@ func serverSchema() *jsonschema.Schema {
 		"auth": flag("Callers prove who they are, by a token or a certificate. Default: false."),
 		"certificates": named("Roles of clients, by the name in their certificates.",
 			list("", len(auth.RoleNames()), enum("", auth.RoleNames()...))),
-		"insecure": flag("May listen beyond loopback without authentication or without TLS. Default: false."),
-		"audit":    text("File of the audit log, or stderr."),
+		"insecure":     flag("May listen beyond loopback without authentication or without TLS. Default: false."),
+		"audit":        text("File of the audit log, or stderr."),
+		"drain_delay":  text("How long a server that is told to stop says that it is not ready, and still takes connections. Default: 500ms."),
+		"slow_request": text("Requests that take as long are logged, with where the time went; 0s: none. Default: 1s."),
 	})
 }

@@ -39,6 +39,12 @@ const (
 type decoder struct {
 	file string
 	set  *diag.Set
+	// elsewhere has the nodes that are in no file, and what stands in place of their position.
+	elsewhere map[*yaml.Node]string
+}
+
+func newDecoder(file string) *decoder {
+	return &decoder{file: file, set: &diag.Set{}, elsewhere: map[*yaml.Node]string{}}
 }
 
 // documents returns the root nodes of a file's documents, empty ones left out, and false where the rest of the file
@@ -150,6 +156,9 @@ func invalidUTF8(content []byte) int {
 }
 
 func (d *decoder) at(n *yaml.Node) diag.Position {
+	if from, ok := d.elsewhere[n]; ok {
+		return diag.Position{File: from}
+	}
 	return diag.Position{File: d.file, Line: n.Line, Col: n.Column}
 }
 

@@ -89,7 +89,7 @@ func (r *record) faults(before map[int64]string) (found []string) {
 		add("its record or its plan is not what was written")
 	}
 	defs := new(registry.Definitions)
-	switch err := json.Unmarshal(r.definitions, defs); {
+	switch err := strict(r.definitions, defs); {
 	case err != nil:
 		add("its definitions cannot be read: %v", err)
 	case !defs.Complete():

@@ -133,7 +133,7 @@ func (l *exportRevision) record() (*record, error) {
 		definitions: l.Definitions,
 	}
 	defs := new(registry.Definitions)
-	switch err := json.Unmarshal(r.definitions, defs); {
+	switch err := strict(r.definitions, defs); {
 	case err != nil:
 		return nil, err
 	case !defs.Complete():

@@ -332,7 +332,7 @@ func TestCheck(t *testing.T) {
 		want := []string{
 			"0: revision 1 is missing",
 			"2: its definitions have another checksum than was written",
-			"2: its definitions are not those of its digest",
+			"2: its definitions cannot be read: json: unknown field",
 			"3: its record or its plan is not what was written",
 			"3: its plan is not the one that made it",
 			"4: it is said to equal revision 1, and does not",

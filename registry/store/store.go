@@ -24,7 +24,7 @@ import (
 var migrations embed.FS
 
 // schema has its version apart from that of the operations state in the same database.
-var schema = database.Schema{Name: "registry", Table: "goose_registry", Migrations: migrations}
+var schema = database.Schema{Name: "registry", Table: "goose_registry", Migrations: migrations, Least: 1}
 
 // Store implements registry.Store. Safe for concurrent use, by several processes.
 type Store struct {
@@ -42,6 +42,11 @@ func Open(ctx context.Context, url, dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	return OpenIn(ctx, db)
+}
+
+// OpenIn is Open for a database that is open. The store closes it, also where this fails.
+func OpenIn(ctx context.Context, db *database.DB) (*Store, error) {
 	s := &Store{db: db}
 	if err := db.Migrate(ctx, schema); err != nil {
 		return nil, s.failure("open", errors.Join(err, db.Close()))
@@ -58,6 +63,9 @@ func (s *Store) failure(operation string, err error) error {
 
 // DB returns the database, for the operations state that lives beside the definitions.
 func (s *Store) DB() *database.DB { return s.db }
+
+// SchemaVersion returns the version of the registry's tables.
+func (s *Store) SchemaVersion(ctx context.Context) (int64, error) { return s.db.Version(ctx, schema) }
 
 // Close closes the database.
 func (s *Store) Close() error { return s.db.Close() }
@@ -238,8 +246,12 @@ func read(row database.Row) (registry.Revision, *registry.Definitions, error) {
 		return r.Revision, nil, database.ErrDamaged
 	}
 	defs := new(registry.Definitions)
-	if err := json.Unmarshal(r.definitions, defs); err != nil {
-		return r.Revision, nil, err
+	if err := strict(r.definitions, defs); err != nil {
+		return r.Revision, nil, &problem.Error{
+			Code: problem.Precondition, Err: err,
+			Message:    fmt.Sprintf("revision %d has definitions that this Provender does not know: %v", r.Number, err),
+			Suggestion: "use the newer Provender that applied them",
+		}
 	}
 	return r.Revision, defs, nil
 }

@@ -172,6 +172,43 @@ func TestRevisionsWithoutPlans(t *testing.T) {
 	})
 }
 
+// Definitions of a newer Provender, which mean something that this one does not know, are not taken for what is left of
+// them without that.
+func TestNewerDefinitions(t *testing.T) {
+	forDatabases(t, func(t *testing.T, fresh func(*testing.T) place) {
+		s := open(t, fresh(t))
+		if _, err := s.Append(t.Context(), 0, registry.Revision{}, definitions("a")); err != nil {
+			t.Fatal(err)
+		}
+		const keyed = `{"entities":[{"name":"a","join_keys":[{"name":"a","type":"int64"}]}]}`
+		const source = `{"sources":[{"name":"s","parquet":["a"],"event_time":{"column":"at"},"timezone":"UTC","ambiguous":"error","rewrites":"rebuild"}]}`
+		for _, c := range []struct{ known, newer, want string }{
+			{`{"entities":[{"name":"a"}]}`, `{"entities":[{"name":"a","hashed":true}]}`, `unknown field "hashed"`},
+			{keyed, strings.Replace(keyed, "int64", "uuid", 1), `unknown type "uuid"`},
+			{source, strings.Replace(source, `"rebuild"`, `"merge"`, 1), `unknown rewrites "merge"`},
+			{source, strings.Replace(source, `"error"`, `"skip"`, 1), `unknown ambiguous "skip"`},
+			{source, strings.Replace(source, `"at"}`, `"at","at":"noon"}`, 1), `unknown at "noon"`},
+		} {
+			for _, test := range []struct{ text, want string }{{c.known, ""}, {c.newer, c.want}} {
+				if err := s.DB().Try(t.Context(), func(ctx context.Context, tx *database.Tx) error {
+					_, err := tx.Exec(ctx, `UPDATE revision SET definitions = $1, checksum = $2, seal = NULL`, []byte(test.text), checksum([]byte(test.text)))
+					return err
+				}); err != nil {
+					t.Fatal(err)
+				}
+				_, _, err := s.Current(t.Context())
+				if test.want == "" && err != nil {
+					t.Errorf("%s: %v", test.text, err)
+				}
+				if test.want != "" && (problem.CodeOf(err) != problem.Precondition || !strings.Contains(err.Error(), test.want) ||
+					!strings.Contains(err.Error(), "revision 1 has definitions that this Provender does not know")) {
+					t.Errorf("%s: %v", test.text, err)
+				}
+			}
+		}
+	})
+}
+
 func TestAppendRefusesMovedBase(t *testing.T) {
 	forDatabases(t, func(t *testing.T, fresh func(*testing.T) place) {
 		ctx := t.Context()
@@ -284,7 +321,10 @@ func TestNewerSchema(t *testing.T) {
 		at := fresh(t)
 		s := open(t, at)
 		if err := s.DB().Try(t.Context(), func(ctx context.Context, tx *database.Tx) error {
-			_, err := tx.Exec(ctx, `INSERT INTO goose_registry (version_id, is_applied) VALUES (99, $1)`, true)
+			if _, err := tx.Exec(ctx, `INSERT INTO goose_registry (version_id, is_applied) VALUES (99, $1)`, true); err != nil {
+				return err
+			}
+			_, err := tx.Exec(ctx, `UPDATE compatibility SET least = 98 WHERE version_table = 'goose_registry'`)
 			return err
 		}); err != nil {
 			t.Fatal(err)

@@ -25,7 +25,7 @@ import (
 var migrations embed.FS
 
 // schema has its version apart from those of what else is in the same database.
-var schema = database.Schema{Name: "registry's tokens", Table: "goose_token", Migrations: migrations}
+var schema = database.Schema{Name: "registry's tokens", Table: "goose_token", Migrations: migrations, Least: 1}
 
 // A token is a prefix, by which those who search for leaked secrets know it, and 256 random bits: a plain hash of so many
 // can't be turned round.

@@ -11,6 +11,7 @@ import (
 
 	"google.golang.org/grpc"
 
+	"github.com/provender-dev/provender/internal/admission"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/rpc/wire"
 	"github.com/provender-dev/provender/online/serving"
@@ -27,8 +28,8 @@ type Lookups interface {
 const version = "0.67.0"
 
 // Register adds both of Feast's services to a server with wire.Codec.
-func Register(server grpc.ServiceRegistrar, lookups Lookups) {
-	s := &service{lookups: lookups}
+func Register(server grpc.ServiceRegistrar, lookups Lookups, admitted *admission.Controller) {
+	s := &service{lookups, admitted}
 	server.RegisterService(&servingDesc, s)
 	server.RegisterService(&serverDesc, s)
 }
@@ -65,11 +66,13 @@ func handleGetOnlineFeatures(method string) grpc.MethodHandler {
 	) (any, error) {
 		in := requests.Get().(*request)
 		defer in.release()
-		if err := decode(in); err != nil {
-			return nil, err
-		}
+		// What stands between gRPC and a handler sees an empty request: it is decoded when the call is admitted.
 		call := func(ctx context.Context, req any) (any, error) {
-			return srv.(handler).getOnlineFeatures(ctx, req.(*request))
+			in := req.(*request)
+			if err := decode(&in.received); err != nil {
+				return nil, err
+			}
+			return srv.(handler).getOnlineFeatures(ctx, in)
 		}
 		if interceptor == nil {
 			return call(ctx, in)
@@ -96,9 +99,23 @@ func handleGetFeastServingInfo(
 	}, call)
 }
 
-type service struct{ lookups Lookups }
+type service struct {
+	lookups   Lookups
+	admission *admission.Controller
+}
 
+// getOnlineFeatures answers a request that was received.
 func (s *service) getOnlineFeatures(ctx context.Context, req *request) (*wire.Reply, error) {
+	turn, err := s.admission.Enter(ctx, admission.Call{
+		Keys: req.received.Sizes(0, fieldEntities), Bytes: req.received.Size(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer turn.Release()
+	if err := req.received.Decode(req); err != nil {
+		return nil, err
+	}
 	answer, err := lookUp(ctx, s.lookups, req)
 	if err != nil {
 		return nil, err
@@ -141,21 +158,39 @@ func inFeastsWords(err error) error {
 
 // Handler returns what answers POST /get-online-features as Feast's Python server does, or returns the error to answer,
 // having written nothing. Bodies of more than maxBody bytes are refused.
-func Handler(lookups Lookups, maxBody int64) func(http.ResponseWriter, *http.Request) error {
+func Handler(lookups Lookups, admitted *admission.Controller, maxBody int64) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
 		req := requests.Get().(*request)
 		defer req.release()
-		req.readJSON(w, r, maxBody)
-		answer, err := lookUp(r.Context(), lookups, req)
+		req.readBody(w, r, maxBody)
+		body, err := answerBody(r.Context(), lookups, admitted, req)
 		if err != nil {
 			return err
 		}
-		e := encoders.Get().(*encoder)
-		defer e.release()
-		e.body = e.appendJSON(e.body[:0], req, answer)
-		answer.Release()
 		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(e.body) // the client may have gone
+		_, _ = w.Write(body.body) // the client may have gone
+		body.release()
 		return nil
 	}
+}
+
+// answerBody answers a body that was read. The client may take its time to read what is in the encoder.
+func answerBody(ctx context.Context, lookups Lookups, admitted *admission.Controller, req *request) (*encoder, error) {
+	if req.err != nil {
+		return nil, req.err
+	}
+	turn, err := admitted.Enter(ctx, admission.Call{Keys: admission.KeysOfJSON(req.raw, "entities"), Bytes: len(req.raw)})
+	if err != nil {
+		return nil, err
+	}
+	defer turn.Release()
+	req.err = req.decodeJSON()
+	answer, err := lookUp(ctx, lookups, req)
+	if err != nil {
+		return nil, err
+	}
+	defer answer.Release()
+	e := encoders.Get().(*encoder)
+	e.body = e.appendJSON(e.body[:0], req, answer)
+	return e, nil
 }

@@ -14,9 +14,11 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/testing/protocmp"
 
+	"github.com/provender-dev/provender/internal/admission"
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/rpc/wire"
@@ -324,7 +326,7 @@ func TestReadJSON(t *testing.T) {
 			}
 		}}
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(c.body))
-		if err := Handler(lookups, 1000)(httptest.NewRecorder(), r); err != nil {
+		if err := Handler(lookups, nil, 1000)(httptest.NewRecorder(), r); err != nil {
 			got = "error: " + err.Error()
 		}
 		if got != c.want {
@@ -342,7 +344,7 @@ func TestManyMembers(t *testing.T) {
 	for _, form := range []string{`{%s}`, `{"entities":{%s}}`} {
 		text := fmt.Sprintf(form, body.String()[1:])
 		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(text))
-		err := Handler(answering{}, 1<<30)(httptest.NewRecorder(), r)
+		err := Handler(answering{}, nil, 1<<30)(httptest.NewRecorder(), r)
 		if problem.CodeOf(err) != problem.Invalid {
 			t.Errorf("%s: %v", form, err)
 		}
@@ -357,7 +359,7 @@ func TestAllocations(t *testing.T) {
 	var allocations []float64
 	for _, w := range []struct{ entities, features int }{{1, 10}, {1, 200}, {100, 50}} {
 		raw, answer := workload(t, w.entities, w.features)
-		s := &service{answering{answer: answer}}
+		s := &service{answering{answer: answer}, admission.New(admission.Options{})}
 		allocations = append(allocations, testing.AllocsPerRun(100, func() { serveOnce(t, s, raw) }))
 	}
 	if slices.Max(allocations) > 8 || slices.Max(allocations) > slices.Min(allocations)+1 {
@@ -409,7 +411,7 @@ var codec = wire.Codec()
 // serveOnce decodes a request and encodes its answer, as the codec and the handler do.
 func serveOnce(t testing.TB, s *service, raw []byte) {
 	in := requests.Get().(*request)
-	if err := in.Decode(raw); err != nil {
+	if err := codec.Unmarshal(mem.BufferSlice{mem.SliceBuffer(raw)}, &in.received); err != nil {
 		t.Fatal(err)
 	}
 	r, err := s.getOnlineFeatures(context.Background(), in)
@@ -430,7 +432,7 @@ func BenchmarkCodec(b *testing.B) {
 		raw, answer := workload(b, w.entities, w.features)
 		name := fmt.Sprintf("%dx%d", w.entities, w.features)
 		b.Run("hand/"+name, func(b *testing.B) {
-			s := &service{answering{answer: answer}}
+			s := &service{answering{answer: answer}, admission.New(admission.Options{})}
 			b.ReportAllocs()
 			for b.Loop() {
 				serveOnce(b, s, raw)

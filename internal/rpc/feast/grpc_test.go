@@ -48,8 +48,8 @@ func (echo) Lookup(_ context.Context, req *serving.Request) (*serving.Answer, er
 
 // TestServices calls both services as generated clients do, with answers small and large.
 func TestServices(t *testing.T) {
-	server := grpc.NewServer(rpc.ServerOptions(slog.New(slog.DiscardHandler))...)
-	feast.Register(server, echo{})
+	server := grpc.NewServer(rpc.ServerOptions(slog.New(slog.DiscardHandler), nil)...)
+	feast.Register(server, echo{}, nil)
 	l := bufconn.Listen(1 << 20)
 	go func() { _ = server.Serve(l) }() // ends with Stop
 	defer server.Stop()

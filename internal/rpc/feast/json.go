@@ -16,9 +16,8 @@ import (
 	pb "github.com/provender-dev/provender/proto/feast/serving"
 )
 
-// readJSON reads the body of POST /get-online-features; what is wrong with it is in r.err. As Feast's Python server does,
-// it passes over members that it does not know.
-func (r *request) readJSON(w http.ResponseWriter, req *http.Request, maxBody int64) {
+// readBody reads the body of POST /get-online-features; what is wrong with it is in r.err.
+func (r *request) readBody(w http.ResponseWriter, req *http.Request, maxBody int64) {
 	r.reset()
 	body := bytes.NewBuffer(r.raw)
 	_, err := body.ReadFrom(http.MaxBytesReader(w, req.Body, maxBody))
@@ -36,11 +35,10 @@ func (r *request) readJSON(w http.ResponseWriter, req *http.Request, maxBody int
 		r.err = req.Context().Err()
 	case err != nil:
 		r.err = problem.New(problem.Invalid, "the request did not come whole: %w", err)
-	default:
-		r.err = r.decodeJSON()
 	}
 }
 
+// decodeJSON decodes a body. As Feast's Python server does, it passes over members that it does not know.
 func (r *request) decodeJSON() error {
 	if !utf8.Valid(r.raw) {
 		return invalid("", "bytes that are not UTF-8")

@@ -9,6 +9,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/rpc/wire"
 	"github.com/provender-dev/provender/online/serving"
 )
 
@@ -51,6 +52,8 @@ type request struct {
 	lookup serving.Request
 	err    error // what is wrong with it, for the handler to return
 
+	received wire.Received // until it is decoded
+
 	raw  []byte // the message
 	keys []key  // of which len(lookup.Keys) are in use
 
@@ -80,6 +83,7 @@ var requests = sync.Pool{New: func() any { return new(request) }}
 
 // release gives the request's memory to the next.
 func (r *request) release() {
+	r.received.Free() // where the call ended before it was decoded
 	const header = 16 // of a span, and of a string
 	held := cap(r.raw) + cap(r.names) + header*(cap(r.features)+cap(r.lookup.Features))
 	for i := range r.keys {

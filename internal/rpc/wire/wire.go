@@ -86,10 +86,18 @@ func (c codec) Marshal(v any) (mem.BufferSlice, error) {
 }
 
 func (c codec) Unmarshal(data mem.BufferSlice, v any) error {
-	r, ok := v.(Request)
-	if !ok {
-		return c.CodecV2.Unmarshal(data, v)
+	switch v := v.(type) {
+	case *Received:
+		data.Ref()
+		v.data = data
+		return nil
+	case Request:
+		return decode(data, v)
 	}
+	return c.CodecV2.Unmarshal(data, v)
+}
+
+func decode(data mem.BufferSlice, r Request) error {
 	b := data.MaterializeToBuffer(mem.DefaultBufferPool())
 	defer b.Free()
 	return r.Decode(b.ReadOnlyData())

@@ -18,6 +18,8 @@ import (
 	"syscall"
 	"time"
 	"unicode"
+
+	"github.com/provender-dev/provender/internal/version"
 )
 
 // Client sends the requests of a driver. Safe for concurrent use.
@@ -220,7 +222,7 @@ func (c *Client) roundTrip(ctx context.Context, req Request, alive func()) (*htt
 	for k, v := range req.Header {
 		r.Header[k] = v
 	}
-	r.Header.Set("User-Agent", "provender")
+	r.Header.Set("User-Agent", version.Agent("provender"))
 	if req.Sign != nil {
 		if err := req.Sign(ctx, r); err != nil {
 			return nil, err
