@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/connectivity"
 
+	"github.com/provender-dev/provender/internal/version"
 	pb "github.com/provender-dev/provender/proto/provender/v1"
 )
 
@@ -90,6 +91,7 @@ func Dial(ctx context.Context, addr string, opts ...Option) (*Client, error) {
 	conn, err := grpc.NewClient("passthrough:///"+authority(addr), append([]grpc.DialOption{
 		grpc.WithTransportCredentials(d.credentials(o.tls)),
 		grpc.WithContextDialer(d.dial),
+		grpc.WithUserAgent(version.Agent("provender-go")),
 		grpc.WithConnectParams(grpc.ConnectParams{Backoff: reconnect, MinConnectTimeout: connectTime}),
 	}, o.calls(addr)...)...)
 	if err != nil {

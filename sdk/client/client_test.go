@@ -14,9 +14,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
 
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/rpc"
+	"github.com/provender-dev/provender/internal/version"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/registry"
@@ -377,7 +379,12 @@ func TestDial(t *testing.T) {
 		if network == "unix" {
 			addr = "unix:" + socket
 		}
-		server := grpc.NewServer(rpc.ServerOptions(slog.New(slog.DiscardHandler))...)
+		var agents []string
+		hear := func(ctx context.Context, req any, _ *grpc.UnaryServerInfo, handle grpc.UnaryHandler) (any, error) {
+			agents = metadata.ValueFromIncomingContext(ctx, "user-agent")
+			return handle(ctx, req)
+		}
+		server := grpc.NewServer(append(rpc.ServerOptions(slog.New(slog.DiscardHandler), nil), grpc.ChainUnaryInterceptor(hear))...)
 		rpc.Register(server, rpc.Services{Operations: new(recorded)})
 		done := make(chan error, 1)
 		go func() { done <- server.Serve(listener) }()
@@ -388,6 +395,9 @@ func TestDial(t *testing.T) {
 		must(t, c.Close())
 		server.GracefulStop()
 		must(t, <-done)
+		if len(agents) != 1 || !strings.HasPrefix(agents[0], version.Agent("provender-go")+" grpc-go/") {
+			t.Errorf("the client calls itself %q", agents)
+		}
 	}
 
 	// Somebody listens, and does not speak.

@@ -207,7 +207,7 @@ func parse(t testing.TB, typ columnar.Type, s string) *columnar.Vector {
 func dial(t testing.TB, services rpc.Services, log io.Writer) *client.Client {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
-	server := grpc.NewServer(rpc.ServerOptions(slog.New(slog.NewTextHandler(log, nil)))...)
+	server := grpc.NewServer(rpc.ServerOptions(slog.New(slog.NewTextHandler(log, nil)), nil)...)
 	rpc.Register(server, services)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()

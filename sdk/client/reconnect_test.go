@@ -20,7 +20,7 @@ func TestReconnects(t *testing.T) {
 	serve := func(addr string) (at string, stop func()) {
 		listener, err := net.Listen("tcp", addr)
 		must(t, err)
-		server := grpc.NewServer(rpc.ServerOptions(slog.New(slog.DiscardHandler))...)
+		server := grpc.NewServer(rpc.ServerOptions(slog.New(slog.DiscardHandler), nil)...)
 		rpc.Register(server, rpc.Services{Lookups: p.server})
 		done := make(chan error, 1)
 		go func() { done <- server.Serve(listener) }()

@@ -84,7 +84,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
     def _build(self, go: str, source: Path, program: Path) -> None:
         self.app.display_info(f"Building {program.name} with Go; the first time takes some minutes")
         program.parent.mkdir(parents=True, exist_ok=True)
-        flags = f"-s -w -X {MODULE}/internal/cli.release=v{self.metadata.version}"
+        flags = f"-s -w -X {MODULE}/internal/version.version=v{self.metadata.version}"
         done = subprocess.run(
             [go, "build", "-trimpath", f"-ldflags={flags}", "-o", str(program), "./cmd/provender"],
             cwd=source,

@@ -16,6 +16,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pyarrow as pa
 import pytest
 from conftest import PATIENCE, Project, Server, T
@@ -263,6 +264,22 @@ def test_options() -> None:
     ):
         with pytest.raises(provender.InvalidError, match=what):
             provender.connect("127.0.0.1:1", **kwargs)  # type: ignore[arg-type]
+
+
+def test_user_agent() -> None:
+    heard: dict[str, str] = {}
+
+    class Hear(grpc.GenericRpcHandler):
+        def service(self, details: grpc.HandlerCallDetails) -> None:
+            heard.update(details.invocation_metadata)
+
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[Hear()])
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    server.start()
+    with pytest.raises(provender.UnimplementedError), provender.connect(address) as store:
+        store.history()
+    server.stop(None).wait()
+    assert heard["user-agent"].startswith(f"provender-python/{provender.__version__} grpc-python/")
 
 
 def test_token_does_not_leave_in_plain_sight() -> None:

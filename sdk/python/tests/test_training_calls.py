@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from conftest import PATIENCE, Project, Server
 
 import provender
 from provender import _flight, _progress
+from provender._channel import Channel
 from provender._progress import Step
 
 SERVICE = "delay_model_v1"
@@ -99,7 +101,8 @@ def settled(threads: int) -> None:
 
 
 INTERRUPTED = """
-import sys, threading, pandas, provender
+import signal, sys, threading, time, pandas, provender
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job may have been started to ignore it
 spine = pandas.read_parquet(sys.argv[2])
 spine = pandas.concat([spine] * 20)
 store = provender.connect(sys.argv[1])
@@ -110,8 +113,8 @@ def show(step):
 try:
     store.training_set(spine, service="delay_model_v1", time="departs", progress=show)
 except KeyboardInterrupt:
-    for thread in threading.enumerate()[1:]:
-        thread.join()
+    while threading.active_count() > 1:  # none is left behind
+        time.sleep(0.01)
     print("interrupted", flush=True)
 """
 
@@ -148,6 +151,65 @@ def test_interrupt(project: Project, stage: str, stopped: bool) -> None:
             server.process.send_signal(signal.SIGCONT)
         server.stop()
     assert server.process.returncode == 0  # it had nothing to wait for
+
+
+def test_interrupted_as_a_call_begins(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left that sends, also where Ctrl-C comes before there is a call to cancel."""
+    project.run("apply", "--yes")
+    server = project.serve()
+    rows = 2_000_000
+    spine = pa.table({"origin": ["JFK"] * rows, "destination": ["SFO"] * rows, "departs": np.zeros(rows, np.int64)})
+    asked: dict[str, Any] = {"features": ["route_daily:distance"], "time": "departs", "time_unit": "s"}
+    start = threading.Thread.start
+
+    def interrupted(thread: threading.Thread) -> None:
+        start(thread)
+        if threading.current_thread() is threading.main_thread():  # no other one is interrupted
+            raise KeyboardInterrupt
+
+    with provender.connect(server.address) as store, monkeypatch.context() as patched:
+
+        def begins(step: Step) -> None:
+            assert step.stage == "spine"
+            server.process.send_signal(signal.SIGSTOP)
+            patched.setattr(threading.Thread, "start", interrupted)
+
+        assert len(store.training_set(spine.slice(0, 1), **asked)) == 1
+        threads = threading.active_count()
+        try:
+            with pytest.raises(KeyboardInterrupt):
+                store.training_set(spine, progress=begins, **asked)
+            patched.undo()
+            settled(threads)
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        assert len(store.training_set(spine.slice(0, 1), **asked)) == 1
+    server.stop()
+    assert server.process.returncode == 0
+
+
+def test_calls_begin_in_the_context_of_their_caller(
+    store: provender.Store, spine: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What traces calls finds there what they are part of."""
+    caller: ContextVar[str] = ContextVar("caller", default="nobody")
+    seen: list[str] = []
+    opened = Channel._open
+
+    def watched(channel: Channel, kind: str, method: str) -> Any:
+        call, headers = opened(channel, kind, method)
+
+        def made(*args: Any, **options: Any) -> Any:
+            seen.append(f"{kind} of {caller.get()}")
+            return call(*args, **options)
+
+        return made, headers
+
+    monkeypatch.setattr(Channel, "_open", watched)
+    token = caller.set("a notebook")
+    ask(store, spine)
+    caller.reset(token)
+    assert set(seen) == {"unary_unary of a notebook", "stream_stream of a notebook"}
 
 
 def test_the_server_refuses_while_rows_are_sent(project: Project) -> None:

@@ -18,9 +18,8 @@ from ._errors import (
 )
 from ._features import Features, ViewRead
 from ._training import TrainingSet, TrainingSetWarning
+from ._version import __version__
 from .store import Store, connect
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CanceledError",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import ipaddress
 import os
 import random
@@ -10,6 +11,8 @@ import threading
 import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -20,6 +23,7 @@ from google.rpc import status_pb2
 
 from . import _errors
 from ._errors import InvalidError, ProvenderError, UnauthenticatedError
+from ._version import __version__
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
@@ -35,8 +39,10 @@ TIMEOUT = 30.0  # seconds, of a call that does not say
 _REPEATS = 7
 _REPEAT_AFTER = 0.1
 _MAX_REPEAT_AFTER = 2.0
+_TICK = 0.02  # seconds by which clocks of one call may differ
 
-_OPTIONS: tuple[tuple[str, int], ...] = (
+_OPTIONS: tuple[tuple[str, int | str], ...] = (
+    ("grpc.primary_user_agent", f"provender-python/{__version__}"),
     ("grpc.max_receive_message_length", 1 << 30),
     ("grpc.max_send_message_length", -1),
     # A server that comes back is found at once, not after gRPC's up to two minutes.
@@ -234,13 +240,13 @@ class _Attempts:
 
     def __init__(self, timeout: float | None, *, repeat: bool) -> None:
         self.limit = timeout
-        self._end = None if timeout is None else time.monotonic() + timeout
+        self.end = None if timeout is None else time.monotonic() + timeout
         self._left = _REPEATS if repeat else 0
         self._pause = _REPEAT_AFTER
 
     def timeout(self) -> float | None:
         """Returns the seconds that are left."""
-        return None if self._end is None else max(self._end - time.monotonic(), 0.0)
+        return None if self.end is None else max(self.end - time.monotonic(), 0.0)
 
     def again(self, status: status_pb2.Status) -> float | None:
         """Returns the seconds to wait before the call is made again; None where it has failed for good."""
@@ -254,9 +260,21 @@ class _Attempts:
         return pause if left is None or pause < left else None
 
 
+def _late(status: status_pb2.Status, end: float | None) -> bool:
+    """Reports that a call was cut off as its time was over: the server ends it then, and may be heard sooner."""
+    cut_off = status.code == grpc.StatusCode.CANCELLED.value[0] and not status.details
+    return cut_off and end is not None and time.monotonic() >= end - _TICK
+
+
 def lost(status: status_pb2.Status) -> bool:
     """Reports that a call ended without the server's own answer: that has details."""
     return status.code == grpc.StatusCode.UNAVAILABLE.value[0] and not status.details
+
+
+def _cancel(begun: Future[Any]) -> None:
+    """Ends a call."""
+    if begun.exception() is None:
+        begun.result().cancel()
 
 
 class _Failures:
@@ -264,7 +282,9 @@ class _Failures:
 
     _target: Target | None
 
-    def _error(self, status: status_pb2.Status, timeout: float | None) -> ProvenderError:
+    def _error(self, status: status_pb2.Status, timeout: float | None, end: float | None = None) -> ProvenderError:
+        if _late(status, end):
+            status = status_pb2.Status(code=grpc.StatusCode.DEADLINE_EXCEEDED.value[0], message=status.message)
         error = _errors.from_status(status)
         if status.details or self._target is None:
             return error
@@ -349,7 +369,7 @@ class Channel(_Failures):
                 if lost(status):
                     self._move()
                 if pause is None:
-                    raise self._error(status, attempts.limit) from None
+                    raise self._error(status, attempts.limit, attempts.end) from None
                 time.sleep(pause)
             except ValueError:  # gRPC's answer where the connection was closed since
                 if self._closed:
@@ -360,17 +380,15 @@ class Channel(_Failures):
 
     def stream(self, method: str, request: Message, response: type[M], *, timeout: float | None = None) -> Iterator[M]:
         """Makes a call and yields its answers. It is made once, takes as long as it takes, and ends with its reader."""
-        answers = self._start("unary_stream", method, request.SerializeToString(), timeout)
         try:
-            for answer in answers:
-                yield response.FromString(answer)
+            with self._started("unary_stream", method, request.SerializeToString(), timeout) as answers:
+                for answer in answers:
+                    yield response.FromString(answer)
         except grpc.RpcError as e:
             status = _errors.status_of(e)
             if lost(status):
                 self._move()
             raise self._error(status, timeout) from None
-        finally:
-            answers.cancel()
 
     def exchange(
         self, method: str, requests: Callable[[], Iterator[bytes]], *, timeout: float | None = None
@@ -381,24 +399,22 @@ class Channel(_Failures):
         """
         attempts = _Attempts(timeout, repeat=True)
         while True:
-            answers = self._start("stream_stream", method, requests(), attempts.timeout())
             answered = False
             try:
-                for answer in answers:
-                    answered = True
-                    yield answer
+                with self._started("stream_stream", method, requests(), attempts.timeout()) as answers:
+                    for answer in answers:
+                        answered = True
+                        yield answer
             except grpc.RpcError as e:
                 status = _errors.status_of(e)
                 pause = None if answered else attempts.again(status)
                 if lost(status):
                     self._move()
                 if pause is None:
-                    raise self._error(status, attempts.limit) from None
+                    raise self._error(status, attempts.limit, attempts.end) from None
                 time.sleep(pause)
             else:
                 return
-            finally:
-                answers.cancel()
 
     def close(self) -> None:
         """Closes the connection and what was started for it. Calls under way end."""
@@ -409,15 +425,34 @@ class Channel(_Failures):
             self._grpc, self._calls = None, {}
         self._endpoint.close()
 
-    def _start(self, kind: str, method: str, sent: bytes | Iterator[bytes], timeout: float | None) -> Any:
-        """Returns the answers of a call that has several."""
+    @contextmanager
+    def _started(self, kind: str, method: str, sent: bytes | Iterator[bytes], timeout: float | None) -> Iterator[Any]:
+        """Gives the answers of a call that has several, and ends the call.
+
+        It begins on a thread of its own, where no KeyboardInterrupt comes: gRPC starts threads as it begins one, and if
+        it were interrupted there, nobody had the call, to cancel it.
+        """
         call, headers = self._open(kind, method)
+        begun: Future[Any] = Future()
+
+        def begin() -> None:
+            try:
+                begun.set_result(call(sent, timeout=timeout, metadata=headers))
+            except BaseException as e:
+                begun.set_exception(e)
+
+        context = contextvars.copy_context()  # what traces calls looks there for the caller's
         try:
-            return call(sent, timeout=timeout, metadata=headers)
-        except ValueError:  # as above
-            if self._closed:
-                raise _closed_store() from None
-            raise
+            threading.Thread(target=context.run, args=(begin,), daemon=True).start()
+            try:
+                answers = begun.result()
+            except ValueError:  # as above
+                if self._closed:
+                    raise _closed_store() from None
+                raise
+            yield answers
+        finally:
+            begun.add_done_callback(_cancel)
 
     def _open(self, kind: str, method: str) -> tuple[Any, tuple[tuple[str, str], ...]]:
         """Returns the callable of a method, and the headers of its calls."""
@@ -508,7 +543,7 @@ class AsyncChannel(_Failures):
                 if lost(status):
                     await self._move()
                 if pause is None:
-                    raise self._error(status, attempts.limit) from None
+                    raise self._error(status, attempts.limit, attempts.end) from None
                 await asyncio.sleep(pause)
             else:
                 return decode(answer)
