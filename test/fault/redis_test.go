@@ -4,34 +4,46 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/provender-dev/provender/internal/failpoint"
 	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/onlinetest"
+	"github.com/provender-dev/provender/test/link"
 	"github.com/provender-dev/provender/test/project"
 )
+
+func newLink(t *testing.T, target string) *link.Link {
+	t.Helper()
+	l, err := link.New(target)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Close)
+	return l
+}
 
 // TestLinkFails stops a run when its first batch is acknowledged, does harm to the link, and lets the run go on.
 func TestLinkFails(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
 		name       string
-		harm       func(*link)
+		harm       func(*link.Link)
 		parameters string // of the store's URL
 		fails      bool   // the run, surely
 		silent     bool   // nobody gets an answer meanwhile
 	}{
-		{"severed", (*link).sever, project.Patient, true, true},
-		{"connections reset", (*link).lose, project.Patient, false, false},
-		{"hangs", (*link).hang, "", true, true},
-		{"slow", func(l *link) { l.slow(20 * time.Millisecond) }, project.Patient, false, false},
+		{"severed", (*link.Link).Sever, project.Patient, true, true},
+		{"connections reset", (*link.Link).Lose, project.Patient, false, false},
+		{"hangs", (*link.Link).Hang, "", true, true},
+		{"slow", func(l *link.Link) { l.Slow(20 * time.Millisecond) }, project.Patient, false, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			l := newLink(t, onlinetest.StartRedisServer(t).Addr)
-			store := "redis://" + l.addr + c.parameters
+			store := "redis://" + l.Addr + c.parameters
 			w := newWorld(t, store)
 			w.addBeside(store)
 			w.Must("materialize")
@@ -49,11 +61,11 @@ func TestLinkFails(t *testing.T) {
 			got := run.Resume()
 			if c.fails || got.Code != 0 {
 				w.failed(got, "online store")
-				l.restore()
+				l.Restore()
 				r.answered()
 				w.recordedNothing(before)
 			}
-			l.restore()
+			l.Restore()
 			r.answered()
 			w.clean()
 			r.check()
@@ -70,7 +82,7 @@ func TestCutAnywhere(t *testing.T) {
 	}
 	rnd := testenv.Rand(t)
 	l := newLink(t, onlinetest.StartRedisServer(t).Addr)
-	w := newWorld(t, "redis://"+l.addr+project.Patient)
+	w := newWorld(t, "redis://"+l.Addr+project.Patient)
 	w.Must("materialize")
 	failures := 0
 	for round := range rounds {
@@ -80,9 +92,9 @@ func TestCutAnywhere(t *testing.T) {
 			args = append(args, "--full")
 		}
 		before := w.status()
-		l.severAfter(rnd.IntN(600_000))
+		l.SeverAfter(rnd.IntN(600_000))
 		r := w.Run(args...)
-		l.restore()
+		l.Restore()
 		if r.Code != 0 {
 			failures++
 			w.failed(r)
@@ -134,6 +146,17 @@ func TestEviction(t *testing.T) {
 	if doctor := w.Run("doctor"); !strings.Contains(doctor.Stdout, "allkeys-lru") {
 		t.Errorf("doctor: %+v", doctor)
 	}
+	s := w.serve("")
+	evicts := func(want float64) {
+		t.Helper()
+		project.Until(t, "the metric tells the policy", func() bool { return s.Metric("provender_store_eviction") == want })
+	}
+	evicts(1)
+	configure(t, server, "maxmemory-policy", "noeviction")
+	evicts(0)
+	configure(t, server, "maxmemory-policy", "allkeys-lru")
+	s.Signal(syscall.SIGTERM)
+	s.Wait()
 	configure(t, server, "maxmemory", "8mb")
 	w.put("many", 2, 0, 14*drivers)
 	run := w.Run("materialize") // may notice that the rows' marker was evicted
@@ -263,16 +286,16 @@ func TestPromotedReplica(t *testing.T) {
 			t.Parallel()
 			primary, replica := onlinetest.StartRedisServer(t, "--dir", t.TempDir()), onlinetest.StartRedisServer(t, "--dir", t.TempDir())
 			replication, address := newLink(t, primary.Addr), newLink(t, primary.Addr)
-			follow(t, replica, replication.addr)
-			w := newWorld(t, "redis://"+address.addr+project.Patient)
-			w.addBeside("redis://" + address.addr + project.Patient)
+			follow(t, replica, replication.Addr)
+			w := newWorld(t, "redis://"+address.Addr+project.Patient)
+			w.addBeside("redis://" + address.Addr + project.Patient)
 			w.Must("materialize")
 			caughtUp(t, primary)
 			r := w.serve("").read()
 			r.answered()
 			before := w.status()
 
-			replication.sever()
+			replication.Sever()
 			w.put("second", 2, 0, drivers)
 			var run *project.Process
 			if c.point == "" {
@@ -285,7 +308,7 @@ func TestPromotedReplica(t *testing.T) {
 			r.refused()
 			promote(t, replica)
 			r.mayGoBack(true)
-			address.lead(replica.Addr)
+			address.Lead(replica.Addr)
 			switch c.point {
 			case "":
 				r.lost()

@@ -239,7 +239,7 @@ func TestApplyLockedByTheDead(t *testing.T) {
 	})
 }
 
-// What a newer version wrote is left alone, and named.
+// What a newer version wrote, and this one can't live with, is left alone, and named.
 func TestNewerRegistry(t *testing.T) {
 	t.Parallel()
 	forRegistries(t, func(t *testing.T, a *author, _ func() *author) {
@@ -261,6 +261,8 @@ func TestNewerRegistry(t *testing.T) {
 			}
 		}
 		become(`INSERT INTO goose_registry (version_id, is_applied) VALUES (99, $1)`)
+		a.at(1, 1) // it can live with that one
+		become(`UPDATE compatibility SET least = 99 WHERE version_table = 'goose_registry' AND $1`)
 		for _, args := range [][]string{{"plan"}, {"apply", "--yes"}, {"rollback", "1", "--yes"}, {"history"}, {"registry", "check"}, {"registry", "export"}} {
 			a.refused(args, "the registry has schema version 99", "use the newer Provender that wrote it")
 		}

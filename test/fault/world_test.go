@@ -7,9 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +14,7 @@ import (
 	"time"
 
 	"github.com/provender-dev/provender/sdk/client"
+	"github.com/provender-dev/provender/test/load"
 	"github.com/provender-dev/provender/test/project"
 )
 
@@ -53,15 +51,15 @@ func (w *world) row(driver, version int) project.Row {
 	r := project.Row{
 		Driver: int64(driver), At: w.base.Add(time.Duration(version) * time.Minute), Written: w.base, Trips: trips(driver, version),
 	}
-	if version%3 > 0 {
-		r.Rating = new(float64(version))
+	if rating, ok := load.Rating(version); ok {
+		r.Rating = &rating
 	}
 	return r
 }
 
-const versions = 1000
+const versions = load.Versions
 
-func trips(driver, version int) int64 { return int64(driver)*versions + int64(version) }
+func trips(driver, version int) int64 { return load.Trips(driver, version) }
 
 // put writes a file with a version of some drivers.
 func (w *world) put(name string, version, from, to int) {
@@ -261,7 +259,7 @@ func (w *world) recordedNothing(before status) status {
 
 // server is the project's own server, in a process.
 type server struct {
-	*project.Process
+	*project.Server
 	t      *testing.T
 	client *client.Client
 	addr   string // of gRPC
@@ -270,29 +268,10 @@ type server struct {
 // serve starts the server, with failpoints armed, and waits until it is ready.
 func (w *world) serve(failpoints string) *server {
 	w.t.Helper()
-	s := &server{t: w.t, Process: w.Start(failpoints, "serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")}
-	var at struct {
-		GRPC, HTTP string
-		PID        int
-	}
-	project.Until(w.t, "the server is ready", func() bool {
-		if s.Ended() {
-			w.t.Fatalf("the server ended: %+v", s.Wait())
-		}
-		raw, err := os.ReadFile(filepath.Join(w.Dir, ".provender", "serve.json"))
-		if err != nil || json.Unmarshal(raw, &at) != nil || at.PID != s.PID() {
-			return false
-		}
-		resp, err := http.Get("http://" + at.HTTP + "/readyz")
-		if err != nil {
-			return false
-		}
-		_ = resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
-	s.addr = at.GRPC
+	s := &server{t: w.t, Server: w.Serve(failpoints)}
+	s.addr = s.GRPC
 	var err error
-	if s.client, err = client.Dial(w.t.Context(), at.GRPC); err != nil {
+	if s.client, err = client.Dial(w.t.Context(), s.addr); err != nil {
 		w.t.Fatal(err)
 	}
 	w.t.Cleanup(func() { _ = s.client.Close() })

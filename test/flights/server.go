@@ -12,6 +12,7 @@ import (
 
 	"github.com/provender-dev/provender/examples/flights"
 	"github.com/provender-dev/provender/internal/server"
+	"github.com/provender-dev/provender/registry/definition"
 	"github.com/provender-dev/provender/sdk/client"
 )
 
@@ -34,7 +35,7 @@ func Start() (f *Server, err error) {
 	if _, err := flights.Unpack(f.Dir, flights.End); err != nil {
 		return nil, err
 	}
-	project, err := server.Open(f.Dir, "", func(string) string { return "" })
+	project, err := server.Open(f.Dir, definition.Outside{})
 	if err != nil {
 		return nil, err
 	}

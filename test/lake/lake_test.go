@@ -31,7 +31,6 @@ func (w *world) try(dir string, args ...string) (int, string) {
 	var out bytes.Buffer
 	code := cli.Main(append([]string{"-C", dir}, args...), cli.World{
 		Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Now: time.Now, Signals: make(chan os.Signal), Exit: os.Exit,
-		Getenv: func(string) string { return "" },
 	})
 	w.printed.Write(out.Bytes())
 	return code, out.String()

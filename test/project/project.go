@@ -4,6 +4,7 @@ package project
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -93,8 +94,9 @@ type Row struct {
 
 // Project is a folder with definitions and source files.
 type Project struct {
-	Dir string
-	t   testing.TB
+	Dir    string
+	Binary string // the program at work in it; "": the one that Main built
+	t      testing.TB
 }
 
 // New makes a project with Definitions and no rows; nothing is applied yet.
@@ -160,7 +162,7 @@ func (p *Project) Remove(name string) {
 
 // Command is the program in the project, without what the environment of the tests says to it.
 func (p *Project) Command(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, binary, args...)
+	cmd := exec.CommandContext(ctx, cmp.Or(p.Binary, binary), args...)
 	cmd.Dir = p.Dir
 	for _, v := range os.Environ() {
 		if !strings.HasPrefix(v, "PROVENDER_") {

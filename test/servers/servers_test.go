@@ -2,10 +2,7 @@
 package servers
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -69,7 +66,7 @@ func (s *site) put(version int) {
 
 // server is a server on a machine, with a reader that looks every driver up, time and again.
 type server struct {
-	*project.Process
+	*project.Server
 	t      *testing.T
 	client *client.Client
 
@@ -84,28 +81,9 @@ type server struct {
 
 func (m machine) serve(t *testing.T, failpoints string) *server {
 	t.Helper()
-	s := &server{t: t, stop: make(chan struct{}), Process: m.Start(failpoints, "serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")}
-	var at struct {
-		GRPC, HTTP string
-		PID        int
-	}
-	onlinetest.Until(t, "the server is ready", func() bool {
-		if s.Ended() {
-			t.Fatalf("the server ended: %+v", s.Wait())
-		}
-		raw, err := os.ReadFile(filepath.Join(m.Dir, ".provender", "serve.json"))
-		if err != nil || json.Unmarshal(raw, &at) != nil || at.PID != s.PID() {
-			return false
-		}
-		resp, err := http.Get("http://" + at.HTTP + "/readyz")
-		if err != nil {
-			return false
-		}
-		_ = resp.Body.Close()
-		return resp.StatusCode == http.StatusOK
-	})
+	s := &server{t: t, stop: make(chan struct{}), Server: m.Serve(failpoints)}
 	var err error
-	if s.client, err = client.Dial(t.Context(), at.GRPC); err != nil {
+	if s.client, err = client.Dial(t.Context(), s.GRPC); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.client.Close() })
@@ -333,6 +311,9 @@ func TestOutage(t *testing.T) {
 		// Through the server, which knows.
 		first.Must("get", "--features", "stats:trips", "--entity", "driver=1")
 		a.goesOn()
+		if !a.Ready() || !b.Ready() {
+			t.Error("servers are not ready though they answer")
+		}
 		outage.end(t)
 		version++
 		s.put(version)

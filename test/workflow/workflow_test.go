@@ -27,9 +27,13 @@ func TestWorkflow(t *testing.T) {
 	if _, err := os.Stat(lint); err != nil {
 		t.Fatalf("no actionlint: run ./scripts/test once, which builds it in .cache/stores (%v)", err)
 	}
-	workflows, err := filepath.Glob(filepath.Join(root, "deploy", "github", "*.yml"))
-	if err != nil || len(workflows) == 0 {
-		t.Fatalf("%d workflows, %v", len(workflows), err)
+	var workflows []string
+	for _, folder := range []string{filepath.Join("deploy", "github"), filepath.Join(".github", "workflows")} {
+		found, err := filepath.Glob(filepath.Join(root, folder, "*.yml"))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("%s: %d workflows, %v", folder, len(found), err)
+		}
+		workflows = append(workflows, found...)
 	}
 	// What it would find on this machine besides is not part of the test.
 	out, err := exec.Command(lint, append([]string{"-no-color", "-shellcheck=", "-pyflakes="}, workflows...)...).CombinedOutput()
