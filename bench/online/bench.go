@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"github.com/provender-dev/provender/bench/internal/lookups"
 	"github.com/provender-dev/provender/bench/internal/loop"
@@ -184,8 +185,8 @@ func (b *bench) serve(ctx context.Context, binary string, p lookups.Project) (*p
 	if err != nil {
 		return nil, err
 	}
-	return b.keep(process.Start(ctx, b.dir, "provender", process.Announced, binary, "-C", dir, "-o", "json",
-		"serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0"))
+	args := append(strings.Fields(b.under), binary, "-C", dir, "-o", "json", "serve", "--grpc", "127.0.0.1:0", "--http", "127.0.0.1:0")
+	return b.keep(process.Start(ctx, b.dir, "provender", process.Announced, args...))
 }
 
 // check looks at the answers of every target, and leaves out those that do not have the call.
@@ -223,6 +224,7 @@ func (b *bench) checkTarget(ctx context.Context, t *target) error {
 func (b *bench) measureAll(ctx context.Context) (*report, error) {
 	r := &report{
 		Entities: b.data.Entities, Rounds: b.rounds, Seconds: b.measure.Seconds(), Listpack: b.listpack, Notes: b.notes,
+		Deadline: b.deadline.Seconds(),
 	}
 	groups, err := b.groups()
 	if err != nil {

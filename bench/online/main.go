@@ -25,6 +25,7 @@ type settings struct {
 	dir              string // for data and what a run leaves out of memory
 	provender, floor string // binaries
 	other            string // another provender binary
+	under            string // a command that Provender's servers are started by
 	rounds           int
 	warm, measure    time.Duration
 	callers          []int
@@ -35,7 +36,8 @@ type settings struct {
 	listpack         int
 	memory           bool
 	views            int
-	overload         bool
+	overload, beside bool
+	deadline         time.Duration // under overload
 	json             bool
 	data             lookups.Dataset
 }
@@ -75,6 +77,16 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 	if err != nil {
 		return err
 	}
+	if s.overload {
+		if err := b.measureOpen(ctx, r); err != nil {
+			return err
+		}
+	}
+	if s.beside {
+		if err := b.measureBeside(ctx, r); err != nil {
+			return err
+		}
+	}
 	if s.memory {
 		if r.Memory, err = b.measureMemory(ctx); err != nil {
 			return err
@@ -94,6 +106,7 @@ func parse(args []string) (settings, error) {
 	flags.StringVar(&s.provender, "provender", "", "the provender binary")
 	flags.StringVar(&s.floor, "floor", "", "the floor binary")
 	flags.StringVar(&s.other, "other", "", "another provender binary, to be measured beside the first")
+	flags.StringVar(&s.under, "under", "", "a command, with spaces between its words, that becomes each server of Provender: one that takes processors away")
 	flags.IntVar(&s.rounds, "rounds", 3, "rounds, each of every target, workload and number of callers")
 	measure := flags.Float64("seconds", 5, "time to measure each")
 	warm := flags.Float64("warm", 1, "seconds to warm up before each")
@@ -105,7 +118,9 @@ func parse(args []string) (settings, error) {
 	flags.IntVar(&s.listpack, "listpack", recommendedListpack, "hash-max-listpack-value of Redis, 64 by its own default")
 	flags.BoolVar(&s.memory, "memory", true, "measure memory too")
 	flags.IntVar(&s.views, "views", 0, "measure W1 also with so many more views in the registry")
-	flags.BoolVar(&s.overload, "overload", false, "measure W1 also with four times the greatest number of callers")
+	flags.BoolVar(&s.overload, "overload", false, "measure W1 also with four times the greatest number of callers, and all workloads at four times the peak, with a deadline")
+	flags.DurationVar(&s.deadline, "deadline", 100*time.Millisecond, "of calls at four times the peak")
+	flags.BoolVar(&s.beside, "beside", false, "measure calls for one entity also beside a flood of calls for very many")
 	output := flags.String("o", "table", "table or json")
 	if err := flags.Parse(args); err != nil {
 		return s, err

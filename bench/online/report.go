@@ -18,6 +18,9 @@ type report struct {
 	Seconds  float64     `json:"seconds"`
 	Listpack int         `json:"hash_max_listpack_value"`
 	Results  []*result   `json:"results"`
+	Deadline float64     `json:"deadline"` // seconds, of calls at several times the peak
+	Open     []*open     `json:"open,omitempty"`
+	Beside   []*beside   `json:"beside,omitempty"`
 	Memory   []layout    `json:"memory,omitempty"`
 	Bars     []ratio.Bar `json:"bars"`
 	Notes    []string    `json:"notes,omitempty"`
@@ -87,6 +90,7 @@ func (r *report) judge() {
 		}
 	}
 	r.judgeOverload()
+	r.judgeOpen()
 	if len(r.Memory) == 3 {
 		feast := r.Memory[2].Bytes
 		for i, want := range []float64{0.75, 1} {
@@ -137,6 +141,9 @@ func (r *report) text(w io.Writer) error {
 				return err
 			}
 		}
+	}
+	if err := r.overloadText(w); err != nil {
+		return err
 	}
 	if len(r.Memory) > 0 {
 		fmt.Fprint(w, "\nmemory in Redis\n\n")
@@ -209,11 +216,7 @@ func (x *result) failed() (n int) {
 }
 
 func (x *result) each(of func(loop.Measurement) float64) []float64 {
-	values := make([]float64, len(x.Runs))
-	for i, m := range x.Runs {
-		values[i] = of(m)
-	}
-	return values
+	return eachOf(x.Runs, of)
 }
 
 // ratios are taken round by round, of runs that are close in time.

@@ -51,3 +51,21 @@ func sumTicks(path string, fields []string) (sum time.Duration, err error) {
 	}
 	return sum, nil
 }
+
+// Peak returns the most memory that the process has had resident, in MiB, 0 for one that runs elsewhere.
+func (p *Process) Peak() (float64, error) {
+	if p == nil {
+		return 0, nil
+	}
+	path := fmt.Sprintf("/proc/%d/status", p.pid)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	_, rest, _ := strings.Cut(string(raw), "VmHWM:")
+	var kib float64
+	if _, err := fmt.Sscan(rest, &kib); err != nil {
+		return 0, fmt.Errorf("%s: %w", path, err)
+	}
+	return kib / 1024, nil
+}

@@ -126,7 +126,7 @@ func (s *settings) input(ctx context.Context) (in asof.Input, since int64, err e
 	if err != nil {
 		return in, 0, err
 	}
-	p, err := definition.LoadProject(dir, "", os.Getenv)
+	p, err := definition.LoadProject(dir, definition.Outside{})
 	if err != nil {
 		return in, 0, err
 	}
