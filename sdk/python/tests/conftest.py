@@ -6,6 +6,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -110,6 +111,19 @@ class Server:
         if self.process.poll() is None:
             self.process.terminate()
         self._reap()
+
+    def freeze(self) -> None:
+        """Keeps the server from doing anything until thaw."""
+        self.process.send_signal(signal.SIGSTOP)
+        self.await_freeze()
+
+    def await_freeze(self) -> None:
+        """Waits until a failpoint, or freeze, has stopped every thread of the server."""
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+
+    def thaw(self) -> None:
+        """Lets the server go on."""
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         """Ends the server as a crash does."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 from typing import Any
 
 import pytest
@@ -64,7 +63,7 @@ def test_cancelled(project: Project) -> None:
     async def look_up() -> None:
         async with provender.aio.connect(server.address) as store:
             assert (await store.get_features(**LOOKUP)).to_dict() == FOUND
-            server.process.send_signal(signal.SIGSTOP)
+            server.freeze()
             task = asyncio.create_task(store.get_features(**LOOKUP))
             done, _ = await asyncio.wait([task], timeout=0.1)
             assert not done
@@ -74,7 +73,7 @@ def test_cancelled(project: Project) -> None:
             with pytest.raises(TimeoutError):
                 async with asyncio.timeout(0.1):
                     await store.get_features(**LOOKUP)
-            server.process.send_signal(signal.SIGCONT)
+            server.thaw()
             assert (await store.get_features(**LOOKUP)).to_dict() == FOUND
 
     try:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from typing import Any
 import grpc
 import pyarrow as pa
 import pytest
-from conftest import PATIENCE, Project, Server, T
+from conftest import PATIENCE, Project, Server, T, copy_flights
 
 import provender
 from provender import _channel, _errors
@@ -88,10 +89,10 @@ def test_deadline_of_a_server_that_stops(project: Project) -> None:
     try:
         with provender.connect(server.address) as store:
             assert store.get_features(**LOOKUP).to_dict() == FOUND
-            server.process.send_signal(signal.SIGSTOP)
+            server.freeze()
             with pytest.raises(provender.DeadlineError):
                 store.get_features(**LOOKUP, timeout=0.3)
-            server.process.send_signal(signal.SIGCONT)
+            server.thaw()
             assert store.get_features(**LOOKUP).to_dict() == FOUND
     finally:
         server.kill()
@@ -170,8 +171,9 @@ def test_retry_delay_of_the_server(project: Project, monkeypatch: pytest.MonkeyP
         server = ready(project)
     try:
         with provender.connect(server.address) as store:
-            with pytest.raises(provender.UnavailableError) as caught:  # at once: the delay is beyond the deadline
-                store.get_features(**LOOKUP, timeout=0.9)
+            with monkeypatch.context() as once, pytest.raises(provender.UnavailableError) as caught:
+                once.setattr(_channel, "_REPEATS", 0)
+                store.get_features(**LOOKUP, timeout=PATIENCE)
             assert caught.value.retry_after == 1.0
             assert "no Provender server" not in str(caught.value)
             with ThreadPoolExecutor(1) as threads:
@@ -208,18 +210,19 @@ def test_delays() -> None:
 def redis(address: str) -> Iterator[None]:
     """A Redis that has nothing at first, and forgets everything."""
     host, _, port = address.partition(":")
-    process = subprocess.Popen(
-        ["redis-server", "--bind", host, "--port", port, "--save", "", "--dir", "/tmp"],
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    try:
-        assert any("Ready to accept connections" in line for line in process.stdout)
-        yield
-    finally:
-        process.kill()
-        process.communicate()
+    with tempfile.TemporaryDirectory() as folder:
+        process = subprocess.Popen(
+            ["redis-server", "--bind", host, "--port", port, "--save", "", "--dir", folder],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert process.stdout is not None
+        try:
+            assert any("Ready to accept connections" in line for line in process.stdout)
+            yield
+        finally:
+            process.kill()
+            process.communicate()
 
 
 def test_closed(server: Server) -> None:
@@ -293,14 +296,11 @@ def test_token_does_not_leave_in_plain_sight() -> None:
 
 
 @pytest.fixture(scope="module")
-def secured(
-    binary: Path, flights: Project, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Server, Path, str]]:
+def secured(binary: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, Path, str]]:
     """A server with TLS and tokens, its authority's certificate, and a token that may look up."""
     folder = tmp_path_factory.mktemp("secured")
     make_certificates(folder)
-    project = Project(binary, folder / "project")
-    subprocess.run(["cp", "-r", flights.folder, project.folder], check=True)
+    project = copy_flights(binary, folder / "project")
     config = (project.folder / "provender.yaml").read_text()
     (project.folder / "provender.yaml").write_text(
         config.replace(
@@ -468,7 +468,11 @@ def test_end_without_close(server: Server) -> None:
 def test_interrupt() -> None:
     """Ctrl-C ends a call that waits."""
     with silence() as address:
-        code = f"import provender\nprint('go', flush=True)\nprovender.connect({address!r}).get_features(**{LOOKUP!r})"
+        code = (
+            # a shell's job may have been started to ignore it
+            "import provender, signal\nsignal.signal(signal.SIGINT, signal.default_int_handler)\n"
+            f"print('go', flush=True)\nprovender.connect({address!r}).get_features(**{LOOKUP!r})"
+        )
         process = subprocess.Popen(
             [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )

@@ -61,7 +61,7 @@ def servers(folder: Path) -> list[int]:
 
 def python(project: Project, text: str, **more: object) -> subprocess.Popen[str]:
     """A Python of its own, that has connected to the project as ``store``."""
-    head = f"import os, sys, provender\nstore = provender.connect({str(project.folder)!r})\n"
+    head = f"import os, signal, sys, provender\nstore = provender.connect({str(project.folder)!r})\n"
     environment = clean_environment() | {
         "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
         "PROVENDER_BINARY": str(project.binary),
@@ -210,8 +210,9 @@ def test_interrupt_is_not_for_the_server(project: Project) -> None:
         project,
         """
         store.history()
-        print("ready", flush=True)
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job may have been started to ignore it
         try:
+            print("ready", flush=True)
             sys.stdin.read()
         except KeyboardInterrupt:
             print(len(store.history()), flush=True)
@@ -232,7 +233,7 @@ def test_interrupt_is_not_for_the_server(project: Project) -> None:
 
 def _in_child(store: provender.Store, parent_ends: object, done: object) -> None:
     done.put(revisions(store))  # type: ignore[attr-defined]
-    parent_ends.get()  # type: ignore[attr-defined]
+    parent_ends.get(timeout=PATIENCE)  # type: ignore[attr-defined]
     done.put(revisions(store))  # type: ignore[attr-defined]
     store.close()
     done.put(None)  # type: ignore[attr-defined]
@@ -240,20 +241,20 @@ def _in_child(store: provender.Store, parent_ends: object, done: object) -> None
 
 def test_fork_uses_its_parents_server_and_does_not_keep_it(project: Project, caplog: pytest.LogCaptureFixture) -> None:
     context = multiprocessing.get_context("fork")
-    ends, done = context.SimpleQueue(), context.SimpleQueue()
+    ends, done = context.Queue(), context.Queue()
     with provender.connect(project.folder) as store:
         assert revisions(store) == 0
         child = context.Process(target=_in_child, args=(store, ends, done))
         child.start()
-        assert done.get() == 0
+        assert done.get(timeout=PATIENCE) == 0
         (before,) = servers(project.folder)
     # The fork lives, and has a share of nothing: the server has ended by itself.
     assert servers(project.folder) == []
     assert caplog.messages == []
     ends.put(None)
-    assert done.get() == 0, "the fork starts a server of its own"
+    assert done.get(timeout=PATIENCE) == 0, "the fork starts a server of its own"
     assert before not in servers(project.folder)
-    assert done.get() is None
+    assert done.get(timeout=PATIENCE) is None
     child.join(PATIENCE)
     assert child.exitcode == 0
     assert servers(project.folder) == []

@@ -27,7 +27,7 @@ AT = datetime(2001, 6, 30, 18, tzinfo=UTC)
 @pytest.fixture
 def shop(project: Project) -> Iterator[provender.Store]:
     """A store of the flights example, nothing applied, to be changed."""
-    server = project.serve()
+    server = project.serve("--now", T)  # schedules rest
     with provender.connect(server.address) as store:
         store._folder = str(project.folder)  # as that of the folder's own connection is
         yield store
@@ -406,7 +406,7 @@ def test_runs_are_asked_for_again_where_the_connection_is_lost(shop: provender.S
 
 
 def test_runs_that_ended_with_their_server(project: Project) -> None:
-    server = project.serve()
+    server = project.serve("--now", T, env={"PROVENDER_FAILPOINTS": "run-before-write=stop"})
     with provender.connect(server.address) as store:
         store.apply(project.folder)
         killed: list[Step] = []
@@ -415,8 +415,9 @@ def test_runs_that_ended_with_their_server(project: Project) -> None:
             nonlocal server
             if not killed:
                 killed.append(step)
+                server.await_freeze()
                 server.kill()
-                server = project.serve(port=server.port)
+                server = project.serve("--now", T, port=server.port)
 
         with pytest.raises(provender.PreconditionError, match="the process that ran it has gone") as e:
             store.materialize(to=T, progress=kill)

@@ -106,8 +106,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's job may ha
 spine = pandas.read_parquet(sys.argv[2])
 spine = pandas.concat([spine] * 20)
 store = provender.connect(sys.argv[1])
+told = []
 def show(step):
-    if step.stage == sys.argv[3]:
+    if step.stage == sys.argv[3] and not told:
+        told.append(step)
         print("there", flush=True)
         sys.stdin.readline()
 try:
@@ -137,7 +139,7 @@ def test_interrupt(project: Project, stage: str, stopped: bool) -> None:
     try:
         assert client.stdout.readline() == "there\n"
         if stopped:
-            server.process.send_signal(signal.SIGSTOP)
+            server.freeze()
             client.stdin.write("\n")
             client.stdin.flush()
         client.send_signal(signal.SIGINT)
@@ -148,7 +150,7 @@ def test_interrupt(project: Project, stage: str, stopped: bool) -> None:
         client.kill()
         client.wait()
         if stopped:
-            server.process.send_signal(signal.SIGCONT)
+            server.thaw()
         server.stop()
     assert server.process.returncode == 0  # it had nothing to wait for
 
@@ -171,7 +173,7 @@ def test_interrupted_as_a_call_begins(project: Project, monkeypatch: pytest.Monk
 
         def begins(step: Step) -> None:
             assert step.stage == "spine"
-            server.process.send_signal(signal.SIGSTOP)
+            server.freeze()
             patched.setattr(threading.Thread, "start", interrupted)
 
         assert len(store.training_set(spine.slice(0, 1), **asked)) == 1
@@ -182,7 +184,7 @@ def test_interrupted_as_a_call_begins(project: Project, monkeypatch: pytest.Monk
             patched.undo()
             settled(threads)
         finally:
-            server.process.send_signal(signal.SIGCONT)
+            server.thaw()
         assert len(store.training_set(spine.slice(0, 1), **asked)) == 1
     server.stop()
     assert server.process.returncode == 0

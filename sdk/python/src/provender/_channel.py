@@ -12,7 +12,6 @@ import time
 import uuid
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, TypeVar
@@ -40,6 +39,7 @@ _REPEATS = 7
 _REPEAT_AFTER = 0.1
 _MAX_REPEAT_AFTER = 2.0
 _TICK = 0.02  # seconds by which clocks of one call may differ
+_LEAST = 0.05  # seconds that an attempt gets: with less it would say that time is over, not what is wrong
 
 _OPTIONS: tuple[tuple[str, int | str], ...] = (
     ("grpc.primary_user_agent", f"provender-python/{__version__}"),
@@ -257,7 +257,7 @@ class _Attempts:
         pause = self._pause * random.uniform(0.8, 1.2) if asked is None else asked
         self._pause = min(2 * self._pause, _MAX_REPEAT_AFTER)
         left = self.timeout()
-        return pause if left is None or pause < left else None
+        return pause if left is None or pause + _LEAST <= left else None
 
 
 def _late(status: status_pb2.Status, end: float | None) -> bool:
@@ -271,10 +271,23 @@ def lost(status: status_pb2.Status) -> bool:
     return status.code == grpc.StatusCode.UNAVAILABLE.value[0] and not status.details
 
 
-def _cancel(begun: Future[Any]) -> None:
-    """Ends a call."""
-    if begun.exception() is None:
-        begun.result().cancel()
+class _Ended:
+    """Ends a call that has several answers with its block. It is entered before the call begins, so that no interrupt
+    comes between."""
+
+    def __init__(self) -> None:
+        self.call: Future[Any] = Future()
+
+    def __enter__(self) -> Future[Any]:
+        return self.call
+
+    def __exit__(self, *_: object) -> None:
+        self.call.add_done_callback(self._cancel)
+
+    @staticmethod
+    def _cancel(begun: Future[Any]) -> None:
+        if begun.exception() is None:
+            begun.result().cancel()
 
 
 class _Failures:
@@ -381,8 +394,8 @@ class Channel(_Failures):
     def stream(self, method: str, request: Message, response: type[M], *, timeout: float | None = None) -> Iterator[M]:
         """Makes a call and yields its answers. It is made once, takes as long as it takes, and ends with its reader."""
         try:
-            with self._started("unary_stream", method, request.SerializeToString(), timeout) as answers:
-                for answer in answers:
+            with _Ended() as call:
+                for answer in self._begin(call, "unary_stream", method, request.SerializeToString(), timeout):
                     yield response.FromString(answer)
         except grpc.RpcError as e:
             status = _errors.status_of(e)
@@ -401,8 +414,8 @@ class Channel(_Failures):
         while True:
             answered = False
             try:
-                with self._started("stream_stream", method, requests(), attempts.timeout()) as answers:
-                    for answer in answers:
+                with _Ended() as call:
+                    for answer in self._begin(call, "stream_stream", method, requests(), attempts.timeout()):
                         answered = True
                         yield answer
             except grpc.RpcError as e:
@@ -425,15 +438,15 @@ class Channel(_Failures):
             self._grpc, self._calls = None, {}
         self._endpoint.close()
 
-    @contextmanager
-    def _started(self, kind: str, method: str, sent: bytes | Iterator[bytes], timeout: float | None) -> Iterator[Any]:
-        """Gives the answers of a call that has several, and ends the call.
+    def _begin(
+        self, begun: Future[Any], kind: str, method: str, sent: bytes | Iterator[bytes], timeout: float | None
+    ) -> Any:
+        """Begins a call that has several answers, and returns them.
 
         It begins on a thread of its own, where no KeyboardInterrupt comes: gRPC starts threads as it begins one, and if
         it were interrupted there, nobody had the call, to cancel it.
         """
         call, headers = self._open(kind, method)
-        begun: Future[Any] = Future()
 
         def begin() -> None:
             try:
@@ -442,17 +455,13 @@ class Channel(_Failures):
                 begun.set_exception(e)
 
         context = contextvars.copy_context()  # what traces calls looks there for the caller's
+        threading.Thread(target=context.run, args=(begin,), daemon=True).start()
         try:
-            threading.Thread(target=context.run, args=(begin,), daemon=True).start()
-            try:
-                answers = begun.result()
-            except ValueError:  # as above
-                if self._closed:
-                    raise _closed_store() from None
-                raise
-            yield answers
-        finally:
-            begun.add_done_callback(_cancel)
+            return begun.result()
+        except ValueError:  # as above
+            if self._closed:
+                raise _closed_store() from None
+            raise
 
     def _open(self, kind: str, method: str) -> tuple[Any, tuple[tuple[str, str], ...]]:
         """Returns the callable of a method, and the headers of its calls."""
