@@ -36,7 +36,7 @@ func fillForDamage(t *testing.T, dir string) {
 		t.Fatal(err)
 	}
 	for round := range 2 {
-		for part := range slices.Chunk(rand.Perm(damagedKeys), 100) {
+		for part := range slices.Chunk(testenv.Rand(t).Perm(damagedKeys), 100) {
 			var entries []online.Entry
 			for _, k := range part {
 				stored := damagedRow(k)

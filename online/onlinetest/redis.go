@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -15,6 +14,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // Redis is a redis-server of a test's own, on a free port of this machine, that keeps nothing on disk.
@@ -87,9 +88,7 @@ func startRedis(t testing.TB, like Redis) *Redis {
 	}
 	var err error
 	for range 10 { // another process may take the port before the server does
-		if r.Addr, err = freeAddr(); err != nil {
-			break
-		}
+		r.Addr = testenv.FreeAddress(t)
 		r.URL = "redis://" + r.Addr
 		if err = r.start(); err == nil {
 			t.Cleanup(r.Kill)
@@ -98,26 +97,6 @@ func startRedis(t testing.TB, like Redis) *Redis {
 	}
 	t.Fatalf("start redis-server: %v (./scripts/test installs what is missing)", err)
 	return nil
-}
-
-// busPort is how far above its port a node of a cluster has another one.
-const busPort = 10_000
-
-// freeAddr returns an address that is free at the moment, with room for busPort.
-func freeAddr() (string, error) {
-	for {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		addr := l.Addr().(*net.TCPAddr)
-		if err := l.Close(); err != nil {
-			return "", err
-		}
-		if addr.Port+busPort <= math.MaxUint16 {
-			return addr.String(), nil
-		}
-	}
 }
 
 func (r *Redis) start() error {
@@ -186,6 +165,22 @@ func (r *Redis) Client(t testing.TB) *redis.Client {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// AwaitReplica waits until a replica has all that this primary has by now.
+func (r *Redis) AwaitReplica(t testing.TB, replica *Redis) {
+	t.Helper()
+	offset := func(node *Redis, field string) (n int64) {
+		client := node.Client(t)
+		defer client.Close()
+		_, rest, _ := strings.Cut(client.Info(t.Context(), "replication").Val(), field+":")
+		if _, err := fmt.Sscan(rest, &n); err != nil {
+			t.Fatalf("%s of %s: %v", field, node.Addr, err)
+		}
+		return n
+	}
+	all := offset(r, "master_repl_offset")
+	Until(t, "the replica has it all", func() bool { return offset(replica, "slave_repl_offset") >= all })
 }
 
 // patience is how long Until waits.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -22,9 +23,9 @@ type Sentinel struct {
 // WatcherPassword is what the sentinels want to hear.
 const WatcherPassword = "canary"
 
-// StartSentinel starts a primary, a replica and three sentinels that end with the test. A primary that is silent for so
-// long is taken for dead.
-func StartSentinel(t testing.TB, downAfter time.Duration) *Sentinel {
+// StartSentinel starts a primary, a replica and three sentinels that end with the test. They take no primary for dead
+// before Notice.
+func StartSentinel(t testing.TB) *Sentinel {
 	t.Helper()
 	s := &Sentinel{Primary: StartRedisServer(t)}
 	host, port, err := net.SplitHostPort(s.Primary.Addr)
@@ -39,16 +40,16 @@ func StartSentinel(t testing.TB, downAfter time.Duration) *Sentinel {
 	for range 3 {
 		config := filepath.Join(t.TempDir(), "sentinel.conf")
 		must(t, os.WriteFile(config, fmt.Appendf(nil, `sentinel monitor primary %s %s 2
-sentinel down-after-milliseconds primary %[4]d
+sentinel down-after-milliseconds primary 3600000
 sentinel failover-timeout primary 3000
 requirepass %[3]s
 sentinel sentinel-pass %[3]s
-`, host, port, WatcherPassword, downAfter.Milliseconds()), 0o600))
+`, host, port, WatcherPassword), 0o600))
 		w := startRedis(t, Redis{sentinel: config})
 		s.Watchers, addrs = append(s.Watchers, w), append(addrs, w.Addr)
 	}
 	for _, w := range s.Watchers {
-		client := redis.NewSentinelClient(&redis.Options{Addr: w.Addr, Password: WatcherPassword, Protocol: 2, DisableIdentity: true})
+		client := watcher(w)
 		defer client.Close()
 		Until(t, "the sentinels know each other", func() bool {
 			state, err := client.Master(t.Context(), "primary").Result()
@@ -57,4 +58,37 @@ sentinel sentinel-pass %[3]s
 	}
 	s.URL = "redis-sentinel://" + strings.Join(addrs, ",") + "/primary?sentinel_password=" + WatcherPassword
 	return s
+}
+
+func watcher(w *Redis) *redis.SentinelClient {
+	return redis.NewSentinelClient(&redis.Options{Addr: w.Addr, Password: WatcherPassword, Protocol: 2, DisableIdentity: true})
+}
+
+// Notice has the sentinels take a primary for dead that is silent for so long.
+func (s *Sentinel) Notice(t testing.TB, downAfter time.Duration) {
+	t.Helper()
+	for _, w := range s.Watchers {
+		client := watcher(w)
+		defer client.Close()
+		must(t, client.Set(t.Context(), "primary", "down-after-milliseconds", strconv.FormatInt(downAfter.Milliseconds(), 10)).Err())
+	}
+}
+
+// AwaitFailover waits until the replica is the primary and every sentinel says so.
+func (s *Sentinel) AwaitFailover(t testing.TB) {
+	t.Helper()
+	replica := s.Replica.Client(t)
+	defer replica.Close()
+	Until(t, "the replica is the primary", func() bool {
+		role, ok := replica.Do(t.Context(), "role").Val().([]any)
+		return ok && len(role) > 0 && role[0] == "master"
+	})
+	for _, w := range s.Watchers {
+		client := watcher(w)
+		defer client.Close()
+		Until(t, "a sentinel names the replica", func() bool {
+			at, err := client.GetMasterAddrByName(t.Context(), "primary").Result()
+			return err == nil && strings.Join(at, ":") == s.Replica.Addr
+		})
+	}
 }

@@ -20,14 +20,12 @@ import (
 func TestSentinelFailover(t *testing.T) {
 	for _, lagging := range []bool{false, true} {
 		t.Run(fmt.Sprintf("lagging=%t", lagging), func(t *testing.T) {
-			sentinel := onlinetest.StartSentinel(t, time.Second)
+			sentinel := onlinetest.StartSentinel(t)
 			s := claimedURL(t, sentinel.URL)
 			create(t, s, gen)
 			e := online.Entry{Key: onlinetest.Key(1), Row: onlinetest.At(1, 1).Row()}
 			write(t, s, gen, e)
-			if n, err := sentinel.Primary.Client(t).Wait(t.Context(), 1, 0).Result(); err != nil || n != 1 {
-				t.Fatalf("%d replicas, %v", n, err)
-			}
+			sentinel.Primary.AwaitReplica(t, sentinel.Replica)
 			if lagging {
 				cutOff(t, sentinel.Primary)
 			}
@@ -42,11 +40,10 @@ func TestSentinelFailover(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !lagging {
-				if n, err := sentinel.Primary.Client(t).Wait(t.Context(), 1, 0).Result(); err != nil || n != 1 {
-					t.Fatalf("%d replicas, %v", n, err)
-				}
+				sentinel.Primary.AwaitReplica(t, sentinel.Replica)
 			}
 			sentinel.Primary.Kill()
+			sentinel.Notice(t, time.Second)
 			var after online.Identity
 			settled(t, "the store follows", func() error {
 				after, err = s.Identity(t.Context())

@@ -87,3 +87,22 @@ func TestLostDuringWrite(t *testing.T) {
 		t.Error("nothing was lost")
 	}
 }
+
+// TestNewConnectionBreaks: a read whose new connection is reset is made once more.
+func TestNewConnectionBreaks(t *testing.T) {
+	server := onlinetest.StartRedisServer(t)
+	client := server.Client(t)
+	stored := onlinetest.At(1, 1).Row()
+	patient := claimed(t, server)
+	create(t, patient, gen)
+	write(t, patient, gen, online.Entry{Key: onlinetest.Key(1), Row: stored})
+	broken := false
+	url := proxy(t, server, "HMGET", func() { broken = client.Do(t.Context(), "client", "kill", "type", "normal").Err() == nil })
+	s := claimedURL(t, url)
+	if cells, err := read(t.Context(), s, gen, onlinetest.Key(1)); err != nil || !bytes.Equal(cells[0], stored) {
+		t.Errorf("%x, %v", cells, err)
+	}
+	if !broken {
+		t.Error("no connection broke")
+	}
+}

@@ -98,17 +98,11 @@ func readRandom(ctx context.Context, s *redis.Store, rnd *rand.Rand, keys int, r
 // once it answers so do reads.
 func TestHungReadsEnd(t *testing.T) {
 	server := onlinetest.StartRedisServer(t)
-	s, err := redis.Open(server.URL, redis.Options{ReadTimeout: 100 * time.Millisecond, PoolTimeout: 150 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if _, err := s.Claim(t.Context(), "registry", "p1"); err != nil {
-		t.Fatal(err)
-	}
-	create(t, s, gen)
+	patient := claimed(t, server)
+	create(t, patient, gen)
 	stored := onlinetest.At(1, 1).Row()
-	write(t, s, gen, online.Entry{Key: onlinetest.Key(1), Row: stored})
+	write(t, patient, gen, online.Entry{Key: onlinetest.Key(1), Row: stored})
+	s := impatient(t, server, redis.Options{ReadTimeout: 100 * time.Millisecond, PoolTimeout: 150 * time.Millisecond})
 	if err := server.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
@@ -143,16 +137,10 @@ func TestHungReadsEnd(t *testing.T) {
 // answered as soon as it is back.
 func TestStill(t *testing.T) {
 	server := onlinetest.StartRedisServer(t)
-	s, err := redis.Open(server.URL, redis.Options{ReadTimeout: 200 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if _, err := s.Claim(t.Context(), "registry", "p1"); err != nil {
-		t.Fatal(err)
-	}
-	create(t, s, gen)
-	write(t, s, gen, online.Entry{Key: onlinetest.Key(1), Row: onlinetest.At(1, 1).Row()})
+	patient := claimed(t, server)
+	create(t, patient, gen)
+	write(t, patient, gen, online.Entry{Key: onlinetest.Key(1), Row: onlinetest.At(1, 1).Row()})
+	s := impatient(t, server, redis.Options{ReadTimeout: 200 * time.Millisecond})
 	one := func() error {
 		_, err := read(t.Context(), s, gen, onlinetest.Key(1))
 		return err

@@ -328,25 +328,18 @@ func wantUnavailable(t *testing.T, err error) {
 // TestServerHung: a server that does not answer holds a call no longer than its deadline, or the read timeout.
 func TestServerHung(t *testing.T) {
 	server := onlinetest.StartRedisServer(t)
-	s, err := redis.Open(server.URL, redis.Options{ReadTimeout: 50 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Close()
-	if _, err := s.Claim(t.Context(), "registry", "p1"); err != nil {
-		t.Fatal(err)
-	}
-	create(t, s, gen)
+	create(t, claimed(t, server), gen)
+	s := impatient(t, server, redis.Options{ReadTimeout: 50 * time.Millisecond})
 	if err := server.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
 	defer server.Process.Signal(syscall.SIGCONT)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if _, err = read(ctx, s, gen, onlinetest.Key(1)); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := read(ctx, s, gen, onlinetest.Key(1)); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("got %v", err)
 	}
-	_, err = read(t.Context(), s, gen, onlinetest.Key(1))
+	_, err := read(t.Context(), s, gen, onlinetest.Key(1))
 	wantUnavailable(t, err)
 }
 

@@ -204,14 +204,14 @@ func parse(t testing.TB, typ columnar.Type, s string) *columnar.Vector {
 }
 
 // dial serves services, in this process, and returns a client of them.
-func dial(t testing.TB, services rpc.Services, log io.Writer) *client.Client {
+func dial(t testing.TB, services rpc.Services, log io.Writer, opts ...grpc.DialOption) *client.Client {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	server := grpc.NewServer(rpc.ServerOptions(slog.New(slog.NewTextHandler(log, nil)), nil)...)
 	rpc.Register(server, services)
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(listener) }()
-	conn, err := grpc.NewClient(listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(listener.Addr().String(), append(opts, grpc.WithTransportCredentials(insecure.NewCredentials()))...)
 	must(t, err)
 	t.Cleanup(func() {
 		must(t, conn.Close())

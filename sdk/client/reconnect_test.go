@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc"
 
 	"github.com/provender-dev/provender/internal/rpc"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/sdk/client"
 )
 
@@ -17,19 +18,20 @@ import (
 func TestReconnects(t *testing.T) {
 	p, _ := start(t)
 	p.put("world", "", noon, "21.5")
-	serve := func(addr string) (at string, stop func()) {
-		listener, err := net.Listen("tcp", addr)
+	at := testenv.FreeAddress(t)
+	serve := func() (stop func()) {
+		listener, err := net.Listen("tcp", at)
 		must(t, err)
 		server := grpc.NewServer(rpc.ServerOptions(slog.New(slog.DiscardHandler), nil)...)
 		rpc.Register(server, rpc.Services{Lookups: p.server})
 		done := make(chan error, 1)
 		go func() { done <- server.Serve(listener) }()
-		return listener.Addr().String(), func() {
+		return func() {
 			server.Stop()
 			must(t, <-done)
 		}
 	}
-	at, stop := serve("127.0.0.1:0")
+	stop := serve()
 	attempts := 0
 	var back func()
 	c, err := client.Dial(t.Context(), at, client.WithGRPC(grpc.WithUnaryInterceptor(func(
@@ -37,7 +39,7 @@ func TestReconnects(t *testing.T) {
 	) error {
 		err := invoke(ctx, method, req, reply, conn, opts...)
 		if attempts++; attempts == 2 { // the first was before the server went
-			_, back = serve(at)
+			back = serve()
 		}
 		return err
 	})))

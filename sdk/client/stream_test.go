@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"google.golang.org/grpc"
 
 	"github.com/provender-dev/provender/internal/rpc"
 	"github.com/provender-dev/provender/internal/testenv"
@@ -125,7 +126,8 @@ func (c *counted) Lookup(ctx context.Context, req *serving.Request) (*serving.An
 func TestStreamIsBounded(t *testing.T) {
 	p, _ := start(t)
 	counter := &counted{Lookups: lookups(func() *serving.Server { return p.server })}
-	c := dial(t, rpc.Services{Lookups: counter}, io.Discard)
+	const window = 1 << 20 // bytes, whatever gRPC would make of it
+	c := dial(t, rpc.Services{Lookups: counter}, io.Discard, grpc.WithStaticStreamWindowSize(window), grpc.WithStaticConnWindowSize(window))
 	const size, requests = 5000, 2000 // answers of 70 kB, 140 MB in all
 	next, stop := iter.Pull2(c.StreamFeatures(t.Context(), airports(requests, size)))
 	if _, err, ok := next(); !ok || err != nil {

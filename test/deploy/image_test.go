@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/test/project"
 )
 
@@ -110,7 +111,7 @@ echo "done as $(stat -c %u:%g "$root/project/.provender/registry.db")"
 	if err := os.MkdirAll(filepath.Join(mounted, ".provender"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	web, up := freeAddress(t), filepath.Join(work, "up")
+	web, up := testenv.FreeAddress(t), filepath.Join(work, "up")
 	run := asRoot(t, "unshare", "--mount", "sh", script, filesystem, mounted, web, up)
 	var said strings.Builder
 	run.Stdout, run.Stderr = &said, &said

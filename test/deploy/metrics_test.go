@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/test/project"
 )
@@ -156,7 +157,7 @@ func monitor(t *testing.T) *monitored {
 	applied(t, c)
 	c.once("materialize")
 
-	address, dir := freeAddress(t), t.TempDir()
+	address, dir := testenv.FreeAddress(t), t.TempDir()
 	config := read(t, "deploy", "compose", "prometheus.yml")
 	for from, to := range map[string]string{
 		"provender:6566": strings.TrimPrefix(web, "http://"), "scrape_interval: 15s": "scrape_interval: 1s", "evaluation_interval: 15s": "evaluation_interval: 1s",

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/provender-dev/provender/internal/cli"
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // root is the repository.
@@ -192,14 +192,7 @@ func (s *session) listenAt(t *testing.T) {
 	t.Helper()
 	var pairs []string
 	for _, written := range []string{"127.0.0.1:6565", "127.0.0.1:6566"} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		pairs = append(pairs, written, l.Addr().String())
-		if err := l.Close(); err != nil {
-			t.Fatal(err)
-		}
+		pairs = append(pairs, written, testenv.FreeAddress(t))
 	}
 	s.addresses = strings.NewReplacer(pairs...)
 	path := filepath.Join(s.folder, "provender.yaml")

@@ -28,10 +28,8 @@ func TestClusterUnderLoad(t *testing.T) {
 		t.Errorf("while slots moved: %s: %v", &all, all.Refusals)
 	}
 
-	for _, node := range cluster.Primaries {
-		if n := node.Client(t).Wait(t.Context(), 1, 0).Val(); n != 1 {
-			t.Fatalf("%d replicas", n)
-		}
+	for i, node := range cluster.Primaries {
+		node.AwaitReplica(t, cluster.Replicas[i])
 	}
 	third.Kill()
 	x.refused()
@@ -51,21 +49,14 @@ func TestClusterUnderLoad(t *testing.T) {
 // TestSentinelUnderLoad: the primary dies; the sentinels make its replica the primary, and lookups follow.
 func TestSentinelUnderLoad(t *testing.T) {
 	t.Parallel()
-	sentinel := onlinetest.StartSentinel(t, time.Second)
+	sentinel := onlinetest.StartSentinel(t)
 	x := newStorm(t, sentinel.URL)
-	if n := sentinel.Primary.Client(t).Wait(t.Context(), 1, 0).Val(); n != 1 {
-		t.Fatalf("%d replicas", n)
-	}
+	sentinel.Primary.AwaitReplica(t, sentinel.Replica)
 	begun := time.Now()
 	sentinel.Primary.Kill()
+	sentinel.Notice(t, time.Second)
 	x.refused()
-	x.back(func() {
-		replica := sentinel.Replica.Client(t)
-		onlinetest.Until(t, "the replica is the primary", func() bool {
-			role, ok := replica.Do(t.Context(), "role").Val().([]any)
-			return ok && len(role) > 0 && role[0] == "master"
-		})
-	})
+	x.back(func() { sentinel.AwaitFailover(t) })
 	t.Logf("the sentinels and all took %s", time.Since(begun))
 	x.check(client.CodeUnavailable, client.CodeDeadlineExceeded)
 }

@@ -88,7 +88,8 @@ func TestRunsAtOnce(t *testing.T) {
 			}
 			w.equal() // without one more run
 			for _, r := range w.runs() {
-				if r.State != "succeeded" {
+				// Cut off by a command that was done and stayed for it long enough: it was made again.
+				if r.State != "succeeded" && r.State != "cancelled" {
 					t.Errorf("run %+v", r)
 				}
 			}

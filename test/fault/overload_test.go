@@ -28,8 +28,10 @@ import (
 	"github.com/provender-dev/provender/test/project"
 )
 
-// mostMemory is what a server may have resident at most, in MiB, when it was asked far too often.
-const mostMemory = 400
+const (
+	idle    = 64 // MiB of a server that was asked nothing
+	garbage = 2  // times what is in use, before Go collects it
+)
 
 // peak returns the most memory that the server has had resident, in MiB.
 func (s *server) peak() int {
@@ -78,7 +80,6 @@ func TestTooMuchInOneCall(t *testing.T) {
 	const (
 		callers   = 4  // of each kind
 		mebibytes = 16 // limits.request_message
-		idle      = 64 // MiB of a server that was asked nothing
 	)
 	kinds := map[string]struct {
 		call func() error
@@ -113,7 +114,7 @@ func TestTooMuchInOneCall(t *testing.T) {
 			[]string{"413", "limits.request_message"},
 		},
 		"a compressed body": {
-			func() error { return post(bytes.NewReader(bombed(t)), "Content-Encoding", "gzip") },
+			func() error { return post(bytes.NewReader(bombed()), "Content-Encoding", "gzip") },
 			[]string{"415", "Content-Encoding"},
 		},
 		"a compressed message": {
@@ -135,7 +136,7 @@ func TestTooMuchInOneCall(t *testing.T) {
 		}
 	}
 	calls.Wait()
-	if got, most := s.peak(), idle+len(kinds)*callers*mebibytes; got > most {
+	if got, most := s.peak(), idle+garbage*len(kinds)*callers*mebibytes; got > most {
 		t.Errorf("the server took %d MiB, more than %d", got, most)
 	}
 	if w.get(0, 1)[0].Trips.Status != "PRESENT" {
@@ -151,19 +152,16 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// bombed is a quarter of a GiB in a quarter of a MiB.
-func bombed(t *testing.T) []byte {
-	t.Helper()
+// bombed is a GiB in a MiB: a MiB again and again.
+var bombed = sync.OnceValue(func() []byte {
 	var b bytes.Buffer
 	w := gzip.NewWriter(&b)
-	if _, err := io.CopyN(w, zeros{}, 256<<20); err != nil {
-		t.Fatal(err)
+	_, err := w.Write(make([]byte, 1<<20))
+	if err := errors.Join(err, w.Close()); err != nil {
+		panic(err) // neither fails in memory
 	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
+	return bytes.Repeat(b.Bytes(), 1<<10)
+})
 
 // bomb sends a message that is compressed, as bombed. The server measures what it unpacks, and stops at its limit.
 func bomb(t *testing.T, addr string) error {
@@ -172,7 +170,7 @@ func bomb(t *testing.T, addr string) error {
 		return err
 	}
 	defer func() { _ = conn.Close() }()
-	registerBomb.Do(func() { encoding.RegisterCompressor(&packed{bombed(t)}) })
+	registerBomb.Do(func() { encoding.RegisterCompressor(&packed{bombed()}) })
 	_, err = pb.NewOnlineServiceClient(conn).GetFeatures(t.Context(), &pb.GetFeaturesRequest{Service: "s"}, grpc.UseCompressor("gzip"))
 	if s, ok := grpcstatus.FromError(err); ok {
 		return fmt.Errorf("%s %s", s.Code(), s.Message())
@@ -229,10 +227,11 @@ func TestCancelStorm(t *testing.T) {
 	const (
 		storms, callers, connections = 3, 2000, 10
 		waiting, working             = `provender_admission_requests{state="waiting"}`, `provender_admission_requests{state="working"}`
+		shed                         = `provender_admission_shed_total{reason="cancelled"}`
 	)
 	goroutines := s.Metric("go_goroutines")
 	for range storms {
-		before := hmgets()
+		before, given := hmgets(), s.Metric(shed)
 		if err := redis.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
@@ -263,7 +262,7 @@ func TestCancelStorm(t *testing.T) {
 			}
 			clients = append(clients, c)
 		}
-		project.Until(t, "calls wait", func() bool { return s.Metric(waiting) > 50 })
+		project.Until(t, "many who wait give up", func() bool { return s.Metric(shed) >= given+50 })
 		cancel()
 		calls.Wait()
 		for _, c := range clients {
@@ -279,13 +278,12 @@ func TestCancelStorm(t *testing.T) {
 			t.Errorf("%d of %d calls reached the store", n, callers)
 		}
 	}
-	if n := s.Metric(`provender_admission_shed_total{reason="cancelled"}`); n < storms*50 {
-		t.Errorf("%v calls were given up while they waited", n)
-	}
 	http.DefaultClient.CloseIdleConnections()
 	project.Until(t, "goroutines are gone", func() bool { return s.Metric("go_goroutines") <= goroutines+10 })
-	if got := s.peak(); got > mostMemory {
-		t.Errorf("the server took %d MiB", got)
+	// A call takes a few goroutines and buffers.
+	const kibibytes = 100
+	if got, most := s.peak(), idle+garbage*callers*kibibytes>>10; got > most {
+		t.Errorf("the server took %d MiB, more than %d", got, most)
 	}
 	w.equal()
 }

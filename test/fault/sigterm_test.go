@@ -48,7 +48,7 @@ func newPair(t *testing.T) *pair {
 	p.history.Put(1, 0, drivers)
 	p.history.Settle()
 	for _, folder := range p.folders {
-		p.servers = append(p.servers, folder.Serve(""))
+		p.servers = append(p.servers, folder.ServeAt(testenv.FreeAddress(t), testenv.FreeAddress(t), ""))
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	looked := make(chan struct{})

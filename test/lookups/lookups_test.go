@@ -5,7 +5,6 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,7 +36,7 @@ func TestLookups(t *testing.T) {
 	t.Setenv("PATH", bin+string(os.PathListSeparator)+os.Getenv("PATH"))
 
 	run(t, command(dir, "provender", "init", "."))
-	grpc, web := free(t), free(t)
+	grpc, web := testenv.FreeAddress(t), testenv.FreeAddress(t)
 	config := filepath.Join(dir, "provender.yaml")
 	raw, err := os.ReadFile(config)
 	if err != nil {
@@ -133,17 +132,6 @@ func run(t *testing.T, cmd *exec.Cmd) []byte {
 		t.Fatalf("%s: %v\n%s%s", cmd, err, out, &stderr)
 	}
 	return out
-}
-
-// free returns an address that nobody listens on.
-func free(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 // serve starts a server that ends with the test, and waits until it listens.

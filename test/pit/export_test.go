@@ -427,7 +427,8 @@ func (w *world) checkLookup(t *testing.T, rows []Row) {
 	for r, a := range w.asks {
 		byTime[floorMicros(a.At)] = append(byTime[floorMicros(a.At)], r)
 	}
-	for at, list := range byTime {
+	for _, at := range slices.Sorted(maps.Keys(byTime)) {
+		list := byTime[at]
 		if len(w.service.RequestKeys) == 0 {
 			list = list[:1]
 		}

@@ -116,7 +116,8 @@ func (p *project) sync(t *testing.T, files map[string][]Row) {
 			delete(p.written, name)
 		}
 	}
-	for name, rows := range files {
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		rows := files[name]
 		if was, ok := p.written[name]; ok && was == content(rows) {
 			continue
 		}

@@ -17,6 +17,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/postgres"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/sdk/client"
@@ -40,16 +41,7 @@ func (m machine) begin(t *testing.T) *starting {
 // reserve finds free addresses.
 func reserve(t *testing.T) *starting {
 	t.Helper()
-	s := &starting{t: t}
-	for _, addr := range []*string{&s.grpc, &s.http, &s.admin} {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		*addr = l.Addr().String()
-	}
-	return s
+	return &starting{t: t, grpc: testenv.FreeAddress(t), http: testenv.FreeAddress(t), admin: testenv.FreeAddress(t)}
 }
 
 // ask returns the status and the body of an answer, 0 for none.
@@ -254,9 +246,13 @@ func TestAdminAddress(t *testing.T) {
 		!strings.Contains(open.Stderr, "others than this machine reach it") {
 		t.Errorf("an address that others reach: %+v", open)
 	}
-	if l, err := net.Listen("tcp", "127.0.0.1:6567"); err == nil { // else it is taken already
-		defer l.Close()
-	}
+	project.Until(t, "the default address is taken for as long as the test runs", func() bool {
+		l, err := net.Listen("tcp", "127.0.0.1:6567")
+		if err == nil {
+			t.Cleanup(func() { _ = l.Close() })
+		}
+		return err == nil
+	})
 	for _, args := range [][]string{nil, {"--admin", "off"}} {
 		server := another.Serve("", args...)
 		raw, err := os.ReadFile(filepath.Join(another.Dir, ".provender", "serve.json"))

@@ -39,7 +39,7 @@ func TestStatusPage(t *testing.T) {
 	const script = "<script>alert(1)</script>"
 	m.Write("definitions.yaml", strings.Replace(project.Definitions, "name: stats\n",
 		"name: stats\ndescription: \"rides "+script+"\"\nschedule: \"0 0 1 1 *\"\n", 1))
-	m.Put("1", []project.Row{{Driver: 1, At: time.Now().Add(-time.Hour), Written: time.Now().Add(-time.Hour), Trips: 5}})
+	m.Put("1", []project.Row{{Driver: 1, At: time.Now().Add(-50 * time.Hour), Written: time.Now().Add(-50 * time.Hour), Trips: 5}})
 	m.Must("apply", "--yes")
 	s := m.begin(t)
 	s.until("/readyz", http.StatusOK)
@@ -50,7 +50,7 @@ func TestStatusPage(t *testing.T) {
 	}
 	s.shows(`<span class="state good">ok</span>`, "Nothing is known to be wrong", "Ready: lookups are answered",
 		"since it began to answer", "revision 1", "0 0 1 1 *", `<span class="state good">succeeded</span>`, "2 PRESENT", "online store", "registry",
-		`<a href="metrics">`, `<a href="debug/pprof/">`, `<meta http-equiv="refresh" content="10">`, "1 h 0 min")
+		`<a href="metrics">`, `<a href="debug/pprof/">`, `<meta http-equiv="refresh" content="10">`, "2 d 2 h")
 	if err := os.WriteFile(m.Path("<script>2"), []byte("PAR1"), 0o644); err != nil {
 		t.Fatal(err)
 	}

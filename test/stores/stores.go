@@ -22,6 +22,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/source/object"
 	"github.com/provender-dev/provender/offline/source/object/azure"
 	"github.com/provender-dev/provender/offline/source/object/gcs"
@@ -128,12 +129,7 @@ func (s *Store) start(t testing.TB, command func(port string) *exec.Cmd) {
 	t.Helper()
 	for range 5 {
 		// Somebody else may take the port before the server does: then another one.
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		address := l.Addr().String()
-		_ = l.Close()
+		address := testenv.FreeAddress(t)
 		_, port, _ := net.SplitHostPort(address)
 		var said strings.Builder
 		cmd := command(port)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"os/user"
@@ -19,6 +18,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // User owns every database; Password is looked for wherever something is printed.
@@ -200,12 +201,10 @@ func start() (*Server, error) {
 	}
 	for range 5 {
 		// Somebody else may take the port before the server does: then another one.
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
+		var err error
+		if s.port, err = testenv.FreePort(); err != nil {
 			return nil, err
 		}
-		s.port = l.Addr().(*net.TCPAddr).Port
-		_ = l.Close()
 		if err = s.run(); err == nil {
 			return s, nil
 		}

@@ -272,8 +272,10 @@ def lost(status: status_pb2.Status) -> bool:
 
 
 class _Ended:
-    """Ends a call that has several answers with its block. It is entered before the call begins, so that no interrupt
-    comes between."""
+    """Ends a call that has several answers with its block, which is entered before the call begins.
+
+    An interrupt comes before there is a call, or ends it.
+    """
 
     def __init__(self) -> None:
         self.call: Future[Any] = Future()
