@@ -52,6 +52,9 @@ func (db *DB) try(ctx context.Context, fn func(context.Context, *Tx) error) (com
 	if err := fn(ctx, &Tx{tx, alive}); err != nil {
 		return false, told(ctx, err)
 	}
+	if !alive.Stop() { // the commit would be cut off, and nobody knew whether it was done
+		return false, errSilent
+	}
 	alive.Reset(patience)
 	return true, told(ctx, tx.Commit())
 }

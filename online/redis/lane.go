@@ -40,10 +40,10 @@ type lane struct {
 // exchange sends the commands of some reads and takes their replies. A call's own err tells what the server refused of
 // it.
 func (l *lanes) exchange(ctx context.Context, calls []*call) error {
-	for {
+	for opened := 0; ; {
 		c, err := l.take()
-		fresh := c == nil
-		if err == nil && fresh {
+		if err == nil && c == nil {
+			opened++
 			c, err = l.open(ctx)
 		}
 		if err != nil {
@@ -57,8 +57,8 @@ func (l *lanes) exchange(ctx context.Context, calls []*call) error {
 		if errors.Is(err, os.ErrDeadlineExceeded) && ended(ctx) == nil {
 			l.forget() // what is as old may be as dead, and would cost as much time
 		}
-		// A connection that waited may have died unnoticed, with its server.
-		if fresh || !isBroken(err) {
+		// A connection that waited may have died unnoticed, with its server; a new one breaks by chance, once.
+		if opened > 1 || !isBroken(err) {
 			return err
 		}
 	}
