@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/provender-dev/provender/offline/source/object"
 	"github.com/provender-dev/provender/registry/definition"
 )
 
@@ -187,15 +188,19 @@ func TestUnreachableStore(t *testing.T) {
 		close(ended)
 		silent.Close()
 	})
-	gone := httptest.NewServer(http.NotFoundHandler())
-	gone.Close()
-	for name, test := range map[string]struct{ server, want string }{
-		"silent": {silent.URL, "no answer within 50ms"},
-		"gone":   {gone.URL, "no answer within 50ms; the last try: dial tcp"},
+	policy := object.DefaultPolicy
+	object.DefaultPolicy.Pause = policy.Longest // past a plan's patience: the first try is the last
+	t.Cleanup(func() { object.DefaultPolicy = policy })
+	for name, test := range map[string]struct {
+		server, want string
+		within       time.Duration
+	}{
+		"silent": {silent.URL, "no answer within 50ms", 50 * time.Millisecond},
+		"gone":   {"http://127.0.0.1:1", "no answer within 2s; the last try: dial tcp", 2 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newLake(t, "gs://bucket/p?endpoint="+test.server)
-			w.SourceTime = 50 * time.Millisecond
+			w.SourceTime = test.within
 			made, warnings, problems := w.plan(t.Context(), t, view)
 			if made == nil || len(made.Generations) != 1 || len(made.Estimates) > 0 || len(problems) > 0 {
 				t.Errorf("%v %q", made, problems)
@@ -208,7 +213,7 @@ func TestUnreachableStore(t *testing.T) {
 	// Who interrupts a plan gets none.
 	w := newLake(t, "gs://bucket/p?endpoint="+silent.URL)
 	ctx, cancel := context.WithCancel(t.Context())
-	w.SourceTime = time.Second
+	w.SourceTime = 4 * time.Second
 	var waiting atomic.Int32
 	w.Waiting = func(string, time.Duration) {
 		waiting.Add(1)

@@ -24,10 +24,14 @@ func (w *world) ledger() []state.LedgerFile {
 }
 
 // age makes a file look as if it was written long ago.
-func (w *world) age(name string) {
+func (w *world) age(name string) { w.date(name, time.Now().Add(-time.Hour)) }
+
+// unsettle makes a file look as if it was just written, however late it is listed.
+func (w *world) unsettle(name string) { w.date(name, time.Now().Add(time.Hour)) }
+
+func (w *world) date(name string, modified time.Time) {
 	w.t.Helper()
-	then := time.Now().Add(-time.Hour)
-	check(w.t, os.Chtimes(w.path(name), then, then))
+	check(w.t, os.Chtimes(w.path(name), modified, modified))
 }
 
 // A file that was written just before it was listed is looked at again: by its footer, a later change that its times do
@@ -39,7 +43,9 @@ func TestUnsettled(t *testing.T) {
 			w.write("a.parquet", at("a", 60, 1))
 			w.age("a.parquet")
 			w.write("b.parquet", at("b", 60, 1))
+			w.unsettle("b.parquet")
 			w.write("c.parquet", at("c", 60, 1))
+			w.unsettle("c.parquet")
 			first := w.run(materialize.Request{})
 			files := w.ledger()
 			if files[0].Unsettled || files[0].Footer != "" || !files[1].Unsettled || files[1].Footer == "" {
@@ -73,6 +79,7 @@ func TestUnsettled(t *testing.T) {
 func TestSettles(t *testing.T) {
 	w := one(t)
 	w.write("a.parquet", at("a", 60, 1))
+	w.unsettle("a.parquet")
 	w.run(materialize.Request{})
 	if run := w.run(materialize.Request{}); run.Files != 0 || !w.ledger()[0].Unsettled {
 		t.Errorf("run %+v, ledger %+v", run, w.ledger())

@@ -15,16 +15,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/parquet"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.NoLeaksMain(m) }
 
 var (
 	boolType   = columnar.Type{Kind: columnar.Bool}

@@ -9,19 +9,19 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/database"
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/postgres"
 	"github.com/provender-dev/provender/materialize/state"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/registry/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.NoLeaksMain(m) }
 
 const shop = "redis://shop:6379/0"
 

@@ -11,15 +11,15 @@ import (
 	"time"
 
 	pq "github.com/parquet-go/parquet-go"
-	"go.uber.org/goleak"
 
 	"github.com/provender-dev/provender/internal/columnar"
 	"github.com/provender-dev/provender/internal/row"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/source"
 	"github.com/provender-dev/provender/registry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.NoLeaksMain(m) }
 
 // base is the instant that the tests' times count from, in microseconds.
 var base = time.Date(2001, 3, 4, 5, 0, 0, 0, time.UTC).UnixMicro()

@@ -10,6 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/offline/source/object"
 	"github.com/provender-dev/provender/test/stores"
 )
@@ -180,5 +181,5 @@ func testNothingRunsAfterCancel(t *testing.T, s *stores.Store) {
 	cancel()
 	readers.Wait()
 	r.Close()
-	goleak.VerifyNone(t, running)
+	testenv.NoLeaks(t, running)
 }

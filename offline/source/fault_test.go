@@ -172,12 +172,14 @@ func write(t *testing.T, s *stores.Store, key string, content []byte) {
 
 // A store that stops in mid-answer is left alone after a while, and asked again.
 func testStalled(t *testing.T, s *stores.Store) {
-	patient := impatient
-	impatient.Idle = 100 * time.Millisecond
-	defer func() { impatient = patient }()
 	proxy, files := behind(t, s)
 	content := randomBytes(300_000)
 	put(t, s, "p/x.parquet", content)
+	object.DefaultPolicy.Idle = 100 * time.Millisecond
+	if _, err := files.List(context.Background(), []string{"lake:*"}); err != nil { // from now on files have that policy
+		t.Fatal(err)
+	}
+	object.DefaultPolicy.Idle = 2 * time.Second // what is written takes a store longer
 	testFault(t, proxy, files, s, stores.Stalled, content)
 	testUpload(t, proxy, s, []stores.Fault{stores.Stalled})
 }
