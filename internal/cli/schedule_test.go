@@ -177,8 +177,11 @@ func TestScheduleOfSeveralServers(t *testing.T) {
 	provender(t, "pause", "customer_orders", "-C", dir)
 	for _, s := range []*service{first, second} {
 		wait(t, "pause", func() bool { return strings.Contains(s.log.String(), "schedule is paused") })
+		wait(t, "end of the tick under way", func() bool {
+			return strings.Contains(s.metrics(t), `provender_scheduler_calls{state="running"} 0`+"\n")
+		})
 	}
-	provender(t, "materialize", "-C", dir) // takes the lease: nothing is under way then
+	provender(t, "materialize", "-C", dir) // nobody has the lease
 	paused, at := len(scheduledRuns(t, c)), time.Now()
 	wait(t, "ticks that are missed", func() bool { return time.Since(at) > 3*time.Second })
 	if runs := len(scheduledRuns(t, c)); runs != paused {

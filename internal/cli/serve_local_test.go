@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/provender-dev/provender/online/embedded"
 	"github.com/provender-dev/provender/online/onlinetest"
@@ -55,9 +54,7 @@ func (l *local) start(t *testing.T) {
 	if err := l.process.Start(); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(patience, func() { _ = l.process.Process.Kill() })
 	t.Cleanup(func() {
-		kill.Stop()
 		if l.process.ProcessState == nil {
 			_ = l.process.Process.Kill()
 			_ = l.process.Wait()
@@ -68,6 +65,7 @@ func (l *local) start(t *testing.T) {
 // listens waits until the server has told where it, or another, listens.
 func (l *local) listens(t *testing.T) string {
 	t.Helper()
+	defer killLate(l.process)()
 	line, err := l.stdout.ReadBytes('\n')
 	if err != nil {
 		t.Fatalf("%v: %s\n%s", err, line, &l.log)
@@ -81,6 +79,7 @@ func (l *local) listens(t *testing.T) string {
 // ends waits for a clean end.
 func (l *local) ends(t *testing.T) {
 	t.Helper()
+	defer killLate(l.process)()
 	if more, _ := io.ReadAll(l.stdout); len(more) > 0 {
 		t.Errorf("more on stdout: %s", more)
 	}

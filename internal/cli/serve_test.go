@@ -135,22 +135,27 @@ func (s *service) stop(t *testing.T) {
 	if err := s.process.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	kill := time.AfterFunc(patience, func() { _ = s.process.Process.Kill() })
-	defer kill.Stop()
+	defer killLate(s.process)()
 	if err := s.process.Wait(); err != nil {
 		t.Fatalf("serve: %v\n%s", err, &s.log)
 	}
 }
 
+// killLate kills a process that is waited for in vain. Call what it returns when it is waited for no more.
+func killLate(process *exec.Cmd) (stop func() bool) {
+	return time.AfterFunc(patience, func() { _ = process.Process.Kill() }).Stop
+}
+
 // No call that was begun before SIGTERM fails; later ones learn that nobody is there.
 func TestDrain(t *testing.T) {
 	dir := shop(t)
+	configure(t, dir, "drain_delay: 3s") // longer than a caller takes from its look at signalled to its call
 	provender(t, "materialize", "-C", dir)
 	ids := make([]int64, 10_000)
 	for i := range ids {
 		ids[i] = int64(i)
 	}
-	for range 3 {
+	for range 2 {
 		s := startServe(t, dir)
 		c := s.dial(t)
 		var signalled atomic.Bool

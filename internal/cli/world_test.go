@@ -18,6 +18,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/provender-dev/provender/internal/columnar"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/registry"
 )
 
@@ -150,7 +151,7 @@ func jsonFields(t reflect.Type) []string {
 
 // A server leaves nothing behind: no goroutine, no socket, no address file.
 func TestServeLifecycle(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer testenv.NoLeaks(t, goleak.IgnoreCurrent())
 	dir := filepath.Join(t.TempDir(), "shop")
 	run(t, "init", dir)
 	run(t, "apply", "--yes", "-C", dir)

@@ -39,8 +39,8 @@ type kind interface {
 	// folder is that of the migrations in this kind's SQL.
 	folder() string
 	dialect() goose.Dialect
-	// exclusive waits for its turn among the processes that migrate, makes what the tables live in, and returns what
-	// ends the turn, as the end of the process does.
+	// exclusive waits until ctx ends for its turn among the processes that migrate, makes what the tables live in, and
+	// returns what ends the turn, as the end of the process does. Its errors are told.
 	exclusive(ctx context.Context, db *sql.DB) (done func(), err error)
 	// options are those of a transaction.
 	options() *sql.TxOptions

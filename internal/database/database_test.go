@@ -18,12 +18,13 @@ import (
 
 	"github.com/provender-dev/provender/internal/database"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/postgres"
 )
 
 // Connections that broke are told to the server in the background, for a while where it does not answer.
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgconn.(*PgConn).asyncClose.func1"))
+	testenv.NoLeaksMain(m, goleak.IgnoreAnyFunction("github.com/jackc/pgx/v5/pgconn.(*PgConn).asyncClose.func1"))
 }
 
 const tally = `-- +goose Up

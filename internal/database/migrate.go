@@ -57,7 +57,7 @@ func (db *DB) Migrate(ctx context.Context, s Schema) error {
 	defer end()
 	done, err := db.kind.exclusive(ctx, db.sql)
 	if err != nil {
-		return told(ctx, err)
+		return err
 	}
 	defer done()
 	have, known, err := provider.GetVersions(ctx)

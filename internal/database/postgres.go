@@ -125,6 +125,7 @@ const turn = 0x70726f76656e6465
 
 // exclusive takes an advisory lock that goes with its transaction, and makes the schema.
 func (p postgres) exclusive(ctx context.Context, db *sql.DB) (done func(), err error) {
+	defer func() { err = told(ctx, err) }()
 	tx, err := db.BeginTx(ctx, p.options())
 	if err != nil {
 		return nil, err

@@ -81,8 +81,6 @@ func (f sqliteFile) exclusive(ctx context.Context, _ *sql.DB) (done func(), err 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, busyTimeout)
-	defer cancel()
 	for {
 		err := syscall.Flock(int(folder.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		if err == nil {

@@ -180,12 +180,14 @@ func TestRefusedEarly(t *testing.T) {
 		}
 		return err
 	}
+	var late int32
 	for _, method := range []string{
 		pb.OnlineService_GetFeatures_FullMethodName,
 		feastpb.ServingService_GetOnlineFeatures_FullMethodName, feastserver.GrpcFeatureServer_GetOnlineFeatures_FullMethodName,
 	} {
 		err := head(method)
 		for tries := 50; status.Code(err) == codes.DeadlineExceeded && tries > 0; tries-- { // it may be too early to tell
+			late++
 			err = head(method)
 		}
 		details := status.Convert(err).Details()
@@ -197,8 +199,8 @@ func TestRefusedEarly(t *testing.T) {
 	if err := head(pb.OnlineService_StreamFeatures_FullMethodName); status.Code(err) != codes.DeadlineExceeded {
 		t.Error(err)
 	}
-	if n := meter.exhausted.Load(); n != 3 {
-		t.Errorf("%d refusals were counted", n)
+	if n := meter.exhausted.Load(); n < 3 || n > 3+late { // of those who were late, some may have been refused all the same
+		t.Errorf("%d refusals were counted, and %d heads were late", n, late)
 	}
 	close(lookups.let)
 	running.Wait()

@@ -163,11 +163,17 @@ func (s *flightServer) export(ctx context.Context, f *flightStream) error {
 
 // turn waits for an export's turn. leave ends it.
 func (s *flightServer) turn(ctx context.Context) (leave func(), err error) {
+	leave = func() { <-s.turns }
+	select {
+	case s.turns <- struct{}{}: // one that is free is had, however short the wait is
+		return leave, nil
+	default:
+	}
 	timeout := time.NewTimer(s.wait)
 	defer timeout.Stop()
 	select {
 	case s.turns <- struct{}{}:
-		return func() { <-s.turns }, nil
+		return leave, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	case <-timeout.C:

@@ -103,7 +103,7 @@ func newLake(t *testing.T, limits ExportLimits, edit func(*flightServer), option
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
-		goleak.VerifyNone(t, running)
+		testenv.NoLeaks(t, running)
 		open, err := os.ReadDir("/proc/self/fd")
 		if err != nil {
 			t.Fatal(err)
@@ -628,8 +628,21 @@ func TestFlightTurns(t *testing.T) {
 	if err := w.Write(spine[0]); err != nil {
 		t.Fatal(err)
 	}
+	ended := make(chan error, 1)
+	go func() {
+		got, err := answered(first)
+		if err == nil && len(got.rows) == 0 {
+			err = errors.New("no rows")
+		}
+		ended <- err
+	}()
 	for len(l.flight.turns) == 0 {
-		runtime.Gosched()
+		select {
+		case err := <-ended:
+			t.Fatal(err)
+		default:
+			runtime.Gosched()
+		}
 	}
 	_, err := l.exchange(t, delays, schema, spine)
 	s := status.Convert(err)
@@ -651,7 +664,7 @@ func TestFlightTurns(t *testing.T) {
 	if err := first.CloseSend(); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := answered(first); err != nil || len(got.rows) == 0 {
+	if err := <-ended; err != nil {
 		t.Error(err)
 	}
 	if err := <-second; err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/registry/definition"
 	"github.com/provender-dev/provender/sdk/client"
 )
@@ -39,7 +40,7 @@ func project(t *testing.T) string {
 // One process holds the embedded store and serves the others; when it goes away, the next one takes the store over.
 func TestHolderGoesAway(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) }) // after the projects are closed
+	t.Cleanup(func() { testenv.NoLeaks(t, before) }) // after the projects are closed
 	dir := project(t)
 	first, second := open(t, dir), open(t, dir)
 	logger := slog.New(slog.DiscardHandler)

@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 	"sync"
@@ -260,7 +261,7 @@ func (f *follower) check(ctx context.Context) error {
 	return nil
 }
 
-// condition is whether something works, told when that changes. Safe for concurrent use.
+// condition is whether something works, told when that changes, once for each outage. Safe for concurrent use.
 type condition struct {
 	name     string
 	failure  atomic.Pointer[error] // nil: it works
@@ -282,9 +283,26 @@ func (c *condition) set(logger *slog.Logger, err error) {
 	if before == nil {
 		c.since.Store(now)
 	}
-	if before == nil || (*before).Error() != err.Error() {
+	if before == nil || outageOf(*before) != outageOf(err) {
 		logger.Warn(c.name+" does not answer", "error", err)
 	}
+}
+
+// outage is what the failures of one have in common, whose texts differ: by ports, or by how a connection ended.
+type outage struct {
+	code   problem.Code
+	passes bool // by itself, maybe
+}
+
+func outageOf(err error) outage {
+	var p *problem.Error
+	switch {
+	case errors.As(err, &p):
+		return outage{p.Code, p.RetryAfter > 0}
+	case errors.Is(err, context.DeadlineExceeded):
+		return outage{problem.Unavailable, true}
+	}
+	return outage{}
 }
 
 // err returns the failure, nil where it works.

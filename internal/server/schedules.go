@@ -169,23 +169,29 @@ func (s *schedules) look(ctx context.Context) {
 	if err != nil {
 		paused = s.paused
 	}
-	for view, p := range paused {
-		if _, before := s.paused[view]; !before {
-			s.logger.Info("schedule is paused", "view", view, "by", p.By)
-		}
-	}
-	for view := range s.paused {
-		if _, still := paused[view]; !still {
-			s.logger.Info("schedule is resumed", "view", view)
-		}
-	}
 	snapshot := s.snapshot()
 	if snapshot == s.taken && samePauses(paused, s.paused) {
 		return
 	}
+	before := s.paused
 	s.paused, s.taken = paused, nil
 	if s.reschedule(ctx, snapshot) {
 		s.taken = snapshot
+	}
+	s.tellPauses(before)
+}
+
+// tellPauses logs what has changed since before; it holds already.
+func (s *schedules) tellPauses(before map[string]materialize.Pause) {
+	for view, p := range s.paused {
+		if _, already := before[view]; !already {
+			s.logger.Info("schedule is paused", "view", view, "by", p.By)
+		}
+	}
+	for view := range before {
+		if _, still := s.paused[view]; !still {
+			s.logger.Info("schedule is resumed", "view", view)
+		}
 	}
 }
 

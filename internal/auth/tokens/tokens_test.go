@@ -11,17 +11,17 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"go.uber.org/goleak"
 
 	"github.com/provender-dev/provender/internal/auth"
 	"github.com/provender-dev/provender/internal/auth/tokens"
 	"github.com/provender-dev/provender/internal/database"
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/postgres"
 	"github.com/provender-dev/provender/registry/store"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.NoLeaksMain(m) }
 
 // forDatabases runs a test on every kind of database; open opens the same one anew.
 func forDatabases(t *testing.T, test func(t *testing.T, open func() (*database.DB, *tokens.Store))) {

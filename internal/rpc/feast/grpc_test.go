@@ -6,7 +6,6 @@ import (
 	"net"
 	"testing"
 
-	"go.uber.org/goleak"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
@@ -17,6 +16,7 @@ import (
 	"github.com/provender-dev/provender/internal/problem"
 	"github.com/provender-dev/provender/internal/rpc"
 	"github.com/provender-dev/provender/internal/rpc/feast"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/serving"
 	serverpb "github.com/provender-dev/provender/proto/feast/server"
 	pb "github.com/provender-dev/provender/proto/feast/serving"
@@ -24,7 +24,7 @@ import (
 	"github.com/provender-dev/provender/registry"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { testenv.NoLeaksMain(m) }
 
 // echo answers with the integers that it is asked for; a service "broken" it does not know.
 type echo struct{}
