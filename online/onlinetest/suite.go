@@ -64,9 +64,7 @@ func Run(t *testing.T, open func(t *testing.T) Subject) {
 				if s.store != nil {
 					s.ok(s.store.Close())
 				}
-				if err := goleak.Find(running); err != nil {
-					t.Error(err)
-				}
+				testenv.NoLeaks(t, running)
 			})
 			s.subject = open(t)
 			s.store = s.subject.Open(t)

@@ -4,8 +4,7 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/sdk/client"
 	"github.com/provender-dev/provender/test/flights"
 )
@@ -38,4 +37,4 @@ func (m withFlights) Run() int {
 	return code
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(withFlights{m}) }
+func TestMain(m *testing.M) { testenv.NoLeaksMain(withFlights{m}) }

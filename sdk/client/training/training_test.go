@@ -16,7 +16,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"go.uber.org/goleak"
 
 	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/sdk/client"
@@ -45,7 +44,7 @@ func (m withFlights) Run() int {
 	return code
 }
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(withFlights{m}) }
+func TestMain(m *testing.M) { testenv.NoLeaksMain(withFlights{m}) }
 
 // connect returns a client of the server.
 func connect(t testing.TB) *client.Client {
