@@ -24,23 +24,20 @@ const (
 // ownPorts returns the first of this process's ports: a block that no other process of a test has, as long as this one runs.
 var ownPorts = sync.OnceValues(func() (int, error) {
 	for block := range blocks {
-		lock, err := os.OpenFile(filepath.Join(os.TempDir(), fmt.Sprintf("provender-test-ports-%d.lock", block)), os.O_CREATE|os.O_RDWR, 0o666)
+		path := filepath.Join(os.TempDir(), fmt.Sprintf("provender-test-ports-%d.lock", block))
+		lock, err := syscall.Open(path, syscall.O_CREAT|syscall.O_RDWR|syscall.O_CLOEXEC, 0o666) // closed by the end of the process
 		if err != nil {
 			continue // another user's
 		}
-		if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err == nil {
-			heldPorts = lock
+		if syscall.Flock(lock, syscall.LOCK_EX|syscall.LOCK_NB) == nil {
 			return firstPort + block*blockSize, nil
 		}
-		_ = lock.Close()
+		_ = syscall.Close(lock)
 	}
 	return 0, errors.New("other tests have all ports: remove provender-test-ports-*.lock, of another user, from " + os.TempDir())
 })
 
-var (
-	heldPorts *os.File // open, so that its lock stays
-	lastPort  atomic.Uint32
-)
+var lastPort atomic.Uint32
 
 // FreeAddress returns an address of this machine that nobody listens at.
 func FreeAddress(t testing.TB) string {
