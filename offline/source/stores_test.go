@@ -48,7 +48,8 @@ func lakes(t *testing.T, servers []*stores.Store) []*lake {
 				t.Fatal(err)
 			}
 			before, _ := os.Stat(path(key)) // nil: there is none
-			for {                           // until its time tells: that of some file systems moves in steps of milliseconds
+			// Until its time tells: that of some file systems moves in steps of milliseconds.
+			for {
 				if err := os.WriteFile(path(key), []byte(content), 0o644); err != nil {
 					t.Fatal(err)
 				}
