@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/provender-dev/provender/internal/problem"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/materialize"
 	"github.com/provender-dev/provender/materialize/state"
-	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/registry"
 )
 
@@ -123,7 +123,7 @@ func TestCancel(t *testing.T) {
 func (w *world) keptAlive(query string, ttl time.Duration) (expires time.Time) {
 	w.t.Helper()
 	var kept time.Duration
-	onlinetest.Until(w.t, "it is kept alive: "+query, func() bool {
+	testenv.Until(w.t, "it is kept alive: "+query, func() bool {
 		var us int64
 		check(w.t, w.db.QueryRowContext(w.t.Context(), query).Scan(&us))
 		last := expires

@@ -3,7 +3,6 @@ package cli_test
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"os/exec"
@@ -12,11 +11,11 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/provender-dev/provender/internal/cli"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/onlinetest"
 )
 
@@ -71,30 +70,12 @@ func code(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// patience bounds what the tests wait for.
-const patience = 30 * time.Second
-
-// until polls a condition.
-func until(what string, met func() bool) error {
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(patience)
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			return fmt.Errorf("%s: not within %v", what, patience)
-		}
-	}
-	return nil
-}
-
 func ready(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: ready DIR")
 	}
 	var at struct{ GRPC, HTTP string }
-	ts.Check(until("server ready", func() bool {
+	ts.Check(testenv.Await("server ready", func() bool {
 		raw, err := os.ReadFile(ts.MkAbs(filepath.Join(args[0], ".provender", "serve.json")))
 		if err != nil || json.Unmarshal(raw, &at) != nil {
 			return false

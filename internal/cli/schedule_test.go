@@ -15,6 +15,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/sdk/client"
 )
@@ -65,13 +66,6 @@ func scheduledRuns(t *testing.T, c *client.Client) []client.Run {
 	})
 }
 
-func wait(t *testing.T, what string, met func() bool) {
-	t.Helper()
-	if err := until(what, met); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // hooked takes the messages of a webhook.
 type hooked struct {
 	mu       sync.Mutex
@@ -117,7 +111,7 @@ func TestScheduleFails(t *testing.T) {
 	}
 	s := startServe(t, dir)
 	c := s.dial(t)
-	wait(t, "failed", func() bool { return len(hook.events()) > 0 })
+	testenv.Until(t, "failed", func() bool { return len(hook.events()) > 0 })
 	runs := scheduledRuns(t, c)
 	if len(runs) < 3 {
 		t.Fatalf("runs %+v", runs)
@@ -133,7 +127,7 @@ func TestScheduleFails(t *testing.T) {
 		t.Errorf("nothing was retried\n%s", log)
 	}
 	before := 0
-	wait(t, "the next tick", func() bool { before = len(scheduledRuns(t, c)); return before > 4 })
+	testenv.Until(t, "the next tick", func() bool { before = len(scheduledRuns(t, c)); return before > 4 })
 	if err := s.process.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -141,11 +135,11 @@ func TestScheduleFails(t *testing.T) {
 
 	s = startServe(t, dir)
 	c = s.dial(t)
-	wait(t, "failures after a restart", func() bool { return len(scheduledRuns(t, c)) >= before+4 })
+	testenv.Until(t, "failures after a restart", func() bool { return len(scheduledRuns(t, c)) >= before+4 })
 	if err := os.Remove(bad); err != nil {
 		t.Fatal(err)
 	}
-	wait(t, "recovered", func() bool { return len(hook.events()) > 1 })
+	testenv.Until(t, "recovered", func() bool { return len(hook.events()) > 1 })
 	s.stop(t)
 	if diff := cmp.Diff([]string{"failed", "recovered"}, hook.events()); diff != "" {
 		t.Errorf("-want +got\n%s", diff)
@@ -172,30 +166,30 @@ func TestScheduleOfSeveralServers(t *testing.T) {
 	dir := scheduledShop(t, "@every 1s", "{backoff: 1s}", onlinetest.StartRedis(t))
 	first, second := startServe(t, dir), startServe(t, dir)
 	c := second.dial(t)
-	wait(t, "ticks", func() bool { return len(first.ticks())+len(second.ticks()) >= 6 })
+	testenv.Until(t, "ticks", func() bool { return len(first.ticks())+len(second.ticks()) >= 6 })
 
 	provender(t, "pause", "customer_orders", "-C", dir)
 	for _, s := range []*service{first, second} {
-		wait(t, "pause", func() bool { return strings.Contains(s.log.String(), "schedule is paused") })
-		wait(t, "end of the tick under way", func() bool {
+		testenv.Until(t, "pause", func() bool { return strings.Contains(s.log.String(), "schedule is paused") })
+		testenv.Until(t, "end of the tick under way", func() bool {
 			return strings.Contains(s.metrics(t), `provender_scheduler_calls{state="running"} 0`+"\n")
 		})
 	}
 	provender(t, "materialize", "-C", dir) // nobody has the lease
 	paused, at := len(scheduledRuns(t, c)), time.Now()
-	wait(t, "ticks that are missed", func() bool { return time.Since(at) > 3*time.Second })
+	testenv.Until(t, "ticks that are missed", func() bool { return time.Since(at) > 3*time.Second })
 	if runs := len(scheduledRuns(t, c)); runs != paused {
 		t.Errorf("%d runs while the schedule rests", runs-paused)
 	}
 	provender(t, "resume", "-C", dir)
-	wait(t, "resumed", func() bool { return len(scheduledRuns(t, c)) > paused+1 })
+	testenv.Until(t, "resumed", func() bool { return len(scheduledRuns(t, c)) > paused+1 })
 
 	if err := first.process.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
 	_ = first.process.Wait()
 	alone := len(second.ticks())
-	wait(t, "ticks of the server that is left", func() bool { return len(second.ticks()) > alone+1 })
+	testenv.Until(t, "ticks of the server that is left", func() bool { return len(second.ticks()) > alone+1 })
 	runs := scheduledRuns(t, c)
 	second.stop(t)
 

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/pki"
 )
 
@@ -95,7 +96,7 @@ func TestServeAuth(t *testing.T) {
 			t.Errorf("%q %q: exit code %d, want %q\n%s%s", c.env, c.args, code, c.want, stdout, stderr)
 		}
 	}
-	if err := until("the token revoked", func() bool {
+	if err := testenv.Await("the token revoked", func() bool {
 		code, _, stderr := command(t, []string{bundle, "PROVENDER_TOKEN=" + model}, append(lookup, "--server", addr)...)
 		return code == 1 && strings.Contains(stderr, "not valid")
 	}); err != nil {

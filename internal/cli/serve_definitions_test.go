@@ -12,6 +12,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // features is a Git repository that a server takes definitions from.
@@ -71,7 +73,7 @@ type definitionsReport struct {
 func awaitDefinitions(t *testing.T, s *service, state, seen string) definitionsReport {
 	t.Helper()
 	var got struct{ Definitions definitionsReport }
-	err := until("definitions "+state, func() bool {
+	err := testenv.Await("definitions "+state, func() bool {
 		raw := provender(t, "status", "--server", s.grpc, "-o", "json")
 		if err := json.Unmarshal([]byte(raw), &got); err != nil {
 			t.Fatal(err)
@@ -206,7 +208,7 @@ func TestServeDefinitions(t *testing.T) {
 func TestServeDefinitionsFlag(t *testing.T) {
 	dir := shop(t)
 	s := startServe(t, dir, "--definitions", "definitions")
-	if err := until("applied", func() bool {
+	if err := testenv.Await("applied", func() bool {
 		return strings.Contains(provender(t, "status", "-C", dir), "Definitions from definitions: applied")
 	}); err != nil {
 		t.Fatalf("%v\n%s", err, &s.log)

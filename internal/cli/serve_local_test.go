@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/embedded"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/sdk/client"
@@ -207,12 +208,10 @@ func TestServeLocalWaitsForStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	l := startLocal(t, dir)
-	if err := until("the registry is open", func() bool {
+	testenv.Until(t, "the registry is open", func() bool {
 		_, err := os.Stat(filepath.Join(dir, ".provender", "registry.db-shm"))
 		return err == nil
-	}); err != nil {
-		t.Fatal(err)
-	}
+	})
 	provender(t, "list", "views", "-C", dir) // takes longer than to find the store held
 	if err := store.Close(); err != nil {
 		t.Fatal(err)

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/pki"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/sdk/client"
@@ -94,7 +95,7 @@ func TestServeMetrics(t *testing.T) {
 	missing := func() []string {
 		return slices.DeleteFunc(slices.Clone(wants), func(w string) bool { return strings.Contains(text, w+"\n") })
 	}
-	if err := until("all metrics", func() bool {
+	if err := testenv.Await("all metrics", func() bool {
 		text = s.metrics(t)
 		return len(missing()) == 0
 	}); err != nil {

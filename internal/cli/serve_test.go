@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/sdk/client"
 )
@@ -93,7 +94,7 @@ func (s *service) start(t *testing.T, dir string, args ...string) {
 			_ = s.process.Wait()
 		}
 	})
-	if err := until("server alive", func() bool {
+	if err := testenv.Await("server alive", func() bool {
 		var at struct {
 			GRPC, HTTP, Admin string
 			PID               int
@@ -143,7 +144,7 @@ func (s *service) stop(t *testing.T) {
 
 // killLate kills a process that is waited for in vain. Call what it returns when it is waited for no more.
 func killLate(process *exec.Cmd) (stop func() bool) {
-	return time.AfterFunc(patience, func() { _ = process.Process.Kill() }).Stop
+	return time.AfterFunc(testenv.Patience, func() { _ = process.Process.Kill() }).Stop
 }
 
 // No call that was begun before SIGTERM fails; later ones learn that nobody is there.
@@ -180,9 +181,7 @@ func TestDrain(t *testing.T) {
 				}
 			})
 		}
-		if err := until("calls under way", func() bool { return answered.Load() >= 20 || t.Failed() }); err != nil {
-			t.Fatal(err)
-		}
+		testenv.Until(t, "calls under way", func() bool { return answered.Load() >= 20 || t.Failed() })
 		signalled.Store(true)
 		s.stop(t)
 		callers.Wait()
@@ -268,9 +267,7 @@ func TestStoreComesLater(t *testing.T) {
 		}
 	}
 	store.open.Store(true)
-	if err := until("ready", func() bool { return s.get("/readyz") == http.StatusOK }); err != nil {
-		t.Fatal(err)
-	}
+	testenv.Until(t, "ready", func() bool { return s.get("/readyz") == http.StatusOK })
 	if _, err := c.GetFeatures(t.Context(), req); err != nil {
 		t.Error(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/pki"
 	"github.com/provender-dev/provender/sdk/client"
 )
@@ -107,7 +108,7 @@ func TestServeTLS(t *testing.T) {
 	}
 
 	ca.Write(t, dir, "server", pki.Leaf{Name: "two"})
-	if err := until("the new certificate", func() bool {
+	if err := testenv.Await("the new certificate", func() bool {
 		conn, err := tls.Dial("tcp", s.grpc, &tls.Config{RootCAs: ca.Pool(), NextProtos: []string{"h2"}})
 		if err != nil {
 			t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/metadata"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/otlp"
 	pb "github.com/provender-dev/provender/proto/provender/v1"
 )
@@ -119,7 +120,7 @@ func (s *service) call(t *testing.T) {
 		`provender_requests_total{code="OK",method="Verify"} 0`, `provender_requests_total{code="NOT_FOUND",method="Verify"} 1`,
 	}
 	text := ""
-	if err := until("calls are counted", func() bool { // a call is counted when its caller has the answer already
+	if err := testenv.Await("calls are counted", func() bool { // a call is counted when its caller has the answer already
 		text = s.metrics(t)
 		return !slices.ContainsFunc(wants, func(w string) bool { return !strings.Contains(text, w+"\n") })
 	}); err != nil {

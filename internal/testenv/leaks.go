@@ -30,12 +30,12 @@ func NoLeaksMain(m goleak.TestingM, options ...goleak.Option) {
 	os.Exit(code)
 }
 
-// leaks looks, half a second at a time, until no goroutine is left, or one has hung for two minutes.
+// leaks looks, half a second at a time, until no goroutine is left, or one hangs.
 func leaks(options []goleak.Option) error {
 	begun := time.Now()
 	for {
 		err := goleak.Find(options...)
-		if err == nil || time.Since(begun) > 2*time.Minute {
+		if err == nil || time.Since(begun) > Patience {
 			return err
 		}
 	}

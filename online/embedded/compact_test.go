@@ -3,8 +3,8 @@ package embedded
 import (
 	"testing"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online"
-	"github.com/provender-dev/provender/online/onlinetest"
 )
 
 // watched opens a store and returns it with a function that waits until its files, flushed, take so many bytes at most.
@@ -25,7 +25,7 @@ func watched(t *testing.T, opts Options) (_ *Store, shrinksTo func(most uint64))
 			t.Fatal(err)
 		}
 		// Not by Pebble's events: it tells that a table went before it counts it as gone.
-		onlinetest.Until(t, "the files shrink", func() bool { return tableBytes(s) <= most })
+		testenv.Until(t, "the files shrink", func() bool { return tableBytes(s) <= most })
 	}
 }
 

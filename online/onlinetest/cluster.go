@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // slots is how many a cluster has.
@@ -61,7 +63,7 @@ func startCluster(t testing.TB, like Redis, primaries int, replicas bool) *Clust
 	for i, node := range c.Replicas {
 		client := node.Client(t)
 		defer client.Close()
-		Until(t, "a replica knows its primary", func() bool {
+		testenv.Until(t, "a replica knows its primary", func() bool {
 			return client.Do(t.Context(), "cluster", "replicate", c.IDs[i]).Err() == nil
 		})
 	}
@@ -71,7 +73,7 @@ func startCluster(t testing.TB, like Redis, primaries int, replicas bool) *Clust
 		whole(t, client, len(all))
 	}
 	for i := range c.Replicas {
-		Until(t, "a replica follows its primary", func() bool {
+		testenv.Until(t, "a replica follows its primary", func() bool {
 			return strings.Contains(clients[i].Info(t.Context(), "replication").Val(), "state=online")
 		})
 	}
@@ -118,7 +120,7 @@ func (c *Cluster) Join(t testing.TB, node *Redis) {
 // whole waits until a node knows so many nodes, itself included, and takes the cluster for whole.
 func whole(t testing.TB, client *redis.Client, nodes int) {
 	t.Helper()
-	Until(t, "the cluster is whole", func() bool {
+	testenv.Until(t, "the cluster is whole", func() bool {
 		return strings.Contains(client.ClusterInfo(t.Context()).Val(), "cluster_state:ok") &&
 			strings.Count(client.ClusterNodes(t.Context()).Val(), " connected") == nodes
 	})
@@ -175,7 +177,7 @@ func WaitOwner(t testing.TB, node *Redis, slot uint16, owner *Redis) {
 	t.Helper()
 	client := node.Client(t)
 	defer client.Close()
-	Until(t, "a node knows the owner of a slot", func() bool {
+	testenv.Until(t, "a node knows the owner of a slot", func() bool {
 		ranges, err := client.ClusterSlots(t.Context()).Result() //nolint:staticcheck // Redis 6.2 knows no CLUSTER SHARDS
 		must(t, err)
 		for _, r := range ranges {

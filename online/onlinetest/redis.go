@@ -180,23 +180,5 @@ func (r *Redis) AwaitReplica(t testing.TB, replica *Redis) {
 		return n
 	}
 	all := offset(r, "master_repl_offset")
-	Until(t, "the replica has it all", func() bool { return offset(replica, "slave_repl_offset") >= all })
-}
-
-// patience is how long Until waits.
-const patience = 2 * time.Minute
-
-// Until waits for something that other processes do, looking again and again.
-func Until(t testing.TB, what string, met func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	deadline := time.After(patience)
-	for !met() {
-		select {
-		case <-tick.C:
-		case <-deadline:
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
+	testenv.Until(t, "the replica has it all", func() bool { return offset(replica, "slave_repl_offset") >= all })
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // Sentinel is a primary with a replica, and sentinels that watch them.
@@ -33,7 +35,7 @@ func StartSentinel(t testing.TB) *Sentinel {
 	s.Replica = StartRedisServer(t, "--replicaof", host+" "+port, "--repl-diskless-sync-delay", "0", "--dir", t.TempDir())
 	primary := s.Primary.Client(t)
 	defer primary.Close()
-	Until(t, "the replica follows its primary", func() bool {
+	testenv.Until(t, "the replica follows its primary", func() bool {
 		return strings.Contains(primary.Info(t.Context(), "replication").Val(), "state=online")
 	})
 	var addrs []string
@@ -51,7 +53,7 @@ sentinel sentinel-pass %[3]s
 	for _, w := range s.Watchers {
 		client := watcher(w)
 		defer client.Close()
-		Until(t, "the sentinels know each other", func() bool {
+		testenv.Until(t, "the sentinels know each other", func() bool {
 			state, err := client.Master(t.Context(), "primary").Result()
 			return err == nil && state["num-other-sentinels"] == "2" && state["num-slaves"] == "1"
 		})
@@ -79,14 +81,14 @@ func (s *Sentinel) AwaitFailover(t testing.TB) {
 	t.Helper()
 	replica := s.Replica.Client(t)
 	defer replica.Close()
-	Until(t, "the replica is the primary", func() bool {
+	testenv.Until(t, "the replica is the primary", func() bool {
 		role, ok := replica.Do(t.Context(), "role").Val().([]any)
 		return ok && len(role) > 0 && role[0] == "master"
 	})
 	for _, w := range s.Watchers {
 		client := watcher(w)
 		defer client.Close()
-		Until(t, "a sentinel names the replica", func() bool {
+		testenv.Until(t, "a sentinel names the replica", func() bool {
 			at, err := client.GetMasterAddrByName(t.Context(), "primary").Result()
 			return err == nil && strings.Join(at, ":") == s.Replica.Addr
 		})

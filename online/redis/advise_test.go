@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/provender-dev/provender/internal/checkup"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/online/redis"
@@ -135,7 +136,7 @@ func TestAdvice(t *testing.T) {
 
 	replica := onlinetest.StartRedisServer(t, "--replicaof", host+" "+port, "--dir", t.TempDir())
 	client := server.Client(t)
-	onlinetest.Until(t, "the replica follows", func() bool { return strings.Contains(client.Info(t.Context(), "replication").Val(), "state=online") })
+	testenv.Until(t, "the replica follows", func() bool { return strings.Contains(client.Info(t.Context(), "replication").Val(), "state=online") })
 	wantCheck(t, advice(t, replica.URL, "registry")["online store"], checkup.Error, "is a replica")
 	wantCheck(t, advice(t, server.URL, "registry")["durability"], checkup.OK, "replicas: yes")
 	if err := client.ConfigSet(t.Context(), "save", "900 1").Err(); err != nil {
@@ -177,7 +178,7 @@ func TestClusterAdvice(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Once the others know, the slot is nobody's.
-	onlinetest.Until(t, "the hole is seen", func() bool {
+	testenv.Until(t, "the hole is seen", func() bool {
 		found = advice(t, cluster.URL, "registry")
 		return found["online store"].State == checkup.Error
 	})

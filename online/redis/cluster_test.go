@@ -299,7 +299,7 @@ func TestPrimaryLost(t *testing.T) {
 			cluster.Primaries[victim].Restart(t)
 			for _, node := range cluster.Primaries {
 				c := node.Client(t)
-				onlinetest.Until(t, "the cluster is whole", func() bool {
+				testenv.Until(t, "the cluster is whole", func() bool {
 					return strings.Contains(c.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
 				})
 			}
@@ -422,11 +422,11 @@ func TestSlotLost(t *testing.T) {
 	for _, node := range []*onlinetest.Redis{heir, cluster.Primaries[2]} {
 		c := node.Client(t)
 		onlinetest.WaitOwner(t, node, 8000, heir)
-		onlinetest.Until(t, "the cluster is whole", func() bool {
+		testenv.Until(t, "the cluster is whole", func() bool {
 			return strings.Contains(c.ClusterInfo(t.Context()).Val(), "cluster_state:ok")
 		})
 	}
-	onlinetest.Until(t, "the store follows", func() bool {
+	testenv.Until(t, "the store follows", func() bool {
 		_, err := read(t.Context(), s, gen, spread(gen, 8000)...)
 		if err == nil {
 			t.Fatal("a row that was there is told to be absent")
@@ -447,7 +447,7 @@ func TestSlotLost(t *testing.T) {
 // it knew of the heir.
 func settled(t *testing.T, what string, call func() error) {
 	t.Helper()
-	onlinetest.Until(t, what, func() bool {
+	testenv.Until(t, what, func() bool {
 		err := call()
 		if err != nil {
 			wantUnavailable(t, err)

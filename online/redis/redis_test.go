@@ -7,6 +7,7 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"github.com/provender-dev/provender/internal/checkup"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/online/redis"
@@ -40,7 +41,7 @@ func impatient(t *testing.T, server *onlinetest.Redis, opts redis.Options) *redi
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
-	onlinetest.Until(t, "the server answers in time", func() bool {
+	testenv.Until(t, "the server answers in time", func() bool {
 		_, err := s.Claim(t.Context(), "registry", "p1")
 		if err != nil {
 			wantUnavailable(t, err)

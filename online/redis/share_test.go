@@ -124,7 +124,7 @@ func TestHungReadsEnd(t *testing.T) {
 	if err := server.Process.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
 	}
-	onlinetest.Until(t, "the server answers", func() bool {
+	testenv.Until(t, "the server answers", func() bool {
 		got, err := read(t.Context(), s, gen, onlinetest.Key(1))
 		if err == nil && !bytes.Equal(got[0], stored) {
 			t.Fatalf("got %x", got)
@@ -151,11 +151,11 @@ func TestStill(t *testing.T) {
 		return strings.Contains(err.Error(), "has been still")
 	}
 	for range 3 {
-		onlinetest.Until(t, "the server answers", func() bool { return one() == nil })
+		testenv.Until(t, "the server answers", func() bool { return one() == nil })
 		if err := server.Process.Signal(syscall.SIGSTOP); err != nil {
 			t.Fatal(err)
 		}
-		onlinetest.Until(t, "the server is known to be still", refused)
+		testenv.Until(t, "the server is known to be still", refused)
 		quick := 0
 		for range 100 {
 			if refused() {
@@ -171,6 +171,6 @@ func TestStill(t *testing.T) {
 	}
 	// A server that is gone is not still: who asks is told what is wrong.
 	server.Kill()
-	onlinetest.Until(t, "the server refuses", func() bool { err := one(); return err != nil && strings.Contains(err.Error(), "refused") })
+	testenv.Until(t, "the server refuses", func() bool { err := one(); return err != nil && strings.Contains(err.Error(), "refused") })
 	server.Restart(t)
 }

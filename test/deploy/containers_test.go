@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/postgres"
 	"github.com/provender-dev/provender/online/onlinetest"
-	"github.com/provender-dev/provender/test/project"
 )
 
 const (
@@ -138,7 +138,7 @@ func mount(t *testing.T, c *container, source, name string) {
 // applied waits until the server has taken up its definitions.
 func applied(t *testing.T, c *container) {
 	t.Helper()
-	project.Until(t, "definitions are applied", func() bool { return strings.Contains(c.once("status"), ": applied") })
+	testenv.Until(t, "definitions are applied", func() bool { return strings.Contains(c.once("status"), ": applied") })
 }
 
 // TestChart: what the chart makes is what a server takes. Its modes are run with the stores of this machine.
@@ -208,5 +208,5 @@ func told(t *testing.T, c *container, admin string) {
 			t.Errorf("%s at the admin address: %d %s", path, code, body)
 		}
 	}
-	project.Until(t, "slow calls are logged", func() bool { return strings.Contains(c.log.String(), "slow request") })
+	testenv.Until(t, "slow calls are logged", func() bool { return strings.Contains(c.log.String(), "slow request") })
 }

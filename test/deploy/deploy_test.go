@@ -19,6 +19,7 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/test/project"
 )
 
@@ -132,7 +133,7 @@ func (c *container) start() (web, admin string) {
 			c.Errorf("the server ended with %v\n%s", err, &c.log)
 		}
 	})
-	project.Until(c, "the server is ready", func() bool {
+	testenv.Until(c, "the server is ready", func() bool {
 		select {
 		case err := <-ended:
 			ended <- err

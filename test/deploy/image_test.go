@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/provender-dev/provender/internal/testenv"
-	"github.com/provender-dev/provender/test/project"
 )
 
 // asRoot is a command that takes root's rights: mounts, and files of another user.
@@ -124,7 +123,7 @@ echo "done as $(stat -c %u:%g "$root/project/.provender/registry.db")"
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- run.Wait() }()
-	project.Until(t, "the server in the image is ready", func() bool {
+	testenv.Until(t, "the server in the image is ready", func() bool {
 		select {
 		case err := <-ended:
 			t.Fatalf("%v\n%s", err, &said)

@@ -15,7 +15,6 @@ import (
 
 	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/onlinetest"
-	"github.com/provender-dev/provender/test/project"
 )
 
 const runbooks = "https://github.com/provender-dev/provender/blob/main/docs/how-to/operate.md"
@@ -176,13 +175,13 @@ func monitor(t *testing.T) *monitored {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = run.Process.Kill(); _ = run.Wait() })
-	project.Until(t, "Prometheus is ready", func() bool {
+	testenv.Until(t, "Prometheus is ready", func() bool {
 		code, _ := get("http://" + address + "/-/ready")
 		return code == http.StatusOK
 	})
 	m := &monitored{T: t, address: address}
 	// Rates need two scrapes, between which something has happened.
-	project.Until(t, "lookups and round trips have rates", func() bool {
+	testenv.Until(t, "lookups and round trips have rates", func() bool {
 		lookup(t, web, `{"service": "churn_model_v1", "keys": {"customer_id": [1, 2]}}`)
 		lookup(t, web, `{"service": "churn_model_v9", "keys": {"customer_id": [1]}}`)
 		return len(m.query(`sum(rate(provender_store_requests_total[1m])) > 0 and sum(rate(provender_lookups_total{code="NOT_FOUND"}[1m])) > 0`)) > 0 &&

@@ -42,7 +42,7 @@ func TestRegistryGone(t *testing.T) {
 		{"bits flipped", replace, flipped},
 	} {
 		damage.put(t, registry, damage.file)
-		project.Until(t, "the server misses its registry", func() bool { return s.Metric("provender_registry_up") == 0 })
+		testenv.Until(t, "the server misses its registry", func() bool { return s.Metric("provender_registry_up") == 0 })
 		r.answered()
 		if check := w.Run("registry", "check", "--env", beside); check.Code != 3 {
 			t.Errorf("%s: check: %+v", damage.name, check)

@@ -262,24 +262,24 @@ func TestCancelStorm(t *testing.T) {
 			}
 			clients = append(clients, c)
 		}
-		project.Until(t, "many who wait give up", func() bool { return s.Metric(shed) >= given+50 })
+		testenv.Until(t, "many who wait give up", func() bool { return s.Metric(shed) >= given+50 })
 		cancel()
 		calls.Wait()
 		for _, c := range clients {
 			_ = c.Close()
 		}
-		project.Until(t, "those who wait are gone", func() bool { return s.Metric(waiting) == 0 })
+		testenv.Until(t, "those who wait are gone", func() bool { return s.Metric(waiting) == 0 })
 		if err := redis.Process.Signal(syscall.SIGCONT); err != nil {
 			t.Fatal(err)
 		}
-		project.Until(t, "nothing is under way", func() bool { return s.Metric(working) == 0 })
+		testenv.Until(t, "nothing is under way", func() bool { return s.Metric(working) == 0 })
 		// Those whose turn it was may have got there: of each turn that a caller gave up the next one's, too.
 		if n := hmgets() - before; n > callers/4 {
 			t.Errorf("%d of %d calls reached the store", n, callers)
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()
-	project.Until(t, "goroutines are gone", func() bool { return s.Metric("go_goroutines") <= goroutines+10 })
+	testenv.Until(t, "goroutines are gone", func() bool { return s.Metric("go_goroutines") <= goroutines+10 })
 	// A call takes a few goroutines and buffers.
 	const kibibytes = 100
 	if got, most := s.peak(), idle+garbage*callers*kibibytes>>10; got > most {

@@ -149,7 +149,7 @@ func TestEviction(t *testing.T) {
 	s := w.serve("")
 	evicts := func(want float64) {
 		t.Helper()
-		project.Until(t, "the metric tells the policy", func() bool { return s.Metric("provender_store_eviction") == want })
+		testenv.Until(t, "the metric tells the policy", func() bool { return s.Metric("provender_store_eviction") == want })
 	}
 	evicts(1)
 	configure(t, server, "maxmemory-policy", "noeviction")
@@ -340,7 +340,7 @@ func follow(t *testing.T, replica *onlinetest.Redis, addr string) {
 	if err := client.ReplicaOf(t.Context(), host, port).Err(); err != nil {
 		t.Fatal(err)
 	}
-	project.Until(t, "the replica follows", func() bool {
+	testenv.Until(t, "the replica follows", func() bool {
 		return strings.Contains(client.Info(t.Context(), "replication").Val(), "master_link_status:up")
 	})
 }
@@ -353,7 +353,7 @@ func caughtUp(t *testing.T, primary *onlinetest.Redis) {
 	if err := client.Set(t.Context(), "canary", 1, 0).Err(); err != nil {
 		t.Fatal(err)
 	}
-	project.Until(t, "the replica has caught up", func() bool { return client.Wait(t.Context(), 1, time.Second).Val() == 1 })
+	testenv.Until(t, "the replica has caught up", func() bool { return client.Wait(t.Context(), 1, time.Second).Val() == 1 })
 }
 
 // promote makes a replica a primary.

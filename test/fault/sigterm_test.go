@@ -119,7 +119,7 @@ func goesOn(t *testing.T, loads ...*load.Load) {
 	t.Helper()
 	for _, l := range loads {
 		before, _ := l.Counts()
-		project.Until(t, "lookups are answered", func() bool { n, _ := l.Counts(); return n > before+50 })
+		testenv.Until(t, "lookups are answered", func() bool { n, _ := l.Counts(); return n > before+50 })
 	}
 }
 
@@ -127,9 +127,9 @@ func goesOn(t *testing.T, loads ...*load.Load) {
 func (p *pair) restart(i int) {
 	p.t.Helper()
 	p.servers[i] = p.folders[i].ServeAt(p.servers[i].GRPC, p.servers[i].HTTP, "")
-	project.Until(p.t, "the balancer sees that the server is ready", p.ready[i].Load)
+	testenv.Until(p.t, "the balancer sees that the server is ready", p.ready[i].Load)
 	// Ten for each connection: one that has not yet come back would have nobody while the other server restarts.
-	project.Until(p.t, "clients are back", func() bool { return p.servers[i].Metric(`provender_lookups_total{code="OK"}`) > 80 })
+	testenv.Until(p.t, "clients are back", func() bool { return p.servers[i].Metric(`provender_lookups_total{code="OK"}`) > 80 })
 }
 
 // TestRestarts restarts two servers by turns under load: no call fails.
@@ -165,7 +165,7 @@ func TestRestartInRun(t *testing.T) {
 		p.servers[0].Signal(syscall.SIGTERM)
 		p.servers[0].Wait()
 		p.servers[0] = p.folders[0].ServeAt(p.servers[0].GRPC, p.servers[0].HTTP, stop(failpoint.RunAfterWrite))
-		project.Until(t, "the balancer sees that the server is ready", p.ready[0].Load)
+		testenv.Until(t, "the balancer sees that the server is ready", p.ready[0].Load)
 		loads := p.load()
 		version := 2 + i
 		p.history.Put(version, 0, drivers)

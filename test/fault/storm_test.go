@@ -11,7 +11,6 @@ import (
 	"github.com/provender-dev/provender/sdk/client"
 	"github.com/provender-dev/provender/test/link"
 	"github.com/provender-dev/provender/test/load"
-	"github.com/provender-dev/provender/test/project"
 )
 
 // storm is a server under load while harm comes over its store.
@@ -72,13 +71,13 @@ func (x *storm) refuses(calls uint64) {
 func (x *storm) more(what string, calls uint64, count func(*load.Load) uint64) {
 	x.t.Helper()
 	patient, hasty := count(x.patient), count(x.hasty)
-	project.Until(x.t, what, func() bool { return count(x.patient) > patient+calls && count(x.hasty) > hasty+calls })
+	testenv.Until(x.t, what, func() bool { return count(x.patient) > patient+calls && count(x.hasty) > hasty+calls })
 }
 
 // away checks that the server knows that its store is away: it lives, is not ready, and refuses at once.
 func (x *storm) away() {
 	x.t.Helper()
-	project.Until(x.t, "the server is not ready", func() bool { return !x.s.Ready() })
+	testenv.Until(x.t, "the server is not ready", func() bool { return !x.s.Ready() })
 	x.patient.Cut()
 	x.hasty.Cut()
 	x.refuses(16 * callers) // when this machine stands still for a moment, all callers are late once
@@ -102,11 +101,11 @@ func (x *storm) back(end func()) {
 	begun := time.Now()
 	x.patient.FaultEnds()
 	x.hasty.FaultEnds()
-	project.Until(x.t, "the server is ready", x.s.Ready)
+	testenv.Until(x.t, "the server is ready", x.s.Ready)
 	ready := time.Since(begun)
 	for _, l := range []*load.Load{x.patient, x.hasty} {
 		last := -time.Hour
-		project.Until(x.t, "no lookup fails", func() bool {
+		testenv.Until(x.t, "no lookup fails", func() bool {
 			_, steady, ok := l.Recovery()
 			last = max(last, steady)
 			return ok && time.Since(begun) > last+time.Second
@@ -191,7 +190,7 @@ func TestSqualls(t *testing.T) {
 	}
 	_, before := x.hasty.Counts()
 	l.Forget()
-	project.Until(t, "a lookup waits in vain", func() bool { _, n := x.hasty.Counts(); return n > before })
+	testenv.Until(t, "a lookup waits in vain", func() bool { _, n := x.hasty.Counts(); return n > before })
 	x.within *= 4 // each of the dead connections takes its timeout, once
 	x.back(func() {})
 	x.check(client.CodeUnavailable, client.CodeDeadlineExceeded)
@@ -238,7 +237,7 @@ func TestBeginsWithoutStore(t *testing.T) {
 		t.Errorf("got %v, ready %t", err, s.Ready())
 	}
 	r.Restart(t)
-	project.Until(t, "the server is ready", s.Ready)
+	testenv.Until(t, "the server is ready", s.Ready)
 	if answer, err := c.GetFeatures(t.Context(), one); err != nil || answer.Columns[0].Int64(0) != trips(1, 1) {
 		t.Errorf("%+v, %v", answer, err)
 	}

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/sdk/client"
 	"github.com/provender-dev/provender/test/load"
 	"github.com/provender-dev/provender/test/project"
@@ -375,20 +376,20 @@ func (r *reader) counts() (answers, refusals int) {
 func (r *reader) answered() {
 	r.s.t.Helper()
 	before, _ := r.counts()
-	project.Until(r.s.t, "lookups are answered", func() bool { n, _ := r.counts(); return n > before+1 })
+	testenv.Until(r.s.t, "lookups are answered", func() bool { n, _ := r.counts(); return n > before+1 })
 }
 
 // refused waits for a lookup that is refused.
 func (r *reader) refused() {
 	r.s.t.Helper()
 	_, before := r.counts()
-	project.Until(r.s.t, "lookups are refused", func() bool { _, n := r.counts(); return n > before })
+	testenv.Until(r.s.t, "lookups are refused", func() bool { _, n := r.counts(); return n > before })
 }
 
 // lost waits until lookups are refused because the store has lost its data.
 func (r *reader) lost() {
 	r.s.t.Helper()
-	project.Until(r.s.t, "the loss is noticed", func() bool {
+	testenv.Until(r.s.t, "the loss is noticed", func() bool {
 		r.refused()
 		r.mu.Lock()
 		defer r.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/provender-dev/provender/internal/failpoint"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/test/project"
 )
@@ -47,7 +48,7 @@ func (z *zombie) returns(t *testing.T) {
 	z.put("third", 4, 0, drivers) // newer than what the zombie has read
 	z.remove("first")             // so that what takes over is a rebuild
 	var looked time.Time
-	project.Until(t, "the lease ends", func() bool {
+	testenv.Until(t, "the lease ends", func() bool {
 		if time.Since(looked) < time.Second {
 			return false
 		}

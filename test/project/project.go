@@ -19,23 +19,9 @@ import (
 	"github.com/parquet-go/parquet-go"
 
 	"github.com/provender-dev/provender/internal/failpoint"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/online/onlinetest"
 )
-
-// patience is how long a command, or what is waited for, may take, on a busy machine too. What takes longer hangs.
-const patience = 2 * time.Minute
-
-// Until waits for something that other processes do, looking again and again.
-func Until(t testing.TB, what string, happened func() bool) {
-	t.Helper()
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for begun := time.Now(); !happened(); <-tick.C {
-		if time.Since(begun) > patience {
-			t.Fatalf("waited in vain: %s", what)
-		}
-	}
-}
 
 // built names the program to the processes that a test starts of itself.
 const built = "PROVENDER_TEST_BINARY"
@@ -257,7 +243,7 @@ func (x *Process) Ended() bool {
 // AwaitStop waits until SIGSTOP has stopped the process.
 func (x *Process) AwaitStop() {
 	x.t.Helper()
-	Until(x.t, "the process stops", func() bool {
+	testenv.Until(x.t, "the process stops", func() bool {
 		if x.Ended() {
 			x.t.Fatalf("%s ended instead of stopping: %v\n%s%s", x.cmd, x.err, &x.stdout, &x.stderr)
 		}
@@ -281,7 +267,7 @@ func (x *Process) Resume() Result {
 // ResumeUntil continues a process that has stopped, as often as it stops again, until something has happened.
 func (x *Process) ResumeUntil(what string, happened func() bool) {
 	x.t.Helper()
-	Until(x.t, what, func() bool {
+	testenv.Until(x.t, what, func() bool {
 		x.Signal(syscall.SIGCONT)
 		return happened()
 	})
@@ -290,7 +276,7 @@ func (x *Process) ResumeUntil(what string, happened func() bool) {
 // Wait waits until the process ends.
 func (x *Process) Wait() Result {
 	x.t.Helper()
-	hangs := time.NewTimer(patience)
+	hangs := time.NewTimer(testenv.Patience)
 	defer hangs.Stop()
 	select {
 	case <-x.done:

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/provender-dev/provender/internal/testenv"
 )
 
 // Server is a project's own server, in a process. A second one of the same folder takes over its address file.
@@ -28,7 +30,7 @@ func (p *Project) Serve(failpoints string, args ...string) *Server {
 func (p *Project) ServeAt(grpc, web, failpoints string, args ...string) *Server {
 	p.t.Helper()
 	s := p.Begin(grpc, web, failpoints, args...)
-	Until(p.t, "the server is ready", s.Ready)
+	testenv.Until(p.t, "the server is ready", s.Ready)
 	return s
 }
 
@@ -36,7 +38,7 @@ func (p *Project) ServeAt(grpc, web, failpoints string, args ...string) *Server 
 func (p *Project) Begin(grpc, web, failpoints string, args ...string) *Server {
 	p.t.Helper()
 	s := &Server{Process: p.Start(failpoints, append([]string{"serve", "--grpc", grpc, "--http", web}, args...)...), t: p.t}
-	Until(p.t, "the server listens", func() bool {
+	testenv.Until(p.t, "the server listens", func() bool {
 		if s.Ended() {
 			p.t.Fatalf("the server ended: %+v", s.Wait())
 		}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/provender-dev/provender/internal/database"
 	"github.com/provender-dev/provender/internal/failpoint"
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/postgres"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/sdk/client"
@@ -146,7 +147,7 @@ func (s *server) take(answer *client.Response, err error) {
 // follows waits until lookups are answered with a version.
 func (s *server) follows(version int) {
 	s.t.Helper()
-	onlinetest.Until(s.t, fmt.Sprintf("the server answers with version %d", version), func() bool {
+	testenv.Until(s.t, fmt.Sprintf("the server answers with version %d", version), func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return s.version == version
@@ -162,7 +163,7 @@ func (s *server) goesOn() {
 		return s.answers
 	}
 	from := count()
-	onlinetest.Until(s.t, "lookups are answered", func() bool { return count() > from+50 })
+	testenv.Until(s.t, "lookups are answered", func() bool { return count() > from+50 })
 }
 
 // check ends the reader, and the server if it lives, and returns what that one wrote.
@@ -215,10 +216,10 @@ func TestSwaps(t *testing.T) {
 			return all == want && current == want
 		}
 	}
-	onlinetest.Until(t, "both servers tell that they have seen the last swap", servers(2))
+	testenv.Until(t, "both servers tell that they have seen the last swap", servers(2))
 	a.check()
 	b.check()
-	onlinetest.Until(t, "both servers have left", servers(0))
+	testenv.Until(t, "both servers have left", servers(0))
 }
 
 // The server that runs is killed in the middle; another one does the work, and both follow.
@@ -237,7 +238,7 @@ func TestKilled(t *testing.T) {
 			t.Fatalf("%s: %+v", point, end)
 		}
 		a.quiet()
-		onlinetest.Until(t, "another server runs", func() bool { return second.Run("materialize").Code == 0 })
+		testenv.Until(t, "another server runs", func() bool { return second.Run("materialize").Code == 0 })
 		run.Wait() // it has done the same by itself, or was refused
 		b.follows(version)
 		again := first.serve(t, "")
@@ -317,7 +318,7 @@ func TestOutage(t *testing.T) {
 		outage.end(t)
 		version++
 		s.put(version)
-		onlinetest.Until(t, "the registry is back", func() bool { return command.Run("materialize").Code == 0 })
+		testenv.Until(t, "the registry is back", func() bool { return command.Run("materialize").Code == 0 })
 		a.follows(version)
 		b.follows(version)
 		command.Must("verify", "--full")

@@ -83,7 +83,7 @@ func (s *starting) are(started, ready bool) {
 			want = healthpb.HealthCheckResponse_NOT_SERVING
 		}
 		// Those who watch over gRPC are told a moment after HTTP has it.
-		project.Until(s.t, fmt.Sprintf("health of %q is %v", service, want), func() bool {
+		testenv.Until(s.t, fmt.Sprintf("health of %q is %v", service, want), func() bool {
 			answer, err := healthpb.NewHealthClient(conn).Check(s.t.Context(), &healthpb.HealthCheckRequest{Service: service})
 			return err == nil && answer.Status == want
 		})
@@ -92,7 +92,7 @@ func (s *starting) are(started, ready bool) {
 
 func (s *starting) until(path string, want int) {
 	s.t.Helper()
-	project.Until(s.t, fmt.Sprintf("%s is %d", path, want), func() bool {
+	testenv.Until(s.t, fmt.Sprintf("%s is %d", path, want), func() bool {
 		if s.Ended() {
 			s.t.Fatalf("the server ended: %+v", s.Wait())
 		}
@@ -104,7 +104,7 @@ func (s *starting) until(path string, want int) {
 // because waits until the server says why it is not.
 func (s *starting) because(path, why string) {
 	s.t.Helper()
-	project.Until(s.t, path+": "+why, func() bool {
+	testenv.Until(s.t, path+": "+why, func() bool {
 		_, body := ask(s.admin, path)
 		return strings.Contains(body, why)
 	})
@@ -246,7 +246,7 @@ func TestAdminAddress(t *testing.T) {
 		!strings.Contains(open.Stderr, "others than this machine reach it") {
 		t.Errorf("an address that others reach: %+v", open)
 	}
-	project.Until(t, "the default address is taken for as long as the test runs", func() bool {
+	testenv.Until(t, "the default address is taken for as long as the test runs", func() bool {
 		l, err := net.Listen("tcp", "127.0.0.1:6567")
 		if err == nil {
 			t.Cleanup(func() { _ = l.Close() })

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/postgres"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/test/project"
@@ -17,7 +18,7 @@ import (
 func (s *starting) shows(texts ...string) string {
 	s.t.Helper()
 	var page string
-	project.Until(s.t, "the page shows "+strings.Join(texts, ", "), func() bool {
+	testenv.Until(s.t, "the page shows "+strings.Join(texts, ", "), func() bool {
 		if s.Ended() {
 			s.t.Fatalf("the server ended: %+v", s.Wait())
 		}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/provender-dev/provender/internal/testenv"
 	"github.com/provender-dev/provender/internal/testenv/postgres"
 	"github.com/provender-dev/provender/online/onlinetest"
 	"github.com/provender-dev/provender/sdk/client"
@@ -195,7 +196,7 @@ func (s *server) follows() {
 		ids[d] = int64(d)
 	}
 	want := s.side.site.newest()
-	project.Until(t, "the "+s.side.name+" server answers with what the files have", func() bool {
+	testenv.Until(t, "the "+s.side.name+" server answers with what the files have", func() bool {
 		if err := s.ask(t.Context(), ids, rows); err != nil {
 			t.Fatalf("the %s server: %v", s.side.name, err)
 		}
@@ -213,7 +214,7 @@ func (s *server) follows() {
 func (s *server) end() {
 	t := s.side.site.t
 	t.Helper()
-	project.Until(t, "the "+s.side.name+" server has answered", func() bool {
+	testenv.Until(t, "the "+s.side.name+" server has answered", func() bool {
 		answers, failures := s.load.Counts()
 		return answers+failures > 0
 	})
