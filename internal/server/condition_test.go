@@ -42,7 +42,7 @@ func TestConditionTellsOutages(t *testing.T) {
 		{fmt.Errorf("ping: %w", context.DeadlineExceeded), ""},
 		{fails(problem.Unavailable, 0, errors.New("damaged")), "damaged"},
 		{fails(problem.Precondition, 0, errors.New("wrong password")), "wrong password"},
-		{nil, "answers again"},
+		{nil, `"store answers again" after=`},
 		{nil, ""},
 		{fails(problem.Unavailable, time.Second, reset(40003)), "does not answer"},
 	} {

@@ -274,8 +274,8 @@ func (c *condition) set(logger *slog.Logger, err error) {
 	if err == nil {
 		c.answered.Store(now)
 		if c.failure.Swap(nil) != nil {
-			c.since.Store(now)
-			logger.Info(c.name + " answers again")
+			began := c.since.Swap(now)
+			logger.Info(c.name+" answers again", "after", time.Duration(now-began)*time.Microsecond)
 		}
 		return
 	}
