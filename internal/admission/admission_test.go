@@ -39,18 +39,29 @@ func hold(ctx context.Context, c *Controller, call Call) {
 }
 
 // taken takes all turns of small calls, and returns what gives one back.
-func taken(t *testing.T, c *Controller) (release func()) {
+func taken(t *testing.T, c *Controller) *turns {
 	t.Helper()
-	turns := make([]Turn, c.small.turns)
-	for i := range turns {
+	held := make(turns, c.small.turns)
+	for i := range held {
 		var err error
-		if turns[i], err = c.Enter(t.Context(), one); err != nil {
+		if held[i], err = c.Enter(t.Context(), one); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return func() {
-		turns[0].Release()
-		turns = turns[1:]
+	return &held
+}
+
+// turns are those that a test holds.
+type turns []Turn
+
+func (held *turns) release() {
+	(*held)[0].Release()
+	*held = (*held)[1:]
+}
+
+func (held *turns) releaseAll() {
+	for len(*held) > 0 {
+		held.release()
 	}
 }
 
@@ -70,7 +81,7 @@ func quiet(t *testing.T, c *Controller) {
 func TestOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := New(Options{Processors: 1})
-		release := taken(t, c)
+		held := taken(t, c)
 		var mu sync.Mutex
 		var order []string
 		var running sync.WaitGroup
@@ -101,7 +112,7 @@ func TestOrder(t *testing.T) {
 		if s := c.Stats(); s.Waiting != 6 || s.Working != c.small.turns {
 			t.Errorf("%+v", s)
 		}
-		release()
+		held.release()
 		running.Wait()
 		want := "cedabf"
 		var got string
@@ -111,9 +122,7 @@ func TestOrder(t *testing.T) {
 		if got != want {
 			t.Errorf("order %s, want %s", got, want)
 		}
-		for range c.small.turns - 1 {
-			release()
-		}
+		held.releaseAll()
 		quiet(t, c)
 	})
 }
@@ -182,7 +191,7 @@ func TestBytes(t *testing.T) {
 func TestDeadlines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := New(Options{Processors: 1})
-		release := taken(t, c)
+		held := taken(t, c)
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()
 		began := time.Now()
@@ -193,9 +202,7 @@ func TestDeadlines(t *testing.T) {
 		if c.Stats().Refused[Expired] != 1 {
 			t.Errorf("%+v", c.Stats())
 		}
-		for range c.small.turns {
-			release()
-		}
+		held.releaseAll()
 		quiet(t, c)
 
 		// Each call takes 32 ms: with 32 turns one ends per millisecond. 1,000 callers wait for a second or so.
@@ -232,7 +239,7 @@ func TestDeadlines(t *testing.T) {
 func TestStalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := New(Options{Processors: 1})
-		release := taken(t, c)
+		held := taken(t, c)
 		var running sync.WaitGroup
 		if err := c.RefuseEarly(t.Context()); err != nil {
 			t.Errorf("while nobody waits: %v", err)
@@ -251,9 +258,7 @@ func TestStalled(t *testing.T) {
 		if _, err := c.Enter(ctx, one); problem.CodeOf(err) != problem.Exhausted || time.Since(began) > 0 {
 			t.Errorf("after %s: %v", time.Since(began), err)
 		}
-		for range c.small.turns {
-			release()
-		}
+		held.releaseAll()
 		running.Wait()
 		if err := errors.Join(c.RefuseEarly(ctx), work(ctx, c, one, 0)); err != nil {
 			t.Error(err)

@@ -47,12 +47,12 @@ func withDeadline(t *testing.T, d time.Duration) context.Context {
 }
 
 // atPace is a controller whose small turns are taken, and known to come free one per millisecond.
-func atPace(t *testing.T) (c *Controller, release func()) {
+func atPace(t *testing.T) (c *Controller, held *turns) {
 	t.Helper()
 	c = New(Options{Processors: 1})
-	release = taken(t, c)
+	held = taken(t, c)
 	c.small.pace, c.small.begun, c.small.last = time.Millisecond, time.Now(), time.Now()
-	return c, release
+	return c, held
 }
 
 // TestWeights: how many calls of so many bytes of keys work at once.
@@ -102,7 +102,7 @@ func TestNobodyPasses(t *testing.T) {
 func TestSameDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := New(Options{Processors: 1})
-		release := taken(t, c)
+		held := taken(t, c)
 		var order []int
 		var running sync.WaitGroup
 		for i, d := range []time.Duration{2, 1, 2, 1, 2, 1} { // each second one passes those that are due later
@@ -117,14 +117,12 @@ func TestSameDeadline(t *testing.T) {
 			})
 			synctest.Wait()
 		}
-		release()
+		held.release()
 		running.Wait()
 		if want := []int{1, 3, 5, 0, 2, 4}; !slices.Equal(order, want) {
 			t.Errorf("order %v, want %v", order, want)
 		}
-		for range c.small.turns - 1 {
-			release()
-		}
+		held.releaseAll()
 		quiet(t, c)
 	})
 }
@@ -151,7 +149,7 @@ func TestForecast(t *testing.T) {
 	} {
 		t.Run(x.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				c, release := atPace(t)
+				c, held := atPace(t)
 				var ends []func() (Turn, error)
 				for _, d := range x.before {
 					ends = append(ends, queued(withDeadline(t, d), c, one))
@@ -163,9 +161,7 @@ func TestForecast(t *testing.T) {
 				if waits := c.Stats().Waiting > len(x.before); waits != x.taken {
 					t.Errorf("waits: %t; %+v", waits, c.Stats())
 				}
-				for range c.small.turns {
-					release()
-				}
+				held.releaseAll()
 				turn, err := end()
 				if (err == nil) != x.taken || err != nil && problem.CodeOf(err) != problem.Exhausted {
 					t.Errorf("got %v", err)
@@ -185,7 +181,7 @@ func TestForecast(t *testing.T) {
 // TestRefuseEarly: while others wait, half of a call's time is left for what is not seen.
 func TestRefuseEarly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, release := atPace(t)
+		c, held := atPace(t)
 		if err := c.RefuseEarly(withDeadline(t, time.Millisecond)); err != nil {
 			t.Errorf("while nobody waits: %v", err)
 		}
@@ -197,9 +193,7 @@ func TestRefuseEarly(t *testing.T) {
 		if err := c.RefuseEarly(withDeadline(t, 68*time.Millisecond)); err != nil {
 			t.Errorf("got %v", err)
 		}
-		for range c.small.turns {
-			release()
-		}
+		held.releaseAll()
 		served(t, end)
 		quiet(t, c)
 	})
@@ -210,18 +204,16 @@ func TestRefuseEarly(t *testing.T) {
 func TestTooLate(t *testing.T) {
 	for _, stream := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
-			c, release := atPace(t)
+			c, held := atPace(t)
 			late := queued(withDeadline(t, time.Second), c, Call{Keys: 10, Stream: stream})
 			next := queued(withDeadline(t, time.Hour), c, one)
 			c.small.pace = 100 * time.Millisecond // 32 of them: more than a second
-			release()
+			held.release()
 			synctest.Wait()
 			if s := c.Stats(); s.Working != 32 || stream != (s.Refused[Deadline] == 0) {
 				t.Errorf("stream %t: %+v", stream, s)
 			}
-			for range c.small.turns - 1 {
-				release()
-			}
+			held.releaseAll()
 			if turn, err := late(); err == nil {
 				turn.Release()
 			} else if stream || problem.CodeOf(err) != problem.Exhausted {
@@ -303,19 +295,17 @@ func TestStats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var told []time.Duration
 		c := New(Options{Processors: 1, Waited: func(_ context.Context, d time.Duration) { told = append(told, d) }})
-		release := taken(t, c)
+		held := taken(t, c)
 		end := queued(t.Context(), c, one)
 		time.Sleep(3 * time.Millisecond)
-		release()
+		held.release()
 		served(t, end)
 		s := c.Stats()
 		at := slices.Index(WaitBounds(), 5*time.Millisecond)
 		if s.Admitted != 33 || s.Waits[0] != 32 || s.Waits[at] != 1 || s.Waited != 3*time.Millisecond || !slices.Equal(told, []time.Duration{3 * time.Millisecond}) {
 			t.Errorf("%+v, told %v", s, told)
 		}
-		for range c.small.turns - 1 {
-			release()
-		}
+		held.releaseAll()
 		quiet(t, c)
 	})
 }

@@ -260,15 +260,13 @@ func TestNoTurn(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	tick := time.NewTicker(time.Millisecond)
-	defer tick.Stop()
-	// The deaf stream's answers were made, all for which there is room, and the turns are back.
-	for st := s.Admission.Stats(); st.Admitted < 1+streamLookups+1 || st.Working > 0; st = s.Admission.Stats() {
-		select {
-		case <-tick.C:
-		case <-time.After(time.Minute):
-			t.Fatalf("%+v", st)
-		}
+	var st admission.Stats
+	err = testenv.Await("the deaf stream's answers are made, all for which there is room, and the turns are back", func() bool {
+		st = s.Admission.Stats()
+		return st.Admitted >= 1+streamLookups+1 && st.Working == 0
+	})
+	if err != nil {
+		t.Fatalf("%v: %+v", err, st)
 	}
 }
 
