@@ -17,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	benchprocess "github.com/provender-dev/provender/bench/internal/process"
 )
 
 // process is a program that is started, harmed, and started again at the same addresses.
@@ -163,12 +165,8 @@ func (s *server) goroutines(ctx context.Context) int {
 
 // newRedis is a server that keeps its data in a folder, so that what kills it takes nothing away.
 func newRedis(folder, logs string) (*process, string, error) {
-	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", "127.0.0.1:0")
+	addr, err := benchprocess.FreeAddr(context.Background())
 	if err != nil {
-		return nil, "", err
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
 		return nil, "", err
 	}
 	host, port, err := net.SplitHostPort(addr)

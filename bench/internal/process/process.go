@@ -106,7 +106,7 @@ func (p *Process) CPU() (time.Duration, error) {
 func StartRedis(ctx context.Context, dir string, listpack int) (p *Process, err error) {
 	for range 5 { // another process may take the port before the server does
 		var addr string
-		if addr, err = freeAddr(ctx); err != nil {
+		if addr, err = FreeAddr(ctx); err != nil {
 			return nil, err
 		}
 		host, port, splitErr := net.SplitHostPort(addr)
@@ -132,7 +132,8 @@ func StartRedis(ctx context.Context, dir string, listpack int) (p *Process, err 
 	return nil, err
 }
 
-func freeAddr(ctx context.Context) (string, error) {
+// FreeAddr returns an address of this machine that is free at the moment.
+func FreeAddr(ctx context.Context) (string, error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", err
